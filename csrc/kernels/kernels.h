@@ -1,0 +1,174 @@
+// The contract between plans and devices: argument structs, raw pointers, and the table a device fills.
+// Kernels run to completion, allocate nothing (workspace is passed in) and throw nothing but what is said here.
+// Every kernel cuts its work by shape alone, never by thread count, and adds partial results in a fixed order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/program.h"
+#include "pycnn/dtype.h"
+
+namespace pycnn::kernels {
+
+// -- reductions -----------------------------------------------------------------------------------------------------
+enum class ReduceKind : uint8_t {
+  Sum,
+  Product,
+  Maximum,  ///< NaN if any element is NaN
+  Minimum,
+  Moments,  ///< output: mean; second: Σ(x-mean)², shifted or Welford's, combined pairwise (Chan et al. 1979)
+};
+
+/// One result of a reduction. F32 sums accumulate blockwise so that the error grows with log n.
+struct Accumulation {
+  ReduceKind kind;
+  uint8_t source;  ///< register of the prologue that is reduced
+  Operand output;  ///< stride 0 along reduced loops; written by rounding to its dtype
+  Operand second;  ///< Moments only
+};
+
+/// Runs the prologue over the iteration space (it may also store) and reduces registers over the loops marked in `reduced`.
+/// The order of additions depends on sizes and reduced alone, not on the prologue or strides. Empty reduced loops give the identity.
+struct ReduceArguments {
+  PointwiseArguments prologue;
+  bool reduced[max_loops];
+  Accumulation* accumulations;
+  int accumulation_count;
+  void* workspace;  ///< reduce_workspace() bytes
+};
+
+/// First index of the maximum (minimum) along an axis; NaN counts as the extreme. Also its value if values.data is set.
+struct ArgReduceArguments {
+  bool maximum;
+  int64_t sizes[3];  ///< outer, axis, inner
+  Operand input;     ///< strides over the three
+  Operand values;    ///< stride along the axis is 0
+  Operand indices;   ///< int64
+};
+
+// -- convolution ----------------------------------------------------------------------------------------------------
+/// Sizes of a convolution (cross-correlation) in three spatial dimensions; missing ones are 1 (stride 1, padding 0).
+/// in_channels and out_channels count all groups.
+struct ConvolutionShape {
+  int64_t batch, groups, in_channels, out_channels;
+  int64_t input[3], output[3], kernel[3], stride[3], padding[3], dilation[3];  ///< padding before; the end follows from output
+};
+
+/// input and output are dense channels-last: (batch, D, H, W, C). The pass decides which of the three is written.
+/// dtype is Float32 or Float64.
+struct ConvolutionArguments {
+  ConvolutionShape shape;
+  DType dtype;
+  void* input;
+  void* weight;
+  void* output;
+  int64_t weight_strides[3];  ///< in elements: out channel, in channel (within its group), tap (row-major over the kernel)
+  /// Applied to the finished result (output in Forward, input in InputGradient; never in WeightGradient), or null.
+  /// Innermost loop: channels; the outer loops together: pixels, in memory order.
+  const PointwiseArguments* epilogue;
+  void* workspace;
+};
+
+enum class ConvolutionPass : uint8_t { Forward, InputGradient, WeightGradient };
+
+struct ConvolutionAlgorithm {
+  const char* name;
+  /// Null if applicable, else the reason why not.
+  const char* (*declines)(const ConvolutionArguments&);
+  size_t (*workspace)(const ConvolutionArguments&);
+  void (*run)(const ConvolutionArguments&);
+};
+
+// -- matrix multiplication --------------------------------------------------------------------------------------------
+/// c[i,j] = Σ_k a[i,k] b[k,j] for each of batch[0]·batch[1] products. dtype: Float32, Float64 or Int64.
+struct MatmulArguments {
+  DType dtype;
+  int64_t batch[2], m, n, k;
+  const void* a;
+  const void* b;
+  void* c;  ///< each product is dense row-major along n: c_row ≥ n, column stride 1
+  int64_t a_batch[2], a_row, a_column;
+  int64_t b_batch[2], b_row, b_column;
+  int64_t c_batch[2], c_row;
+  /// Innermost loop: n; the outer loops together: (batch, m) in order; or null.
+  const PointwiseArguments* epilogue;
+  void* workspace;
+};
+
+struct MatmulAlgorithm {
+  const char* name;
+  const char* (*declines)(const MatmulArguments&);
+  size_t (*workspace)(const MatmulArguments&);
+  void (*run)(const MatmulArguments&);
+};
+
+// -- pooling --------------------------------------------------------------------------------------------------------
+/// Windows per spatial dimension as tables, which covers stride, padding, dilation, ceil_mode and adaptive pooling alike:
+/// output position o sees the inputs begin[d][o], begin[d][o] + step[d], … < end[d][o], all of them inside the input.
+struct PoolingArguments {
+  DType dtype;  ///< Float32, Float64; Maximum also Int64
+  int64_t batch, channels, input_size[3], output_size[3];
+  const int64_t* begin[3];
+  const int64_t* end[3];
+  int64_t step[3];
+  const int64_t* divisor[3];  ///< average: an output is divided by the product of its three entries
+  void* input;                ///< dense channels-last, (batch, D, H, W, C); gradient of the input in the backward kernels
+  void* output;               ///< likewise; gradient of the output in the backward kernels
+  int64_t* indices;           ///< maximum: row-major index within D×H×W of the input, in output's layout; first wins ties, NaN wins all
+};
+
+// -- indexing ---------------------------------------------------------------------------------------------------------
+/// gather:       values[i] = table[i with coordinate `axis` replaced by index[i]]
+/// scatter_add:  table[…] += values[i], in increasing order of i along the axis (table is initialised by the caller)
+/// scatter:      table[…]  = values[i], the last one wins
+/// Returns false, having touched no memory out of bounds, if an index is outside 0…axis_size-1 (negative counts from the end if allowed).
+struct IndexArguments {
+  DType dtype;
+  int64_t sizes[max_loops];  ///< of the iteration space of index and values
+  int loops;
+  int axis;  ///< which loop runs along the indexed axis
+  Operand values;
+  Operand index;       ///< Int64; strides as for values
+  Operand table;       ///< strides as for values, 0 along the axis
+  int64_t axis_stride; ///< of the table, in elements
+  int64_t axis_size;
+};
+
+// -- random -----------------------------------------------------------------------------------------------------------
+enum class RandomKind : uint8_t { Uniform, Normal, Bernoulli, Integer };
+
+/// Element i of the row-major output depends on (key, i) alone: Philox4x32-10 (Salmon et al. 2011), Box-Muller for Normal.
+struct RandomArguments {
+  RandomKind kind;
+  uint64_t key;
+  double first, second;  ///< Uniform: [first, second); Normal: mean, deviation; Bernoulli: probability of 1
+  int64_t low, high;     ///< Integer: [low, high)
+  DType dtype;
+  void* output;
+  int64_t count;
+};
+
+/// What a device provides. Algorithm lists end with a null name; best first, the reference last.
+struct Kernels {
+  const char* device;  ///< "cpu"
+  const char* level;   ///< "portable", "avx2", "avx512"
+  void (*pointwise)(const PointwiseArguments&);
+  /// The part [outer_begin, outer_end) × [inner_begin, inner_end) of the iteration space, in the calling thread. For epilogues.
+  void (*pointwise_region)(const PointwiseArguments&, int64_t outer_begin, int64_t outer_end, int64_t inner_begin, int64_t inner_end);
+  size_t (*reduce_workspace)(const ReduceArguments&);
+  void (*reduce)(const ReduceArguments&);
+  void (*arg_reduce)(const ArgReduceArguments&);
+  const ConvolutionAlgorithm* convolution[3];  ///< by ConvolutionPass
+  const MatmulAlgorithm* matmul;
+  void (*max_pool)(const PoolingArguments&);
+  void (*max_pool_backward)(const PoolingArguments&);
+  void (*average_pool)(const PoolingArguments&);
+  void (*average_pool_backward)(const PoolingArguments&);
+  bool (*gather)(const IndexArguments&);
+  bool (*scatter_add)(const IndexArguments&);
+  bool (*scatter)(const IndexArguments&);
+  void (*random)(const RandomArguments&);
+};
+
+}  // namespace pycnn::kernels
