@@ -1,0 +1,142 @@
+// From operators to primitives: what an operator's lower() may call.
+// Every choice made here (layouts, loops, chunk orders) depends on the slots alone, never on what will be fused, so that an
+// element's bits do not depend on it either.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/operator.h"
+#include "graph/program_builder.h"
+#include "kernels/kernels.h"
+
+namespace pycnn::graph {
+
+/// A (possibly strided) window into one of the plan's buffers. Offset and strides count elements.
+struct Slot {
+  int buffer = -1;
+  DType dtype = DType::Float32;
+  Shape shape;
+  Strides strides;
+  int64_t offset = 0;
+
+  int64_t count() const { return element_count(shape); }
+  bool is_contiguous() const;     ///< row-major, dense
+  bool is_channels_last() const;  ///< (N, C, spatial…) dense with C innermost; dimensions of size 1 do not matter
+  bool is_dense() const;          ///< every element of a block once, in some order of dimensions
+
+  // Windows onto the same memory; nothing is copied.
+  Slot permuted(std::span<const int64_t> order) const;
+  Slot expanded(const Shape& shape) const;                                           ///< broadcast, stride 0
+  Slot sliced(int dimension, int64_t begin, int64_t count, int64_t step = 1) const;  ///< step may be negative
+  Slot squeezed(int dimension) const;
+  Slot unsqueezed(int dimension) const;
+  /// The same elements under another shape, if strides allow it without a copy; otherwise buffer is -1.
+  Slot reshaped(const Shape& shape) const;
+};
+
+/// Builds the formula of a pointwise step: the i-th expression is the i-th input converted to the compute type.
+using Formula = std::function<Expression(ProgramBuilder&, std::span<const Expression>)>;
+using Formulas = std::function<std::vector<Expression>(ProgramBuilder&, std::span<const Expression>)>;
+
+struct Primitive;
+
+class Lowering {
+ public:
+  explicit Lowering(const kernels::Kernels& kernels);
+  ~Lowering();
+
+  // -- memory -------------------------------------------------------------------------------------------------------
+  /// A fresh buffer with these strides (dense, in any order of dimensions).
+  Slot allocate(DType dtype, const Shape& shape, const Strides& strides);
+  Slot allocate(DType dtype, const Shape& shape) { return allocate(dtype, shape, contiguous_strides(shape)); }
+  /// A fresh buffer laid out as the first of `like` that has this shape and is dense; row-major if none.
+  Slot allocate_like(DType dtype, const Shape& shape, std::span<const Slot> like);
+  /// The slot itself if it is row-major (channels-last, dense) already, else a copy.
+  Slot contiguous(const Slot& slot);
+  Slot channels_last(const Slot& slot);
+  Slot dense(const Slot& slot);
+  Slot cast(const Slot& slot, DType dtype);
+  /// Reshapes in place where strides allow, else through a row-major copy.
+  Slot reshape(const Slot& slot, const Shape& shape);
+
+  // -- pointwise ----------------------------------------------------------------------------------------------------
+  /// out[i] = formula(inputs[i]…) with inputs broadcast to `shape`, computed in `compute` (as register type), rounded to `out`.
+  Slot pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, DType out, const Formula& formula);
+  /// Several outputs of the same shape.
+  std::vector<Slot> pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, std::span<const DType> outs,
+                              const Formulas& formulas);
+  /// Into given slots (parts of a concatenation, in place); each has the iteration's shape.
+  void pointwise_into(std::span<const Slot> outputs, std::span<const Slot> inputs, DType compute, const Formulas& formulas);
+  /// destination ← source (broadcast, cast).
+  void copy_into(const Slot& destination, const Slot& source);
+  void fill(const Slot& destination, double value);
+
+  // -- reductions ---------------------------------------------------------------------------------------------------
+  /// Reduces the dimensions set in `dimensions` (bit d). The result keeps them with size 1, in dtype `out`; accumulation
+  /// happens in the register type of `compute`. To drop dimensions use squeezed() or reshape().
+  Slot reduce(kernels::ReduceKind kind, const Slot& input, uint32_t dimensions, DType compute, DType out);
+  struct Moments {
+    Slot mean, centered_sum;  ///< Σ(x-mean)²
+  };
+  Moments moments(const Slot& input, uint32_t dimensions, DType compute, DType out);
+  struct Extremum {
+    Slot values, indices;
+  };
+  /// Along one dimension, which is kept with size 1.
+  Extremum arg_extremum(bool maximum, const Slot& input, int dimension);
+
+  // -- structured primitives ------------------------------------------------------------------------------------------
+  /// Slots are in PyTorch's logical shapes (N, C, D, H, W) and (O, I/groups, kD, kH, kW) with `spatial` = 1 … 3 spatial dimensions as in
+  /// the input; casts 16-bit floats to float32 and back. Results: output, gradient of the input (channels-last), gradient of
+  /// the weight (laid out as `like`).
+  Slot convolution(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& weight, const Shape& output);
+  Slot convolution_input_gradient(const kernels::ConvolutionShape& shape, const Slot& output_gradient, const Slot& weight,
+                                  const Shape& input);
+  Slot convolution_weight_gradient(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& output_gradient,
+                                   const Shape& weight);
+  /// (…, m, k) × (…, k, n) with equal or broadcast (size 1, stride 0) leading dimensions.
+  Slot matmul(const Slot& a, const Slot& b);
+  struct PoolingWindows {
+    std::vector<int64_t> begin[3], end[3], divisor[3];
+    int64_t step[3] = {1, 1, 1};
+  };
+  /// Maximum: {values, indices if wanted}; channels-last.
+  std::vector<Slot> max_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows, bool indices);
+  Slot max_pool_backward(const Slot& output_gradient, const Slot& indices, const Shape& input,
+                         std::shared_ptr<const PoolingWindows> windows);
+  Slot average_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows);
+  Slot average_pool_backward(const Slot& output_gradient, const Shape& input, std::shared_ptr<const PoolingWindows> windows);
+  /// values[i] = table[i with coordinate `dimension` replaced by index[i]]; index has the result's shape (expanded slots are fine),
+  /// table has it too but for `dimension`. Raises IndexError when run if an index is out of range.
+  Slot gather(const Slot& table, const Slot& index, int dimension);
+  /// A copy of `table` with values added (or stored, the last one wins) at index.
+  Slot scatter(const Slot& table, const Slot& index, const Slot& values, int dimension, bool add);
+  struct Random {
+    kernels::RandomKind kind;
+    double first = 0, second = 1;
+    int64_t low = 0, high = 0;
+  };
+  /// Row-major; `key` is a 0-d int64 slot.
+  Slot random(const Random& parameters, const Slot& key, DType dtype, const Shape& shape);
+
+  const kernels::Kernels& kernels() const { return kernels_; }
+
+ private:
+  friend class Planner;
+  struct BufferInfo {
+    size_t bytes;
+    int input = -1;  ///< index among the plan's inputs, or -1
+  };
+  void append(std::unique_ptr<Primitive> primitive);
+
+  const kernels::Kernels& kernels_;
+  std::vector<BufferInfo> buffers_;
+  std::vector<std::unique_ptr<Primitive>> primitives_;
+  const char* operator_name_ = "";
+};
+
+}  // namespace pycnn::graph

@@ -1,0 +1,118 @@
+// The operator graph: nodes, their values, and the handles that name values.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "pycnn/tensor.h"
+#include "tensor/storage.h"
+
+namespace pycnn::graph {
+
+class Operator;
+struct Node;
+
+/// Where evaluated elements lie. Offset and strides count elements.
+struct Buffer {
+  StoragePointer storage;
+  int64_t offset = 0;
+  Strides strides;
+};
+
+/// One output of a node. Values never change: what looks like a change binds a handle to another value.
+struct Value {
+  std::shared_ptr<Node> node;
+  int index = 0;
+
+  explicit operator bool() const { return node != nullptr; }
+  friend bool operator==(const Value& a, const Value& b) { return a.node == b.node && a.index == b.index; }
+};
+
+/// What autograd keeps for a tensor: its accumulated gradient and its hooks. Shared by the handle and the values it denotes.
+struct AutogradState {
+  Tensor grad;
+  std::vector<std::pair<int64_t, std::function<Tensor(const Tensor&)>>> hooks;
+  bool retain_grad = false;
+};
+
+struct Output {
+  Shape shape;
+  DType dtype = DType::Float32;
+  bool requires_grad = false;
+  /// Set on leaves that require grad and on values with hooks or retained gradients.
+  std::shared_ptr<AutogradState> autograd;
+  /// Observable handles (see Cell). An output with handles is computed and kept; one without may be fused away.
+  std::atomic<int> handles{0};
+  /// Filled by evaluation if the value was kept.
+  Buffer buffer;
+};
+
+enum class NodeState : uint8_t { Pending, Running, Done };
+
+/// An operator applied to values, or (without operator) a leaf that was born evaluated.
+struct Node {
+  std::shared_ptr<const Operator> op;
+  std::vector<Value> inputs;  ///< dropped once neither evaluation nor autograd needs them
+  std::unique_ptr<Output[]> outputs;
+  int output_count = 0;
+  std::atomic<NodeState> state{NodeState::Pending};
+  uint64_t sequence = 0;        ///< order of recording, hence a topological order
+  bool differentiable = false;  ///< recorded with grad mode on and an input that requires grad
+  bool released = false;        ///< backward() has consumed it (retain_graph=False)
+
+  explicit Node(int outputs_of_node);
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  bool is_evaluated() const { return state.load(std::memory_order_acquire) == NodeState::Done; }
+};
+
+inline Output& output_of(const Value& value) { return value.node->outputs[static_cast<size_t>(value.index)]; }
+
+/// A leaf from evaluated memory.
+Value make_leaf(const Shape& shape, DType dtype, Buffer buffer);
+
+/// How a view follows its base and writes back to it.
+struct View {
+  std::function<Tensor(const Tensor& base)> derive;
+  /// The base's new value after the view was assigned `value`.
+  std::function<Tensor(const Tensor& base, const Tensor& value)> write;
+  bool bypasses_autograd = false;  ///< `.data` and `.detach()`
+};
+
+/// The variable behind a tensor: a binding to a value. Views bind to a cell as well, so that they see its changes.
+/// References: a primary holder (TensorHandle) counts 2, a view 1. The cell is observable, and its value held, from 2 on:
+/// a base that only one view remembers may be fused away.
+struct Cell {
+  Value value;
+  uint64_t version = 0;
+  std::shared_ptr<AutogradState> autograd;
+  std::atomic<int> references{0};
+  std::shared_ptr<Cell> base;
+  std::shared_ptr<const View> view;
+  uint64_t base_version = 0;
+
+  explicit Cell(Value initial) : value(std::move(initial)) {}
+  ~Cell();
+  void add_references(int count);
+  void drop_references(int count);
+  /// Binds to another value, keeping the held count right.
+  void bind(Value replacement);
+};
+
+struct TensorHandle {
+  std::shared_ptr<Cell> cell;
+  explicit TensorHandle(std::shared_ptr<Cell> cell);
+  ~TensorHandle();
+  TensorHandle(const TensorHandle&) = delete;
+  TensorHandle& operator=(const TensorHandle&) = delete;
+};
+
+/// Makes `result` (= view->derive(base)) a view of base: it sees base's in-place changes and writes back to it.
+Tensor make_view(const Tensor& result, const Tensor& base, std::shared_ptr<const View> view);
+
+}  // namespace pycnn::graph

@@ -1,0 +1,39 @@
+// Evaluation seen from outside: modes, limits, counters and descriptions of plans.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pycnn/tensor.h"
+
+namespace pycnn {
+
+/// Lazy: operators are recorded and run in fused plans. Eager: each runs at once, unfused, with the same kernels and bits.
+enum class Mode : uint8_t { Lazy, Eager };
+Mode mode();
+void set_mode(Mode mode);
+
+/// Counters since start: "plans_compiled", "plans_run", "plan_cache_hits", "nodes_recorded", "nodes_evaluated", "steps_run",
+/// "buffers_donated".
+std::map<std::string, uint64_t> statistics();
+
+/// The plan that evaluating these tensors now would run, as text: steps, algorithms, shapes, buffers, bytes. Runs nothing.
+std::string describe_plan(std::span<const Tensor> tensors);
+
+/// Called between the steps of a plan; returning true interrupts it (Interrupted is thrown, every tensor stays whole).
+void set_interrupt_check(std::function<bool()> check);
+
+/// Names of the algorithms of a primitive, best first: "convolution_forward", "convolution_input_gradient",
+/// "convolution_weight_gradient", "matmul".
+std::vector<std::string> algorithms(std::string_view primitive);
+/// Uses only this algorithm; planning throws where it declines. Empty restores the choice.
+void force_algorithm(std::string_view primitive, std::string_view algorithm);
+
+/// Forgets compiled plans and arenas.
+void clear_plan_cache();
+
+}  // namespace pycnn

@@ -1,0 +1,295 @@
+// Every function on tensors, with PyTorch's names, argument order and meaning. All record; none computes.
+// Dimensions may be negative. Grouped by the file under csrc/ops/ that implements them.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "pycnn/tensor.h"
+
+namespace pycnn {
+
+/// A sequence of dimensions; absent means all of them.
+using OptionalDimensions = std::optional<Dimensions>;
+
+// -- creation.cpp ---------------------------------------------------------------------------------------------------
+Tensor full(const Shape& shape, Scalar value, DType dtype);
+Tensor zeros(const Shape& shape, DType dtype = default_dtype());
+Tensor ones(const Shape& shape, DType dtype = default_dtype());
+/// Zeros: pycnn has no uninitialised memory.
+Tensor empty(const Shape& shape, DType dtype = default_dtype());
+/// start, start + step, … < end.
+Tensor arange(Scalar start, Scalar end, Scalar step, DType dtype);
+Tensor linspace(double start, double end, int64_t steps, DType dtype = default_dtype());
+Tensor eye(int64_t n, int64_t m, DType dtype = default_dtype());
+Tensor zeros_like(const Tensor& input);
+Tensor ones_like(const Tensor& input);
+Tensor full_like(const Tensor& input, Scalar value);
+Tensor one_hot(const Tensor& input, int64_t num_classes = -1);
+
+// -- random.cpp: Philox streams; the key is drawn from the generator when recorded --------------------------------------
+/// Seeds this process's default generator.
+void manual_seed(uint64_t seed);
+uint64_t initial_seed();
+/// The generator's state, (seed, number of keys drawn), to save and restore.
+std::pair<uint64_t, uint64_t> random_state();
+void set_random_state(uint64_t seed, uint64_t drawn);
+Tensor rand(const Shape& shape, DType dtype = default_dtype());
+Tensor randn(const Shape& shape, DType dtype = default_dtype());
+Tensor randint(int64_t low, int64_t high, const Shape& shape, DType dtype = DType::Int64);
+Tensor randperm(int64_t n);
+Tensor uniform(const Shape& shape, double low, double high, DType dtype = default_dtype());
+Tensor normal(const Shape& shape, double mean, double deviation, DType dtype = default_dtype());
+/// 1 with the given probability, else 0.
+Tensor bernoulli(const Shape& shape, double probability, DType dtype = default_dtype());
+/// Element-wise probabilities.
+Tensor bernoulli(const Tensor& probabilities);
+
+// -- pointwise.cpp: rows of one table -----------------------------------------------------------------------------------
+Tensor add(const Tensor& a, const Tensor& b, Scalar alpha = 1);
+Tensor sub(const Tensor& a, const Tensor& b, Scalar alpha = 1);
+Tensor mul(const Tensor& a, const Tensor& b);
+/// rounding_mode: "" (true division), "trunc" or "floor".
+Tensor div(const Tensor& a, const Tensor& b, std::string_view rounding_mode = "");
+Tensor floor_divide(const Tensor& a, const Tensor& b);
+Tensor remainder(const Tensor& a, const Tensor& b);
+Tensor fmod(const Tensor& a, const Tensor& b);
+Tensor pow(const Tensor& a, const Tensor& b);
+Tensor atan2(const Tensor& a, const Tensor& b);
+Tensor maximum(const Tensor& a, const Tensor& b);
+Tensor minimum(const Tensor& a, const Tensor& b);
+Tensor eq(const Tensor& a, const Tensor& b);
+Tensor ne(const Tensor& a, const Tensor& b);
+Tensor lt(const Tensor& a, const Tensor& b);
+Tensor le(const Tensor& a, const Tensor& b);
+Tensor gt(const Tensor& a, const Tensor& b);
+Tensor ge(const Tensor& a, const Tensor& b);
+Tensor logical_and(const Tensor& a, const Tensor& b);
+Tensor logical_or(const Tensor& a, const Tensor& b);
+Tensor logical_xor(const Tensor& a, const Tensor& b);
+Tensor logical_not(const Tensor& input);
+Tensor bitwise_and(const Tensor& a, const Tensor& b);
+Tensor bitwise_or(const Tensor& a, const Tensor& b);
+Tensor bitwise_xor(const Tensor& a, const Tensor& b);
+Tensor bitwise_not(const Tensor& input);
+Tensor bitwise_left_shift(const Tensor& a, const Tensor& b);
+Tensor bitwise_right_shift(const Tensor& a, const Tensor& b);
+/// A number as operand: a 0-d tensor that takes part in promotion by its kind only. `other` is the tensor it meets.
+Tensor wrap_scalar(Scalar value, const Tensor& other);
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
+Tensor masked_fill(const Tensor& input, const Tensor& mask, const Tensor& value);
+/// Either bound may be undefined.
+Tensor clamp(const Tensor& input, const Tensor& min, const Tensor& max);
+Tensor clamp(const Tensor& input, std::optional<Scalar> min, std::optional<Scalar> max);
+/// a + t (b - a)
+Tensor lerp(const Tensor& a, const Tensor& b, const Tensor& weight);
+Tensor addcmul(const Tensor& input, const Tensor& a, const Tensor& b, Scalar value = 1);
+Tensor addcdiv(const Tensor& input, const Tensor& a, const Tensor& b, Scalar value = 1);
+Tensor cast(const Tensor& input, DType dtype);
+
+// clang-format off
+/// Unary functions by name: Tensor abs(const Tensor&), …; integers are promoted to the default dtype where PyTorch does.
+#define PYCNN_UNARY_FUNCTIONS(X)                                                                                        \
+  X(neg) X(abs) X(sign) X(square) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(log10)       \
+  X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(erf) X(sigmoid)                                \
+  X(floor) X(ceil) X(round) X(trunc) X(isnan) X(isinf) X(isfinite)                                                      \
+  X(relu) X(silu) X(log_sigmoid)
+// clang-format on
+#define PYCNN_DECLARE_UNARY(name) Tensor name(const Tensor& input);
+PYCNN_UNARY_FUNCTIONS(PYCNN_DECLARE_UNARY)
+#undef PYCNN_DECLARE_UNARY
+Tensor leaky_relu(const Tensor& input, double negative_slope = 0.01);
+Tensor elu(const Tensor& input, double alpha = 1.0);
+Tensor softplus(const Tensor& input, double beta = 1.0, double threshold = 20.0);
+/// approximate: "none" (erf) or "tanh".
+Tensor gelu(const Tensor& input, std::string_view approximate = "none");
+/// Maximum over groups of `pieces` consecutive channels of dimension 1 (Goodfellow et al. 2013); size(1) must be divisible.
+Tensor maxout(const Tensor& input, int64_t pieces);
+
+// -- reduction.cpp ----------------------------------------------------------------------------------------------------
+Tensor sum(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false,
+           std::optional<DType> dtype = {});
+Tensor mean(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false,
+            std::optional<DType> dtype = {});
+/// `correction`: the divisor is n - correction.
+Tensor var(const Tensor& input, const OptionalDimensions& dimensions = {}, double correction = 1, bool keepdim = false);
+Tensor std(const Tensor& input, const OptionalDimensions& dimensions = {}, double correction = 1, bool keepdim = false);
+std::pair<Tensor, Tensor> var_mean(const Tensor& input, const OptionalDimensions& dimensions = {}, double correction = 1,
+                                   bool keepdim = false);
+Tensor prod(const Tensor& input, std::optional<int64_t> dimension = {}, bool keepdim = false, std::optional<DType> dtype = {});
+Tensor any(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false);
+Tensor all(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false);
+Tensor amax(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false);
+Tensor amin(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false);
+/// Over everything; the gradient is shared by equal extremes as in PyTorch.
+Tensor max(const Tensor& input);
+Tensor min(const Tensor& input);
+/// {values, indices} along one dimension.
+std::pair<Tensor, Tensor> max(const Tensor& input, int64_t dimension, bool keepdim = false);
+std::pair<Tensor, Tensor> min(const Tensor& input, int64_t dimension, bool keepdim = false);
+Tensor argmax(const Tensor& input, std::optional<int64_t> dimension = {}, bool keepdim = false);
+Tensor argmin(const Tensor& input, std::optional<int64_t> dimension = {}, bool keepdim = false);
+/// The p-norm, p ≥ 0 or infinity.
+Tensor norm(const Tensor& input, double p = 2, const OptionalDimensions& dimensions = {}, bool keepdim = false);
+Tensor logsumexp(const Tensor& input, const Dimensions& dimensions, bool keepdim = false);
+/// Sums the broadcast dimensions away again: the gradient of broadcasting to input's shape from `shape`.
+Tensor sum_to_shape(const Tensor& input, const Shape& shape);
+
+// -- shape.cpp: views where PyTorch has views ------------------------------------------------------------------------------
+/// One size may be -1.
+Tensor reshape(const Tensor& input, const Shape& shape);
+Tensor flatten(const Tensor& input, int64_t start_dim = 0, int64_t end_dim = -1);
+Tensor unflatten(const Tensor& input, int64_t dimension, const Shape& sizes);
+Tensor permute(const Tensor& input, const Dimensions& order);
+Tensor transpose(const Tensor& input, int64_t a, int64_t b);
+Tensor squeeze(const Tensor& input, const OptionalDimensions& dimensions = {});
+Tensor unsqueeze(const Tensor& input, int64_t dimension);
+/// -1 keeps a size.
+Tensor expand(const Tensor& input, const Shape& shape);
+Tensor broadcast_to(const Tensor& input, const Shape& shape);
+/// A row-major (or, as asked, channels-last) copy of the memory; the value is the same.
+Tensor contiguous(const Tensor& input, bool channels_last = false);
+Tensor clone(const Tensor& input);
+Tensor cat(std::span<const Tensor> tensors, int64_t dimension = 0);
+Tensor stack(std::span<const Tensor> tensors, int64_t dimension = 0);
+Tensors split(const Tensor& input, int64_t split_size, int64_t dimension = 0);
+Tensors split(const Tensor& input, const Dimensions& sizes, int64_t dimension = 0);
+Tensors chunk(const Tensor& input, int64_t chunks, int64_t dimension = 0);
+Tensors unbind(const Tensor& input, int64_t dimension = 0);
+/// PyTorch's order: last dimension first, (before, after) each; negative values crop. mode: "constant".
+Tensor pad(const Tensor& input, const std::vector<int64_t>& padding, std::string_view mode = "constant", double value = 0);
+
+// -- indexing.cpp -----------------------------------------------------------------------------------------------------
+Tensor select(const Tensor& input, int64_t dimension, int64_t index);
+Tensor narrow(const Tensor& input, int64_t dimension, int64_t start, int64_t length);
+/// Python's slice semantics, step ≥ 1.
+Tensor slice(const Tensor& input, int64_t dimension, std::optional<int64_t> start, std::optional<int64_t> stop, int64_t step = 1);
+Tensor flip(const Tensor& input, const Dimensions& dimensions);
+/// The base with the window replaced by `value`: what an assignment through a slice records. Arguments as slice().
+Tensor slice_update(const Tensor& base, const Tensor& value, int64_t dimension, int64_t start, int64_t stop, int64_t step);
+Tensor index_select(const Tensor& input, int64_t dimension, const Tensor& index);
+Tensor gather(const Tensor& input, int64_t dimension, const Tensor& index);
+Tensor scatter(const Tensor& input, int64_t dimension, const Tensor& index, const Tensor& source);
+Tensor scatter_add(const Tensor& input, int64_t dimension, const Tensor& index, const Tensor& source);
+
+// -- matmul.cpp -------------------------------------------------------------------------------------------------------
+/// Vectors, matrices and batches as numpy.matmul.
+Tensor matmul(const Tensor& a, const Tensor& b);
+Tensor mm(const Tensor& a, const Tensor& b);
+Tensor bmm(const Tensor& a, const Tensor& b);
+/// x Wᵀ + b; weight (out_features, in_features).
+Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});
+
+// -- convolution.cpp --------------------------------------------------------------------------------------------------
+/// Per spatial dimension; a single entry counts for all.
+struct ConvOptions {
+  Dimensions stride{1};
+  /// Sizes, or "same" (stride 1 only), or "valid".
+  std::variant<Dimensions, std::string_view> padding = Dimensions{0};
+  Dimensions dilation{1};
+  int64_t groups = 1;
+};
+/// input (N, C, L) or (C, L), weight (O, C/groups, k), bias (O) or undefined.
+Tensor conv1d(const Tensor& input, const Tensor& weight, const Tensor& bias = {}, const ConvOptions& options = {});
+Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {}, const ConvOptions& options = {});
+Tensor conv3d(const Tensor& input, const Tensor& weight, const Tensor& bias = {}, const ConvOptions& options = {});
+struct ConvTransposeOptions {
+  Dimensions stride{1};
+  Dimensions padding{0};
+  Dimensions output_padding{0};
+  int64_t groups = 1;
+  Dimensions dilation{1};
+};
+/// weight (C, O/groups, k).
+Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const Tensor& bias = {}, const ConvTransposeOptions& options = {});
+Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {}, const ConvTransposeOptions& options = {});
+Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const Tensor& bias = {}, const ConvTransposeOptions& options = {});
+
+// -- pooling.cpp ------------------------------------------------------------------------------------------------------
+struct MaxPoolOptions {
+  Dimensions stride{};  ///< empty: the kernel size
+  Dimensions padding{0};
+  Dimensions dilation{1};
+  bool ceil_mode = false;
+};
+/// `spatial` is 1, 2 or 3; input with or without batch. {values, indices}.
+std::pair<Tensor, Tensor> max_pool_with_indices(int spatial, const Tensor& input, const Dimensions& kernel_size, const MaxPoolOptions& options = {});
+Tensor max_pool1d(const Tensor& input, const Dimensions& kernel_size, const MaxPoolOptions& options = {});
+Tensor max_pool2d(const Tensor& input, const Dimensions& kernel_size, const MaxPoolOptions& options = {});
+Tensor max_pool3d(const Tensor& input, const Dimensions& kernel_size, const MaxPoolOptions& options = {});
+struct AvgPoolOptions {
+  Dimensions stride{};
+  Dimensions padding{0};
+  bool ceil_mode = false;
+  bool count_include_pad = true;
+  std::optional<int64_t> divisor_override = {};
+};
+Tensor avg_pool1d(const Tensor& input, const Dimensions& kernel_size, const AvgPoolOptions& options = {});
+Tensor avg_pool2d(const Tensor& input, const Dimensions& kernel_size, const AvgPoolOptions& options = {});
+Tensor avg_pool3d(const Tensor& input, const Dimensions& kernel_size, const AvgPoolOptions& options = {});
+/// An output size of -1 keeps the input's (PyTorch's None).
+Tensor adaptive_avg_pool(int spatial, const Tensor& input, const Dimensions& output_size);
+std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int spatial, const Tensor& input, const Dimensions& output_size);
+
+// -- normalization.cpp ------------------------------------------------------------------------------------------------
+/// Statistics over all dimensions but 1. With training, running_mean and running_var (if defined) are updated in place:
+/// r ← (1 - momentum) r + momentum · batch, with the unbiased variance. weight and bias may be undefined.
+Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, const Tensor& weight = {}, const Tensor& bias = {},
+                  bool training = false, double momentum = 0.1, double eps = 1e-5);
+/// x / (k + alpha/size Σ x²)^beta over `size` neighbouring channels (Krizhevsky et al. 2012, PyTorch's scaling of alpha).
+Tensor local_response_norm(const Tensor& input, int64_t size, double alpha = 1e-4, double beta = 0.75, double k = 1.0);
+
+// -- dropout.cpp ------------------------------------------------------------------------------------------------------
+/// Zeroes elements with probability p and scales the rest by 1/(1-p). The mask is a node; second derivatives work.
+Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
+/// Whole channels of (N, C, …).
+Tensor feature_dropout(const Tensor& input, double p = 0.5, bool training = true);
+
+// -- loss.cpp ---------------------------------------------------------------------------------------------------------
+enum class Reduction : uint8_t { None, Mean, Sum };
+Tensor softmax(const Tensor& input, int64_t dimension, std::optional<DType> dtype = {});
+Tensor log_softmax(const Tensor& input, int64_t dimension, std::optional<DType> dtype = {});
+struct CrossEntropyOptions {
+  Tensor weight = {};
+  int64_t ignore_index = -100;
+  Reduction reduction = Reduction::Mean;
+  double label_smoothing = 0.0;
+};
+/// input (C), (N, C) or (N, C, d1, …); target class indices (int64, without C) or probabilities (input's shape).
+/// Indices already known are checked here, others when run.
+Tensor cross_entropy(const Tensor& input, const Tensor& target, const CrossEntropyOptions& options = {});
+Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight = {}, int64_t ignore_index = -100,
+                Reduction reduction = Reduction::Mean);
+Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean);
+Tensor l1_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean);
+Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {}, Reduction reduction = Reduction::Mean);
+Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target, const Tensor& weight = {},
+                                        Reduction reduction = Reduction::Mean, const Tensor& pos_weight = {});
+
+// -- operators --------------------------------------------------------------------------------------------------------
+inline Tensor operator-(const Tensor& a) { return neg(a); }
+#define PYCNN_BINARY_OPERATOR(symbol, function)                                                                  \
+  inline Tensor operator symbol(const Tensor& a, const Tensor& b) { return function(a, b); }                     \
+  inline Tensor operator symbol(const Tensor& a, Scalar b) { return function(a, wrap_scalar(b, a)); }            \
+  inline Tensor operator symbol(Scalar a, const Tensor& b) { return function(wrap_scalar(a, b), b); }
+PYCNN_BINARY_OPERATOR(+, add)
+PYCNN_BINARY_OPERATOR(-, sub)
+PYCNN_BINARY_OPERATOR(*, mul)
+PYCNN_BINARY_OPERATOR(/, div)
+PYCNN_BINARY_OPERATOR(==, eq)
+PYCNN_BINARY_OPERATOR(!=, ne)
+PYCNN_BINARY_OPERATOR(<, lt)
+PYCNN_BINARY_OPERATOR(<=, le)
+PYCNN_BINARY_OPERATOR(>, gt)
+PYCNN_BINARY_OPERATOR(>=, ge)
+#undef PYCNN_BINARY_OPERATOR
+inline Tensor& operator+=(Tensor& a, const Tensor& b) { a.check_in_place("add_"); return a.assign_(add(a, b)); }
+inline Tensor& operator-=(Tensor& a, const Tensor& b) { a.check_in_place("sub_"); return a.assign_(sub(a, b)); }
+inline Tensor& operator*=(Tensor& a, const Tensor& b) { a.check_in_place("mul_"); return a.assign_(mul(a, b)); }
+inline Tensor& operator/=(Tensor& a, const Tensor& b) { a.check_in_place("div_"); return a.assign_(div(a, b)); }
+
+}  // namespace pycnn

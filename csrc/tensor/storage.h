@@ -1,0 +1,49 @@
+// Memory that outlives a plan: tensors' elements. Plans borrow an arena instead (graph/run.cpp).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+
+namespace pycnn {
+
+/// A block of bytes. Pinned blocks are visible outside (NumPy, DLPack) and are never written by a plan again.
+class Storage {
+ public:
+  Storage(void* data, size_t bytes, std::function<void()> release)
+      : data_(data), bytes_(bytes), release_(std::move(release)) {}
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+  ~Storage() {
+    if (release_) release_();
+  }
+
+  void* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
+  bool pinned() const { return pinned_.load(std::memory_order_acquire); }
+  void pin() { pinned_.store(true, std::memory_order_release); }
+
+ private:
+  void* data_;
+  size_t bytes_;
+  std::function<void()> release_;
+  std::atomic<bool> pinned_{false};
+};
+using StoragePointer = std::shared_ptr<Storage>;
+
+/// 64-byte aligned memory from a caching allocator: freed blocks are kept for reuse up to a cap, because fresh pages
+/// cost more than arithmetic. Throws pycnn::Error naming the size if there is none.
+StoragePointer allocate_storage(size_t bytes);
+
+/// Bytes handed out and bytes kept for reuse.
+struct AllocatorStatistics {
+  size_t in_use, cached, cap;
+};
+AllocatorStatistics allocator_statistics();
+/// Returns kept blocks to the operating system.
+void empty_cache();
+/// Debug mode (PYCNN_DEBUG=1): fresh outputs and arenas are filled with 0xFF bytes, NaN in every float type.
+bool debug_fill();
+
+}  // namespace pycnn
