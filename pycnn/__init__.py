@@ -1,0 +1,91 @@
+"""pycnn: convolutional networks on a lazily evaluated operator graph, with PyTorch's names.
+
+`import pycnn as torch` is meant to work: tensors, functions and dtypes come from the compiled core `pycnn._core`;
+submodules (`nn`, `optim`, `utils`, ...) are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def _import_core() -> Any:
+    """The compiled core: beside this file, or (run from a clone without a build) in an installed pycnn."""
+    try:
+        return importlib.import_module("pycnn._core")
+    except ModuleNotFoundError as error:
+        if error.name != "pycnn._core":
+            raise
+    here = os.path.realpath(__path__[0])
+    for entry in sys.path:
+        installed = os.path.join(entry or os.curdir, "pycnn")
+        if os.path.realpath(installed) != here and os.path.isdir(installed):
+            __path__.append(installed)
+            try:
+                return importlib.import_module("pycnn._core")
+            except ModuleNotFoundError:
+                __path__.remove(installed)
+    raise ImportError(
+        f"pycnn's compiled core is missing beside {here} and no installed pycnn was found. Build and install it with "
+        "`pip install .` in the repository (it needs a C++20 compiler), or leave the repository's folder if it is "
+        "already installed for another Python."
+    )
+
+
+_core = _import_core()
+
+# Tensor, every function and every dtype of the core are names of this package, but for what only its modules use.
+_INTERNAL = {
+    "apply_function",
+    "backward",
+    "eval",
+    "grad",
+    "gradcheck",
+    "info",
+    "load_safetensors",
+    "save_safetensors",
+    "set_inference_mode",
+}
+globals().update(
+    {name: value for name, value in vars(_core).items() if not name.startswith("_") and name not in _INTERNAL}
+)
+
+from pycnn._device import device  # noqa: E402 - the core must be found first
+from pycnn.amp import autocast  # noqa: E402
+from pycnn.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402
+from pycnn.random import Generator  # noqa: E402
+from pycnn.serialization import load, save  # noqa: E402
+
+_SUBMODULES = (
+    "amp",
+    "autograd",
+    "cli",
+    "datasets",
+    "models",
+    "nn",
+    "optim",
+    "random",
+    "serialization",
+    "training",
+    "utils",
+)
+
+
+def eval(*tensors: Any) -> None:
+    """Computes the tensors now, in one plan. Without it they are computed when somebody looks at them."""
+    _core.eval(*tensors)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"pycnn.{name}")
+    raise AttributeError(f"module 'pycnn' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES})

@@ -1,0 +1,117 @@
+"""Gradients: `backward`, `grad`, grad modes, `Function`, `gradcheck`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pycnn import _core
+from pycnn._core import Tensor
+from pycnn.autograd.function import Function, FunctionCtx, once_differentiable
+from pycnn.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+
+__all__ = [
+    "Function",
+    "FunctionCtx",
+    "backward",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "inference_mode",
+    "no_grad",
+    "once_differentiable",
+    "set_grad_enabled",
+]
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return (value,) if value is None or isinstance(value, Tensor) else tuple(value)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of (the sum of) `outputs` with respect to `inputs`, without touching any `.grad`.
+
+    Args:
+        outputs: tensors that depend on `inputs`; scalars unless `grad_outputs` says how they weigh.
+        inputs: tensors that require grad, leaves or not.
+        grad_outputs: one tensor of its shape per output, or None for ones.
+        retain_graph: keep the graph for another backward (default: `create_graph`).
+        create_graph: record the gradients as well, for second derivatives.
+        allow_unused: give None for an input that no output depends on, which is an error otherwise.
+        materialize_grads: give zeros instead of None.
+
+    Returns:
+        one tensor per input, of its shape and dtype.
+
+    Errors: RuntimeError if an input was not used, an output is no scalar, or the graph was freed.
+    """
+    sources = _as_tuple(inputs)
+    targets = _as_tuple(outputs)
+    weights = (None,) * len(targets) if grad_outputs is None else _as_tuple(grad_outputs)
+    retain = create_graph if retain_graph is None else retain_graph
+    unused = materialize_grads if allow_unused is None else allow_unused
+    if materialize_grads and not unused:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
+    result = tuple(_core.grad(list(targets), list(sources), list(weights), retain, create_graph, unused))
+    if not materialize_grads:
+        return result
+    return tuple(
+        _core.zeros_like(source) if gradient is None else gradient
+        for source, gradient in zip(sources, result, strict=True)
+    )
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Adds the gradients of (the sum of) `tensors` to `.grad` of every leaf they depend on.
+
+    Args:
+        tensors: scalars, or tensors of any shape with `grad_tensors`.
+        grad_tensors: one tensor of its shape per tensor, or None for ones.
+        retain_graph: keep the graph for another backward (default: `create_graph`).
+        create_graph: record the gradients as well.
+    """
+    targets = _as_tuple(tensors)
+    weights = (None,) * len(targets) if grad_tensors is None else _as_tuple(grad_tensors)
+    if len(weights) != len(targets):
+        raise RuntimeError(f"got {len(targets)} tensors and {len(weights)} gradients")
+    retain = create_graph if retain_graph is None else retain_graph
+    last = len(targets) - 1
+    for i, (tensor, weight) in enumerate(zip(targets, weights, strict=True)):
+        tensor.backward(weight, retain_graph=retain or i < last, create_graph=create_graph)
+
+
+def gradcheck(
+    func: Callable[..., Tensor | Sequence[Tensor]],
+    inputs: Tensor | Sequence[Any],
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
+    """Compares backward with central differences (f(x+eps) - f(x-eps)) / (2 eps), element by element.
+
+    Args:
+        func: takes the inputs, gives a tensor or several.
+        inputs: those that are float64 and require grad are checked.
+        eps: the step of the differences.
+        atol: absolute tolerance.
+        rtol: relative tolerance.
+        raise_exception: raise RuntimeError with the first difference instead of returning False.
+    """
+    return bool(
+        _core.gradcheck(func, _as_tuple(inputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
+    )

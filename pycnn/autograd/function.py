@@ -1,0 +1,162 @@
+"""`Function`: operators with a forward and a backward of their own, written in Python."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pycnn import _core
+from pycnn._core import Tensor
+from pycnn.autograd.grad_mode import no_grad
+
+
+class FunctionCtx:
+    """What `forward` leaves for `backward`: `save_for_backward` for tensors, attributes for anything else."""
+
+    needs_input_grad: tuple[bool, ...] = ()
+
+    def __init__(self) -> None:
+        self._saved: tuple[Tensor | None, ...] = ()
+        self._non_differentiable: set[int] = set()
+        self._materialize_grads = True
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keeps inputs or outputs; `backward` finds them in `saved_tensors`."""
+        for tensor in tensors:
+            if tensor is not None and not isinstance(tensor, Tensor):
+                raise TypeError(f"save_for_backward can only save variables, but got {type(tensor).__name__}")
+        self._saved = tensors
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        """What `save_for_backward` was given."""
+        return self._saved
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Says that these outputs have no gradient."""
+        self._non_differentiable = {id(tensor) for tensor in tensors}
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Not available: an operator's inputs are values that do not change. NotImplementedError."""
+        raise NotImplementedError("mark_dirty: an autograd.Function cannot change its inputs; return a new tensor")
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether `backward` gets zeros (True, the default) or None for outputs that nobody used."""
+        self._materialize_grads = bool(value)
+
+
+class Function:
+    """Base of operators written in Python.
+
+    A subclass defines the static methods `forward(ctx, *args)` (or `forward(*args)` and `setup_context(ctx, inputs,
+    output)`) and `backward(ctx, *grad_outputs)`, which returns one gradient (or None) per argument of `forward`, and is
+    called as `Subclass.apply(*args)`.
+    """
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        """Computes the output(s): a tensor or a tuple of tensors and other values."""
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Fills `ctx` when `forward` does not take one."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """Computes the gradient of every argument of `forward` from those of its outputs."""
+        raise NotImplementedError("You must implement the backward function to use your custom autograd.Function.")
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Runs `forward` and records the operator."""
+        ctx = FunctionCtx()
+        ctx.needs_input_grad = tuple(isinstance(value, Tensor) and value.requires_grad for value in args)
+        with no_grad():
+            if cls.setup_context is not Function.setup_context:
+                result = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, result)
+            else:
+                result = cls.forward(ctx, *args, **kwargs)
+        if not (_core.is_grad_enabled() and any(ctx.needs_input_grad)):
+            return result
+        return _record(cls, ctx, args, result)
+
+
+def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result: Any) -> Any:
+    results = list(result) if isinstance(result, (tuple, list)) else [result]
+    sources = [i for i, value in enumerate(args) if isinstance(value, Tensor)]
+    differentiable = [
+        i
+        for i, value in enumerate(results)
+        if isinstance(value, Tensor) and value.is_floating_point() and id(value) not in ctx._non_differentiable
+    ]
+    outputs = [results[i] for i in differentiable]
+
+    def backward(*gradients: Any) -> tuple[Any, ...]:
+        given: list[Any] = [None] * len(results)
+        for i, output, gradient in zip(differentiable, outputs, gradients, strict=True):
+            given[i] = _core.zeros_like(output) if gradient is None and ctx._materialize_grads else gradient
+        if ctx._materialize_grads:
+            for i, value in enumerate(results):
+                if given[i] is None and isinstance(value, Tensor):
+                    given[i] = _core.zeros_like(value)
+        returned = cls.backward(ctx, *given)
+        returned = returned if isinstance(returned, tuple) else (returned,)
+        _check_gradients(cls, args, returned)
+        return tuple(returned[i] for i in sources)
+
+    recorded = _core.apply_function(backward, [args[i] for i in sources], outputs)
+    replaced = {id(output): new for output, new in zip(outputs, recorded, strict=True)}
+    # What was saved as an output must be the recorded one, or a second derivative would miss the operator.
+    ctx._saved = tuple(replaced.get(id(tensor), tensor) for tensor in ctx._saved)
+    for i, new in zip(differentiable, recorded, strict=True):
+        results[i] = new
+    return tuple(results) if isinstance(result, (tuple, list)) else results[0]
+
+
+def _check_gradients(cls: type[Function], args: Sequence[Any], gradients: tuple[Any, ...]) -> None:
+    while len(gradients) > len(args) and gradients[-1] is None:
+        gradients = gradients[:-1]
+    if len(gradients) != len(args):
+        raise RuntimeError(
+            f"function {cls.__name__}Backward returned an incorrect number of gradients "
+            f"(expected {len(args)}, got {len(gradients)})"
+        )
+    for i, (value, gradient) in enumerate(zip(args, gradients, strict=True)):
+        if gradient is not None and isinstance(value, Tensor) and tuple(gradient.shape) != tuple(value.shape):
+            raise RuntimeError(
+                f"Function {cls.__name__}Backward returned an invalid gradient at index {i} - got "
+                f"{list(gradient.shape)} but expected shape compatible with {list(value.shape)}"
+            )
+
+
+class _Once(Function):
+    """An identity that refuses to be differentiated."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, *sources: Tensor) -> Tensor:
+        return tensor
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+
+def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a `Function.backward` as not differentiable itself: a second derivative raises RuntimeError."""
+
+    @functools.wraps(backward)
+    def wrapper(ctx: Any, *grad_outputs: Any) -> Any:
+        with no_grad():
+            returned = backward(ctx, *grad_outputs)
+        sources = [value for value in grad_outputs if isinstance(value, Tensor) and value.requires_grad]
+        if not (_core.is_grad_enabled() and sources):
+            return returned
+        gradients = returned if isinstance(returned, tuple) else (returned,)
+        marked = tuple(_Once.apply(value, *sources) if isinstance(value, Tensor) else value for value in gradients)
+        return marked if isinstance(returned, tuple) else marked[0]
+
+    return wrapper

@@ -1,0 +1,556 @@
+"""Operators of networks as functions, with the names, argument orders and defaults of `torch.nn.functional`.
+
+Shapes: N batch, C channels, L/H/W/D extents, groups G. Sizes are an integer for all dimensions or a tuple with one per
+dimension. Errors: RuntimeError or ValueError with the operator's name and the shapes, raised at the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pycnn import _core
+from pycnn._core import Tensor
+
+Size = int | Sequence[int]
+Padding = int | Sequence[int] | str
+
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "cross_entropy",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "elu",
+    "gelu",
+    "l1_loss",
+    "leaky_relu",
+    "linear",
+    "local_response_norm",
+    "log_softmax",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "maxout",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "pad",
+    "relu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
+
+# -- convolution -------------------------------------------------------------------------------------------------------
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation over sequences; see `conv2d`. input (N, C, L) or (C, L), weight (O, C/G, K)."""
+    return _core.conv1d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation over images: out[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] in[n, c, ...].
+
+    Args:
+        input: (N, C, H, W) or (C, H, W), floating.
+        weight: (O, C/G, kH, kW), of the input's dtype.
+        bias: (O,) or None.
+        stride: step between windows, in elements.
+        padding: zeros on both sides, in elements, or "valid" (none) or "same" (output as large as the input; stride 1).
+        dilation: distance between the taps of the kernel, in elements.
+        groups: G; output channels of a group see the input channels of that group alone.
+
+    Returns:
+        (N, O, oH, oW) with oH = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1.
+    """
+    return _core.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation over volumes; see `conv2d`. input (N, C, D, H, W), weight (O, C/G, kD, kH, kW)."""
+    return _core.conv3d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """The transpose of `conv1d`; see `conv_transpose2d`. input (N, C, L) or (C, L), weight (C, O/G, K)."""
+    return _core.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """The transpose of `conv2d` (its input gradient): every input element adds a scaled kernel to the output.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W), floating.
+        weight: (C, O/G, kH, kW).
+        bias: (O,) or None.
+        stride, padding, dilation: those of the convolution it transposes.
+        output_padding: rows added at the end of the output, less than stride or dilation.
+        groups: G.
+
+    Returns:
+        (N, O, oH, oW) with oH = (H - 1) stride - 2 padding + dilation (kH - 1) + output_padding + 1.
+    """
+    return _core.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """The transpose of `conv3d`; see `conv_transpose2d`. input (N, C, D, H, W), weight (C, O/G, kD, kH, kW)."""
+    return _core.conv_transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input @ weight.T + bias. input (..., I), weight (O, I), bias (O,) or None; gives (..., O)."""
+    return _core.linear(input, weight, bias)
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Adds (or, where negative, removes) elements at the borders.
+
+    Args:
+        input: any shape.
+        pad: (left, right, top, bottom, ...), pairs from the last dimension on, in elements.
+        mode: "constant", "reflect", "replicate" or "circular".
+        value: what constant padding consists of (default 0).
+    """
+    return _core.pad(input, tuple(pad), mode, value)
+
+
+# -- pooling -----------------------------------------------------------------------------------------------------------
+def max_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of every window; see `max_pool2d`. input (N, C, L) or (C, L)."""
+    return _core.max_pool1d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of every window. NaN is larger than any number; of equal ones the first counts.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W).
+        kernel_size: the window, in taps.
+        stride: step between windows, in elements (default: kernel_size).
+        padding: minus infinity on both sides, at most half the window.
+        dilation: distance between taps.
+        ceil_mode: let the last window hang over the border, provided that it starts inside.
+        return_indices: give also the int64 positions, counted over the H * W elements of a plane.
+    """
+    return _core.max_pool2d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def max_pool3d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The largest element of every window; see `max_pool2d`. input (N, C, D, H, W) or (C, D, H, W)."""
+    return _core.max_pool3d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of every window; see `avg_pool2d`. input (N, C, L) or (C, L)."""
+    return _core.avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of every window.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W).
+        kernel_size: the window, in elements.
+        stride: step between windows, in elements (default: kernel_size).
+        padding: zeros on both sides, at most half the window.
+        ceil_mode: let the last window hang over the border, provided that it starts inside.
+        count_include_pad: whether padding counts in the divisor.
+        divisor_override: divide by this instead of the window's element count.
+    """
+    return _core.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def avg_pool3d(
+    input: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of every window; see `avg_pool2d`. input (N, C, D, H, W) or (C, D, H, W)."""
+    return _core.avg_pool3d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
+    """Means of windows chosen such that the output has `output_size` elements; see `adaptive_avg_pool2d`."""
+    return _core.adaptive_avg_pool1d(input, output_size)
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """Means of windows chosen such that the output has `output_size` rows and columns (None: as the input).
+
+    Window i covers floor(i H / oH) up to ceil((i + 1) H / oH). input (N, C, H, W) or (C, H, W).
+    """
+    return _core.adaptive_avg_pool2d(input, output_size)
+
+
+def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
+    """As `adaptive_avg_pool2d`, over volumes (N, C, D, H, W)."""
+    return _core.adaptive_avg_pool3d(input, output_size)
+
+
+def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Largest elements of the windows of `adaptive_avg_pool1d`, with `return_indices` also their positions."""
+    return _core.adaptive_max_pool1d(input, output_size, return_indices)
+
+
+def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Largest elements of the windows of `adaptive_avg_pool2d`, with `return_indices` also their positions."""
+    return _core.adaptive_max_pool2d(input, output_size, return_indices)
+
+
+def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """Largest elements of the windows of `adaptive_avg_pool3d`, with `return_indices` also their positions."""
+    return _core.adaptive_max_pool3d(input, output_size, return_indices)
+
+
+# -- normalisation and dropout -----------------------------------------------------------------------------------------
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(input - mean) / sqrt(var + eps) * weight + bias per channel (Ioffe and Szegedy 2015).
+
+    Args:
+        input: (N, C, ...).
+        running_mean, running_var: (C,), read in evaluation, moved by `momentum` towards the batch's (unbiased) figures
+            in training; None to have none.
+        weight, bias: (C,) or None.
+        training: normalise with the batch's mean and biased variance.
+        momentum: weight of the new figure, in 0..1.
+        eps: added to the variance.
+    """
+    return _core.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """input / (k + alpha * mean of squares over `size` neighbouring channels)^beta (Krizhevsky et al. 2012, 3.3)."""
+    return _core.local_response_norm(input, size, alpha, beta, k)
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes elements with probability p and divides the others by 1 - p; identity unless `training`."""
+    return _result(input, _core.dropout(input, p, training), inplace)
+
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes whole channels of (N, C, L) or (C, L) with probability p; see `dropout`."""
+    return _result(input, _core.dropout1d(input, p, training), inplace)
+
+
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes whole channels of (N, C, H, W) with probability p; see `dropout`."""
+    return _result(input, _core.dropout2d(input, p, training), inplace)
+
+
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes whole channels of (N, C, D, H, W) with probability p; see `dropout`."""
+    return _result(input, _core.dropout3d(input, p, training), inplace)
+
+
+# -- activations -------------------------------------------------------------------------------------------------------
+def _result(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
+    """What `inplace=True` means: the input itself takes the new value."""
+    return input.copy_(result) if inplace else result
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(0, input). The slope at 0 is 0."""
+    return _result(input, _core.relu(input), inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """input where positive, else negative_slope * input."""
+    return _result(input, _core.leaky_relu(input, negative_slope), inplace)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """input where positive, else alpha * (exp(input) - 1) (Clevert et al. 2016)."""
+    return _result(input, _core.elu(input, alpha), inplace)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-input))."""
+    return _core.sigmoid(input)
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return _core.tanh(input)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + exp(beta * input)) / beta, the input itself where beta * input > threshold."""
+    return _core.softplus(input, beta, threshold)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """input * Phi(input), Phi the normal distribution function (Hendrycks and Gimpel 2016).
+
+    approximate="tanh" takes 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
+    """
+    return _core.gelu(input, approximate=approximate)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """input * sigmoid(input)."""
+    return _result(input, _core.silu(input), inplace)
+
+
+def maxout(input: Tensor, pool_size: int, dim: int = 1) -> Tensor:
+    """The largest of every `pool_size` consecutive channels (Goodfellow et al. 2013): (N, C, ...) to (N, C / k, ...).
+
+    Errors: ValueError if `dim` is not divisible by `pool_size`.
+    """
+    channels = input.shape[dim]
+    if pool_size < 1 or channels % pool_size:
+        raise ValueError(f"maxout: dimension {dim} of {tuple(input.shape)} is not divisible by pool_size {pool_size}")
+    dim = dim % input.dim()
+    shape = tuple(input.shape)
+    return input.reshape((*shape[:dim], channels // pool_size, pool_size, *shape[dim + 1 :])).amax(dim + 1)
+
+
+def _softmax_dim(name: str, input: Tensor, dim: int | None) -> int:
+    if dim is not None:
+        return dim
+    import warnings
+
+    warnings.warn(f"Implicit dimension choice for {name} has been deprecated. Give dim=...", stacklevel=3)
+    return 0 if input.dim() in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """exp(input) / sum of exp(input) along `dim`, the maximum subtracted first; cast to `dtype` before, if given."""
+    return _core.softmax(input if dtype is None else input.to(dtype), _softmax_dim("softmax", input, dim))
+
+
+def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
+    """log(softmax(input)) along `dim` without forming the quotient."""
+    return _core.log_softmax(input if dtype is None else input.to(dtype), _softmax_dim("log_softmax", input, dim))
+
+
+def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """int64 (...) to (..., num_classes) with a 1 at the class; -1 takes one more than the largest class."""
+    classes = int(tensor.max().item()) + 1 if num_classes < 0 else num_classes
+    if tensor.numel() and not 0 <= int(tensor.min().item()) <= int(tensor.max().item()) < classes:
+        raise RuntimeError("Class values must be non-negative and smaller than num_classes.")
+    return (tensor.unsqueeze(-1) == _core.arange(classes)).to(_core.int64)
+
+
+# -- losses ------------------------------------------------------------------------------------------------------------
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log softmax(input)[target], the mean weighted by the classes' weights.
+
+    Args:
+        input: logits (C,), (N, C) or (N, C, d1, ...), floating.
+        target: classes (), (N,) or (N, d1, ...), int64 in 0..C-1, or probabilities of the input's shape.
+        weight: (C,) or None.
+        ignore_index: class whose elements contribute nothing.
+        reduction: "mean", "sum" or "none".
+        label_smoothing: share of every target that is spread over all classes, in 0..1 (Szegedy et al. 2016).
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    return _core.cross_entropy(
+        input,
+        target,
+        weight=weight,
+        ignore_index=ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target] for log-probabilities; arguments as in `cross_entropy`."""
+    reduction = _reduction(size_average, reduce, reduction)
+    return _core.nll_loss(input, target, weight=weight, ignore_index=ignore_index, reduction=reduction)
+
+
+def mse_loss(
+    input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """(input - target)^2, reduced ("mean", "sum" or "none")."""
+    return _core.mse_loss(input, target, reduction=_reduction(size_average, reduce, reduction))
+
+
+def l1_loss(
+    input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """|input - target|, reduced ("mean", "sum" or "none")."""
+    return _core.l1_loss(input, target, reduction=_reduction(size_average, reduce, reduction))
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-weight * (target log(input) + (1 - target) log(1 - input)), logarithms not below -100; input in 0..1."""
+    return _core.binary_cross_entropy(
+        input, target, weight=weight, reduction=_reduction(size_average, reduce, reduction)
+    )
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """`binary_cross_entropy` of sigmoid(input), stable for large logits; `pos_weight` multiplies the positive term."""
+    reduction = _reduction(size_average, reduce, reduction)
+    return _core.binary_cross_entropy_with_logits(
+        input, target, weight=weight, pos_weight=pos_weight, reduction=reduction
+    )
+
+
+def _reduction(size_average: Any, reduce: Any, reduction: str) -> str:
+    """PyTorch's two older arguments, where somebody still passes them, say what `reduction` says."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        return "none"
+    return "sum" if size_average is False else "mean"

@@ -1,0 +1,197 @@
+"""Initial values of parameters, written in place without recording gradients.
+
+Fans are those of Glorot and Bengio (2010) for weights (O, I, k...): fan_in = I * prod(k), fan_out = O * prod(k).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pycnn import _core
+from pycnn._core import Tensor
+from pycnn.autograd.grad_mode import no_grad
+
+
+def _set(tensor: Tensor, value: Any) -> Tensor:
+    with no_grad():
+        tensor.copy_(value)
+        _core.eval(tensor)
+    return tensor
+
+
+def _draw(tensor: Tensor, method: str, *args: float) -> Tensor:
+    with no_grad():
+        getattr(tensor, method)(*args)
+        _core.eval(tensor)
+    return tensor
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor that keeps the variance behind a nonlinearity (He et al. 2015): sqrt 2 for ReLU, 5/3 for tanh, ...
+
+    `param` is the negative slope of "leaky_relu" (default 0.01). Errors: ValueError for unknown names.
+    """
+    if nonlinearity in ("linear", "sigmoid") or nonlinearity.startswith("conv"):
+        return 1.0
+    if nonlinearity == "tanh":
+        return 5.0 / 3
+    if nonlinearity == "relu":
+        return math.sqrt(2.0)
+    if nonlinearity == "leaky_relu":
+        if param is None:
+            param = 0.01
+        if isinstance(param, bool) or not isinstance(param, (int, float)):
+            raise ValueError(f"negative_slope {param} not a valid number")
+        return math.sqrt(2.0 / (1 + param**2))
+    if nonlinearity == "selu":
+        return 3.0 / 4
+    raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
+
+
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
+    if tensor.dim() < 2:
+        raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+    field = math.prod(tensor.shape[2:])
+    return tensor.shape[1] * field, tensor.shape[0] * field
+
+
+def _fan(tensor: Tensor, mode: str) -> int:
+    mode = mode.lower()
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
+    return fan_in if mode == "fan_in" else fan_out
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+    """Draws from the uniform distribution on [a, b)."""
+    return _draw(tensor, "uniform_", a, b)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
+    """Draws from the normal distribution."""
+    return _draw(tensor, "normal_", mean, std)
+
+
+def trunc_normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
+) -> Tensor:
+    """Draws from the normal distribution within [a, b], by the inverse of its distribution function."""
+
+    def distribution(x: float) -> float:
+        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+
+    low, high = distribution((a - mean) / std), distribution((b - mean) / std)
+    with no_grad():
+        uniform = _core.rand(tuple(tensor.shape), dtype=_core.float64) * (2 * (high - low)) + (2 * low - 1)
+        return _set(tensor, (uniform.erfinv() * (std * math.sqrt(2.0)) + mean).clamp(a, b))
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Sets every element to `val`."""
+    return _draw(tensor, "fill_", val)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Sets every element to 1."""
+    return constant_(tensor, 1.0)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Sets every element to 0."""
+    return constant_(tensor, 0.0)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    """Makes a matrix the identity. Errors: ValueError unless it has 2 dimensions."""
+    if tensor.dim() != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    return _set(tensor, _core.eye(tensor.shape[0], tensor.shape[1]))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """Makes a convolution's weight (3 to 5 dimensions) pass as many input channels as it can, group by group."""
+    import numpy as np
+
+    if tensor.dim() not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    shape = tuple(tensor.shape)
+    if shape[0] % groups != 0:
+        raise ValueError("dim 0 must be divisible by groups")
+    value = np.zeros(shape, np.float32)
+    per_group = shape[0] // groups
+    centre = tuple(extent // 2 for extent in shape[2:])
+    for group in range(groups):
+        for channel in range(min(per_group, shape[1])):
+            value[(group * per_group + channel, channel, *centre)] = 1.0
+    return _set(tensor, _core.tensor(value))
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Uniform on [-a, a), a = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    bound = gain * math.sqrt(6.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """Normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor))))
+
+
+glorot_uniform_ = xavier_uniform_
+glorot_normal_ = xavier_normal_
+
+
+def kaiming_uniform_(
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+) -> Tensor:
+    """Uniform on [-b, b), b = gain * sqrt(3 / fan) (He et al. 2015); `a` is the negative slope of leaky_relu."""
+    if 0 in tensor.shape:
+        return tensor
+    bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Any = None
+) -> Tensor:
+    """Normal with standard deviation gain / sqrt(fan) (He et al. 2015); `a` is the negative slope of leaky_relu."""
+    if 0 in tensor.shape:
+        return tensor
+    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)))
+
+
+he_uniform_ = kaiming_uniform_
+he_normal_ = kaiming_normal_
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
+    """A (semi-)orthogonal matrix of shape (first extent, the others), times `gain` (Saxe et al. 2014)."""
+    import numpy as np
+
+    if tensor.dim() < 2:
+        raise ValueError("Only tensors with 2 or more dimensions are supported")
+    if tensor.numel() == 0:
+        return tensor
+    shape = tuple(tensor.shape)
+    rows, columns = shape[0], math.prod(shape[1:])
+    drawn = _core.randn((max(rows, columns), min(rows, columns)), dtype=_core.float64).numpy()
+    q, r = np.linalg.qr(drawn)
+    q = q * np.sign(np.diagonal(r))
+    value = np.ascontiguousarray((q if rows >= columns else q.T) * gain).reshape(shape)
+    return _set(tensor, _core.tensor(value))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
+    """Normal values of which a share `sparsity` (0..1) of every column is zero (Martens 2010)."""
+    import numpy as np
+
+    if tensor.dim() != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor.shape
+    keep = np.ones((rows, columns), np.float32)
+    order = np.argsort(_core.rand((rows, columns)).numpy(), axis=0)
+    np.put_along_axis(keep, order[: math.ceil(sparsity * rows)], 0.0, axis=0)
+    with no_grad():
+        return _set(tensor, _core.randn((rows, columns)) * std * _core.tensor(keep))

@@ -1,0 +1,98 @@
+"""Linear layers and layers that only reshape."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pycnn import _core
+from pycnn._core import Tensor
+from pycnn._device import check_device
+from pycnn.nn import functional as F
+from pycnn.nn import init
+from pycnn.nn.module import Module
+from pycnn.nn.parameter import Parameter
+
+
+def uninitialized(shape: tuple[int, ...], device: Any, dtype: Any) -> Parameter:
+    """A parameter whose values `reset_parameters` will set."""
+    check_device(device)
+    return Parameter(_core.empty(shape) if dtype is None else _core.empty(shape, dtype=dtype))
+
+
+class Identity(Module):
+    """Gives its input; takes and forgets any arguments."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Any:
+        return input
+
+
+class Linear(Module):
+    """input @ weight.T + bias: (..., in_features) to (..., out_features).
+
+    Weight and bias are drawn uniformly from +-1/sqrt(in_features), PyTorch's rule.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = uninitialized((out_features, in_features), device, dtype)
+        self.bias: Parameter | None
+        if bias:
+            self.bias = uninitialized((out_features,), device, dtype)
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws weight and bias anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Flatten(Module):
+    """Makes dimensions start_dim..end_dim one: (N, C, H, W) to (N, C*H*W) by default."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input.flatten(self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """Makes dimension `dim` several, of sizes `unflattened_size` (one may be -1)."""
+
+    def __init__(self, dim: int, unflattened_size: Any) -> None:
+        super().__init__()
+        if isinstance(dim, bool) or not isinstance(dim, int):
+            raise TypeError("unflattened_size must be given with an integer dim; named dimensions are not supported")
+        self.dim = dim
+        self.unflattened_size = tuple(unflattened_size)
+
+    def forward(self, input: Tensor) -> Tensor:
+        dim = self.dim % input.dim()
+        shape = tuple(input.shape)
+        return input.reshape((*shape[:dim], *self.unflattened_size, *shape[dim + 1 :]))
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

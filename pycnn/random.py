@@ -1,0 +1,62 @@
+"""Seeds: the global one of the core, and generators for the order of data."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import numpy as np
+
+from pycnn import _core
+from pycnn._core import initial_seed, manual_seed
+
+__all__ = ["Generator", "initial_seed", "manual_seed", "seed"]
+
+
+def seed() -> int:
+    """Seeds the global generator from the operating system; gives the seed."""
+    value = secrets.randbits(63)
+    manual_seed(value)
+    return value
+
+
+class Generator:
+    """A source of random orders of its own, for `DataLoader`, samplers and `random_split`.
+
+    Args:
+        device: "cpu".
+    """
+
+    def __init__(self, device: Any = "cpu") -> None:
+        from pycnn._device import device as make_device
+
+        self.device = make_device(device)
+        self.manual_seed(0)
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Starts again from `seed` (an integer); gives the generator."""
+        self._seed = int(seed)
+        self._numpy = np.random.Generator(np.random.PCG64(self._seed % 2**64))
+        return self
+
+    def initial_seed(self) -> int:
+        """The seed it started from."""
+        return self._seed
+
+    def seed(self) -> int:
+        """Starts again from a seed of the operating system; gives the seed."""
+        self.manual_seed(secrets.randbits(63))
+        return self._seed
+
+    def permutation(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """0..count-1 in random order, int64."""
+        return self._numpy.permutation(count).astype(np.int64, copy=False)
+
+    def integers(self, high: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """`count` integers in 0..high-1, each drawn independently, int64."""
+        return self._numpy.integers(0, high, count, dtype=np.int64)
+
+
+def from_global_seed() -> Generator:
+    """A generator whose seed is drawn from the global one, so that `manual_seed` decides and every call differs."""
+    return Generator().manual_seed(int(_core.randint(0, 2**31 - 1, (1,)).item()))

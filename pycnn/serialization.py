@@ -1,0 +1,199 @@
+"""`save` and `load`: nested Python values with tensors, in safetensors files.
+
+Tensors are stored under their dotted paths, as other readers of safetensors expect; the structure around them is JSON
+in the file's metadata. Nothing in a file is executed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from pycnn import _core
+from pycnn._core import Tensor
+
+_STRUCTURE = "pycnn.structure"
+_FORMAT = 1
+
+
+class _Encoder:
+    """Turns a value into JSON, collecting the tensors under unique names."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self._names: dict[int, str] = {}
+
+    def encode(self, value: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(value, Tensor):
+            return self._tensor(value, path)
+        if value is None or isinstance(value, (bool, str)):
+            return value
+        if type(value) is int:
+            return value
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else {"float": repr(float(value))}
+        if isinstance(value, _core.dtype):
+            return {"dtype": str(value).rpartition(".")[2]}
+        if isinstance(value, Mapping) and type(value) in (dict, OrderedDict):
+            items = [[self._key(key, path), self.encode(member, (*path, str(key)))] for key, member in value.items()]
+            return {"ordered" if isinstance(value, OrderedDict) else "dict": items}
+        if type(value) in (list, tuple):
+            members = [self.encode(member, (*path, str(i))) for i, member in enumerate(value)]
+            return members if isinstance(value, list) else {"tuple": members}
+        raise TypeError(f"save: cannot store an object of type {type(value).__name__} at {_place(path)}")
+
+    def _key(self, key: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(key, (str, bool)) or type(key) is int or key is None:
+            return key
+        raise TypeError(f"save: cannot store a dictionary key of type {type(key).__name__} at {_place(path)}")
+
+    def _tensor(self, tensor: Tensor, path: tuple[str, ...]) -> dict[str, Any]:
+        from pycnn.nn.parameter import Parameter
+
+        name = self._names.get(id(tensor))
+        if name is None:
+            base = name = ".".join(path) or "tensor"
+            suffix = 2
+            while name in self.tensors or name == "__metadata__":
+                name = f"{base}#{suffix}"
+                suffix += 1
+            self._names[id(tensor)] = name
+            self.tensors[name] = tensor.detach()
+        encoded: dict[str, Any] = {"parameter" if isinstance(tensor, Parameter) else "tensor": name}
+        if tensor.requires_grad:
+            encoded["requires_grad"] = True
+        return encoded
+
+
+def _place(path: tuple[str, ...]) -> str:
+    return "the top" if not path else "".join(f"[{part!r}]" for part in path)
+
+
+class _Decoder:
+    """The way back. Everything in the JSON may be wrong; ValueError says that it is."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self.tensors = tensors
+        self._made: dict[str, Tensor] = {}
+
+    def decode(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.decode(member) for member in value]
+        if not isinstance(value, dict):
+            return value
+        if "tensor" in value or "parameter" in value:
+            return self._tensor(value)
+        if len(value) != 1:
+            raise ValueError("an object with other than one member")
+        kind, content = next(iter(value.items()))
+        if kind == "float" and content in ("nan", "inf", "-inf"):
+            return float(content)
+        if kind == "dtype" and isinstance(content, str):
+            found = getattr(_core, content, None)
+            if isinstance(found, _core.dtype):
+                return found
+        if kind == "tuple" and isinstance(content, list):
+            return tuple(self.decode(member) for member in content)
+        if kind in ("dict", "ordered") and isinstance(content, list):
+            return self._mapping(OrderedDict() if kind == "ordered" else {}, content)
+        raise ValueError(f"an unknown kind of value, {str(kind)[:40]!r}")
+
+    def _mapping(self, result: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
+        for item in items:
+            if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], (str, int, type(None))):
+                raise ValueError("a dictionary whose items are not pairs")
+            result[item[0]] = self.decode(item[1])
+        return result
+
+    def _tensor(self, value: dict[str, Any]) -> Tensor:
+        from pycnn.nn.parameter import Parameter
+
+        kind = "parameter" if "parameter" in value else "tensor"
+        name = value[kind]
+        if not isinstance(name, str) or name not in self.tensors:
+            raise ValueError(f"a tensor that is not there, {str(name)[:40]!r}")
+        if name not in self._made:
+            tensor = self.tensors[name]
+            requires_grad = value.get("requires_grad") is True
+            if requires_grad and not tensor.is_floating_point():
+                raise ValueError(f"a gradient for integers, {name[:40]!r}")
+            self._made[name] = (
+                Parameter(tensor, requires_grad) if kind == "parameter" else tensor.requires_grad_(requires_grad)
+            )
+        return self._made[name]
+
+
+def save(obj: Any, f: Any, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes a value to a safetensors file: the whole file appears, or nothing changes.
+
+    Args:
+        obj: tensors, numbers, strings, None, dtypes, and dictionaries (keys: strings, integers, None), lists and tuples
+            of them. Tensors that are one object stay one.
+        f: a path, or a binary file open for writing.
+        metadata: further strings for the file's metadata; keys that start with "pycnn." are taken.
+
+    Errors: TypeError that names the place of what cannot be stored; OSError or RuntimeError if writing fails.
+    """
+    if hasattr(f, "write"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "value.safetensors")
+            save(obj, path, metadata=metadata)
+            with open(path, "rb") as file:
+                shutil.copyfileobj(file, f)
+        return
+    encoder = _Encoder()
+    structure = {"format": _FORMAT, "value": encoder.encode(obj, ())}
+    strings = {str(key): str(value) for key, value in (metadata or {}).items()}
+    _core.save_safetensors(os.fspath(f), encoder.tensors, {**strings, _STRUCTURE: json.dumps(structure)})
+
+
+def read(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file. ValueError (with the file's name) for a damaged one."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start == b"PK\x03\x04" or start[:2] == b"\x80\x02":
+        raise ValueError(
+            f"{path}: a pickle of PyTorch, which can run any code; convert it with safetensors.torch.save_file first"
+        )
+    tensors, metadata = _core.load_safetensors(path)
+    return dict(tensors), dict(metadata)
+
+
+def load(f: Any, map_location: Any = None, *, weights_only: bool = True) -> Any:
+    """Reads what `save` wrote; from any other safetensors file, a dictionary of its tensors.
+
+    Args:
+        f: a path, or a binary file open for reading.
+        map_location: None or "cpu".
+        weights_only: accepted for PyTorch's sake; nothing is ever executed.
+
+    Errors: OSError if it cannot be read, ValueError (with the file's name) if it is damaged.
+    """
+    from pycnn._device import check_device
+
+    if not callable(map_location) and not isinstance(map_location, dict):
+        check_device(map_location)
+    if hasattr(f, "read"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "value.safetensors")
+            with open(path, "wb") as file:
+                shutil.copyfileobj(f, file)
+            return load(path)
+    path = os.fspath(f)
+    tensors, metadata = read(path)
+    text = metadata.get(_STRUCTURE)
+    if text is None:
+        return tensors
+    try:
+        structure = json.loads(text)
+        if not isinstance(structure, dict) or structure.get("format") != _FORMAT or "value" not in structure:
+            raise ValueError("a format that this version does not know")
+        return _Decoder(tensors).decode(structure["value"])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: its structure is damaged: {error}") from None

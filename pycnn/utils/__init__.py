@@ -1,0 +1,5 @@
+"""Utilities: `data`, hooks."""
+
+from pycnn.utils import data, hooks
+
+__all__ = ["data", "hooks"]
