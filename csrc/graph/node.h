@@ -42,6 +42,8 @@ struct Output {
   Shape shape;
   DType dtype = DType::Float32;
   bool requires_grad = false;
+  /// A number in tensor clothing (wrap_scalar): it takes part in type promotion by its kind only.
+  bool wrapped_number = false;
   /// Set on leaves that require grad and on values with hooks or retained gradients.
   std::shared_ptr<AutogradState> autograd;
   /// Observable handles (see Cell). An output with handles is computed and kept; one without may be fused away.
@@ -82,6 +84,8 @@ struct View {
   /// The base's new value after the view was assigned `value`.
   std::function<Tensor(const Tensor& base, const Tensor& value)> write;
   bool bypasses_autograd = false;  ///< `.data` and `.detach()`
+  /// The view's strides if its root base lay row-major: they say, as in PyTorch, whether reshape() is a view or a copy.
+  Strides strides = {};
 };
 
 /// The variable behind a tensor: a binding to a value. Views bind to a cell as well, so that they see its changes.
