@@ -1,0 +1,136 @@
+#include "cpu/features.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include "kernels/kernels.h"
+#include "pycnn/error.h"
+
+namespace pycnn::cpu {
+
+namespace portable {
+const kernels::Kernels& table();
+}
+#if defined(__x86_64__)
+namespace avx2 {
+const kernels::Kernels& table();
+}
+namespace avx512 {
+const kernels::Kernels& table();
+}
+#endif
+
+namespace {
+
+#if defined(__x86_64__)
+struct Registers {
+  uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+Registers cpuid(uint32_t leaf, uint32_t subleaf = 0) {
+  Registers r;
+  if (__get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx) == 0) return {};
+  return r;
+}
+
+/// Which register files the operating system saves on a context switch.
+uint64_t extended_control_register() {
+  if ((cpuid(1).ecx & bit_OSXSAVE) == 0) return 0;
+  uint32_t low = 0, high = 0;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (uint64_t{high} << 32) | low;
+}
+
+bool has(uint32_t word, uint32_t bits) { return (word & bits) == bits; }
+
+bool supports_avx2() {
+  const uint64_t ymm_state = 0x6;
+  return (extended_control_register() & ymm_state) == ymm_state && has(cpuid(1).ecx, bit_FMA | bit_F16C) &&
+         has(cpuid(7).ebx, bit_AVX2 | bit_BMI | bit_BMI2);
+}
+
+bool supports_avx512() {
+  const uint64_t zmm_state = 0xe6;
+  return supports_avx2() && (extended_control_register() & zmm_state) == zmm_state &&
+         has(cpuid(7).ebx, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL);
+}
+
+std::string brand() {
+  std::string text;
+  if (cpuid(0x80000000).eax < 0x80000004) return "x86-64 processor";
+  for (uint32_t leaf = 0x80000002; leaf <= 0x80000004; ++leaf) {
+    const Registers r = cpuid(leaf);
+    for (uint32_t word : {r.eax, r.ebx, r.ecx, r.edx})
+      for (int byte = 0; byte < 4; ++byte)
+        if (char c = static_cast<char>(word >> (8 * byte) & 0xff)) text += c;
+  }
+  const size_t first = text.find_first_not_of(' '), last = text.find_last_not_of(' ');
+  return first == std::string::npos ? "x86-64 processor" : text.substr(first, last - first + 1);
+}
+#else
+std::string brand() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos)
+      return line.substr(line.find(": ") + 2);
+  return "processor";
+}
+#endif
+
+const kernels::Kernels* find(std::string_view level) {
+#if defined(__x86_64__)
+  if (level == "avx512" && supports_avx512()) return &avx512::table();
+  if (level == "avx2" && supports_avx2()) return &avx2::table();
+#endif
+  if (level == "portable") return &portable::table();
+  return nullptr;
+}
+
+const kernels::Kernels& require(std::string_view level, std::string_view source) {
+  if (const kernels::Kernels* table = find(level)) return *table;
+  std::string known;
+  for (std::string_view name : available_levels()) known += (known.empty() ? "" : ", ") + std::string(name);
+  fail<ValueError>(source, ": instruction-set level '", level, "' is unknown or not available here; there are ", known);
+}
+
+std::atomic<const kernels::Kernels*> active{nullptr};
+
+}  // namespace
+
+std::vector<std::string_view> available_levels() {
+  std::vector<std::string_view> levels;
+  for (std::string_view level : {"avx512", "avx2", "portable"})
+    if (find(level)) levels.push_back(level);
+  return levels;
+}
+
+const kernels::Kernels& active_kernels() {
+  const kernels::Kernels* table = active.load(std::memory_order_acquire);
+  if (!table) {
+    const char* wanted = std::getenv("PYCNN_CPU_ISA");
+    table = wanted && *wanted ? &require(wanted, "PYCNN_CPU_ISA") : find(available_levels().front());
+    active.store(table, std::memory_order_release);
+  }
+  return *table;
+}
+
+const kernels::Kernels& kernels_of(std::string_view level) { return require(level, "kernels_of"); }
+
+void set_level(std::string_view level) { active.store(&require(level, "set_level"), std::memory_order_release); }
+
+std::string processor_description() {
+  std::string text = brand() + ", " + std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + " cores, instruction sets:";
+  for (std::string_view level : available_levels()) text += " " + std::string(level);
+  return text;
+}
+
+}  // namespace pycnn::cpu

@@ -1,0 +1,39 @@
+// What every instruction-set level provides. Files in this folder are compiled once per level, with PYCNN_ISA naming it:
+// everything lives in that namespace, helpers are internal, and no std:: template is instantiated (the linker could keep
+// its AVX-512 copy for everybody).
+#pragma once
+
+#include "kernels/kernels.h"
+
+#ifndef PYCNN_ISA
+#error "this header belongs to code that is built per instruction set"
+#endif
+
+namespace pycnn::cpu::PYCNN_ISA {
+
+void pointwise(const kernels::PointwiseArguments& arguments);
+void pointwise_region(const kernels::PointwiseArguments& arguments, int64_t outer_begin, int64_t outer_end,
+                      int64_t inner_begin, int64_t inner_end);
+size_t reduce_workspace(const kernels::ReduceArguments& arguments);
+void reduce(const kernels::ReduceArguments& arguments);
+void arg_reduce(const kernels::ArgReduceArguments& arguments);
+
+extern const kernels::ConvolutionAlgorithm convolution_forward[];
+extern const kernels::ConvolutionAlgorithm convolution_input_gradient[];
+extern const kernels::ConvolutionAlgorithm convolution_weight_gradient[];
+extern const kernels::MatmulAlgorithm matmul[];
+
+void max_pool(const kernels::PoolingArguments& arguments);
+void max_pool_backward(const kernels::PoolingArguments& arguments);
+void average_pool(const kernels::PoolingArguments& arguments);
+void average_pool_backward(const kernels::PoolingArguments& arguments);
+
+bool gather(const kernels::IndexArguments& arguments);
+bool scatter_add(const kernels::IndexArguments& arguments);
+bool scatter(const kernels::IndexArguments& arguments);
+void random(const kernels::RandomArguments& arguments);
+
+/// All of the above as the table the planner sees.
+const kernels::Kernels& table();
+
+}  // namespace pycnn::cpu::PYCNN_ISA

@@ -1,0 +1,18 @@
+#include "cpu/isa/isa.h"
+
+#define PYCNN_TEXT(name) #name
+#define PYCNN_NAME_OF(name) PYCNN_TEXT(name)
+
+namespace pycnn::cpu::PYCNN_ISA {
+
+const kernels::Kernels& table() {
+  static const kernels::Kernels kernels = [] {
+    kernels::Kernels k{};
+    k.device = "cpu";
+    k.level = PYCNN_NAME_OF(PYCNN_ISA);
+    return k;
+  }();
+  return kernels;
+}
+
+}  // namespace pycnn::cpu::PYCNN_ISA
