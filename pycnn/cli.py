@@ -1,0 +1,250 @@
+"""The command line: train, eval, predict, info.
+
+Exit codes: 0 done, 2 a mistake of the user (one line on standard error), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pycnn
+from pycnn import _core
+
+
+class UserError(Exception):
+    """A mistake that one line explains."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def _positive(kind: type) -> Any:
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < float("inf"):
+            noun = "integer" if kind is int else "number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a positive {noun}")
+        return value
+
+    return parse
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 to 2^63 - 1")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="pycnn", description="Convolutional networks: train, evaluate and use a classifier.")
+    parser.add_argument("--version", action="version", version=f"pycnn {pycnn.__version__}")
+    parser.add_argument("--cmakedir", action="store_true", help="print the folder of pycnn's CMake package and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    data_help = "digits (bundled), or a folder with the four IDX files of MNIST and its kin (default: digits)"
+    train = commands.add_parser("train", help="train a classifier and save it")
+    train.add_argument("--model", default="lenet5", choices=["lenet5"], help="default: lenet5")
+    train.add_argument("--data", default="digits", help=data_help)
+    train.add_argument("--epochs", type=_positive(int), help="passes over the data (default: 25 for digits, else 5)")
+    train.add_argument("--batch-size", type=_positive(int), default=64, help="images per step (default: 64)")
+    train.add_argument("--lr", type=_positive(float), default=0.05, help="learning rate at the start (default: 0.05)")
+    train.add_argument("--seed", type=_seed, default=0, help="the same seed gives the same model (default: 0)")
+    train.add_argument("--out", type=Path, help="file to save (default: MODEL.safetensors)")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("eval", help="accuracy of a saved classifier over test images")
+    evaluate.add_argument("model", nargs="?", type=Path, default=Path("lenet5.safetensors"), metavar="FILE")
+    evaluate.add_argument("--data", default="digits", help=data_help)
+    evaluate.set_defaults(run=_evaluate)
+
+    predict = commands.add_parser("predict", help="classify image files (needs Pillow)")
+    predict.add_argument("images", nargs="+", metavar="IMAGE")
+    predict.add_argument("--model", type=Path, default=Path("lenet5.safetensors"), metavar="FILE", help="classifier")
+    predict.add_argument("--invert", action="store_true", help="the images are dark on light (the data is the reverse)")
+    predict.set_defaults(run=_predict)
+
+    info = commands.add_parser("info", help="print version, processor features and threads")
+    info.set_defaults(run=_info)
+    for command in (train, evaluate, predict, info):
+        command.add_argument("--threads", type=_positive(int), help="default: the cores this process may use")
+    return parser
+
+
+def _load_data(name: str) -> Any:
+    from pycnn import datasets
+
+    return datasets.digits() if name == "digits" else datasets.idx_folder(name)
+
+
+def _load_classifier(path: Path) -> Any:
+    from pycnn.training import Classifier
+
+    return Classifier.load(path)
+
+
+def _check_writable(path: Path) -> None:
+    """Better now than after the training."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, --out takes a file")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path}: no permission to write there")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from pycnn.datasets import Preprocessing
+    from pycnn.models import MODELS
+    from pycnn.training import Classifier, Progress, RandomShift, fit
+
+    out = arguments.out or Path(f"{arguments.model}.safetensors")
+    _check_writable(out)
+    data = _load_data(arguments.data)
+    epochs = arguments.epochs or (25 if arguments.data == "digits" else 5)
+    pycnn.manual_seed(arguments.seed)
+    kind = MODELS[arguments.model]
+    preprocessing = Preprocessing.fit(data.train_images, data.maximum, *kind.input_size)
+    classifier = Classifier(arguments.model, kind(num_classes=len(data.classes)), preprocessing, data.classes)
+    images = preprocessing(data.train_images, data.maximum)
+    steps = epochs * -(-len(images) // arguments.batch_size)
+    finished: dict[str, Any] = {}
+
+    def on_epoch(epoch: int) -> None:
+        state = classifier.model.state_dict()
+        finished.update(epoch=epoch, state={name: tensor.clone() for name, tensor in state.items()})
+        _core.eval(*finished["state"].values())
+
+    try:
+        with tqdm(total=steps, unit="step", desc=f"{arguments.model} on {arguments.data}") as bar:
+
+            def on_step(progress: Progress) -> None:
+                bar.set_postfix_str(
+                    f"epoch {progress.epoch}/{epochs}, loss {progress.loss:.3f}, accuracy {progress.accuracy:.1%}",
+                    refresh=False,
+                )
+                bar.update()
+
+            fit(
+                classifier.model,
+                images,
+                data.train_labels,
+                epochs=epochs,
+                batch_size=arguments.batch_size,
+                lr=arguments.lr,
+                augment=RandomShift(2),
+                on_step=on_step,
+                on_epoch=on_epoch,
+            )
+    except FloatingPointError as error:
+        raise UserError(str(error)) from None
+    except KeyboardInterrupt:
+        if finished:
+            classifier.save(out, finished["state"])
+            print(f"interrupted: saved the state after epoch {finished['epoch']} to {out}", file=sys.stderr)
+        else:
+            print("interrupted before the end of the first epoch: nothing saved", file=sys.stderr)
+        return 130
+    share = classifier.accuracy(data.test_images, data.test_labels, data.maximum)
+    classifier.save(out)
+    print(f"test accuracy: {100 * share:.1f} %")
+    print(f"saved {out}")
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    classifier = _load_classifier(arguments.model)
+    data = _load_data(arguments.data)
+    if data.classes != classifier.classes:
+        raise UserError(
+            f"{arguments.data}: has {len(data.classes)} classes, {arguments.model} was trained for other "
+            f"{len(classifier.classes)}"
+        )
+    share = classifier.accuracy(data.test_images, data.test_labels, data.maximum)
+    print(f"test accuracy: {100 * share:.1f} %")
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    try:
+        from PIL import Image
+    except ImportError:
+        raise UserError("predict needs Pillow to read images: pip install 'pycnn[images]'") from None
+    classifier = _load_classifier(arguments.model)
+    for name in arguments.images:
+        try:
+            with Image.open(name) as image:
+                pixels = np.asarray(image.convert("L"), np.float32)
+        except OSError as error:
+            raise UserError(_os_message(error, name)) from None
+        except Image.DecompressionBombError:
+            raise UserError(f"{name}: too large an image") from None
+        if arguments.invert:
+            pixels = 255 - pixels
+        probabilities = classifier.probabilities(pixels[None], 255.0)[0]
+        best = int(probabilities.argmax())
+        print(f"{name}: {classifier.classes[best]} ({probabilities[best]:.1%})")
+    return 0
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    print(f"pycnn {pycnn.__version__}, {Path(pycnn.__file__).parent}")
+    for name, value in _core.info().items():
+        print(f"{name}: {value}")
+    return 0
+
+
+def _cmake_folder() -> Path:
+    for package in pycnn.__path__:
+        for config in sorted(Path(package).glob("**/pycnnConfig.cmake")):
+            return config.parent
+    raise UserError("pycnn's CMake package is not installed; install the wheel or run cmake --install")
+
+
+def _os_message(error: OSError, name: str = "") -> str:
+    where = error.filename or name
+    reason = error.strerror or str(error)
+    return f"{where}: {reason}" if where and str(where) not in reason else reason
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; gives its exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.cmakedir:
+            print(_cmake_folder())
+            return 0
+        if arguments.command is None:
+            parser.error("a command is needed: train, eval, predict or info")
+        if arguments.threads:
+            pycnn.set_num_threads(arguments.threads)
+        return int(arguments.run(arguments))
+    except BrokenPipeError:
+        # Who read our output has gone; the interpreter must not complain again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        message = _os_message(error)
+    except (UserError, ValueError) as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        message = ""
+    if not message:
+        print("interrupted", file=sys.stderr)
+        return 130
+    print(f"pycnn: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
