@@ -55,11 +55,15 @@ globals().update(
     {name: value for name, value in vars(_core).items() if not name.startswith("_") and name not in _INTERNAL}
 )
 
-from pycnn._device import device  # noqa: E402 - the core must be found first
-from pycnn.amp import autocast  # noqa: E402
-from pycnn.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled  # noqa: E402
-from pycnn.random import Generator  # noqa: E402
-from pycnn.serialization import load, save  # noqa: E402
+from pycnn._device import device as device  # noqa: E402
+from pycnn.amp import autocast as autocast  # noqa: E402
+from pycnn.autograd.grad_mode import enable_grad as enable_grad  # noqa: E402
+from pycnn.autograd.grad_mode import inference_mode as inference_mode  # noqa: E402
+from pycnn.autograd.grad_mode import no_grad as no_grad  # noqa: E402
+from pycnn.autograd.grad_mode import set_grad_enabled as set_grad_enabled  # noqa: E402
+from pycnn.random import Generator as Generator  # noqa: E402
+from pycnn.serialization import load as load  # noqa: E402
+from pycnn.serialization import save as save  # noqa: E402
 
 _SUBMODULES = (
     "amp",

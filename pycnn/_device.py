@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class device:  # noqa: N801 - PyTorch's name
+class device:
     """Where tensors live. `device("cpu")` is the only one this build has.
 
     Errors: RuntimeError for any other.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class autocast:  # noqa: N801 - PyTorch's name
+class autocast:
     """A region in which operators choose a narrower dtype; as context manager or decorator.
 
     Args:

@@ -58,7 +58,7 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
             raise ValueError(f"{name}: damaged gzip data ({error})") from None
 
 
-def _read_idx_stream(file: IO[bytes], name: str) -> Array:
+def _read_idx_stream(file: IO[bytes] | gzip.GzipFile, name: str) -> Array:
     header = file.read(4)
     if len(header) < 4 or header[:2] != b"\0\0" or header[2] not in _IDX_TYPES or header[3] == 0:
         raise ValueError(f"{name}: not an IDX file (it starts with {header.hex() or 'nothing'})")
@@ -86,7 +86,7 @@ def _read_idx_stream(file: IO[bytes], name: str) -> Array:
 def digits() -> ImageData:
     """The bundled UCI optical digits: 1 797 images of 8x8 with values 0 to 16, ten classes.
 
-    Of every class each fifth image is for testing, so the split is stratified and always the same: 1 442 and 355 images.
+    Of every class each fifth image is for testing, so the split is stratified and fixed: 1 442 and 355 images.
     """
     images = read_idx(_DATA / "digits-images-idx3-ubyte.gz")
     labels = read_idx(_DATA / "digits-labels-idx1-ubyte.gz").astype(np.int64)

@@ -54,7 +54,7 @@ class RandomShift:
 
     def __call__(self, batch: pycnn.Tensor) -> pycnn.Tensor:
         images = batch.numpy()
-        count, channels, height, width = images.shape
+        count, _, height, width = images.shape
         border = (self.distance, self.distance)
         padded = np.pad(images, ((0, 0), (0, 0), border, border), mode="edge")
         windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
@@ -76,7 +76,7 @@ def fit(
     on_step: Callable[[Progress], None] | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> None:
-    """Trains a classifier with SGD, Nesterov-free momentum and a cosine schedule down to 0, one cycle over all steps.
+    """Trains a classifier with SGD, momentum and a cosine schedule down to 0, one cycle over all steps.
 
     Args:
         model: gives logits (N, classes) for images.

@@ -69,7 +69,7 @@ class _GradMode:
         return wrapper
 
 
-class no_grad(_GradMode):  # noqa: N801 - PyTorch's name
+class no_grad(_GradMode):
     """Within it nothing is recorded for gradients: `with no_grad():`, `@no_grad()` or `@no_grad`."""
 
     def __new__(cls, function: Any = None) -> Any:
@@ -84,7 +84,7 @@ class no_grad(_GradMode):  # noqa: N801 - PyTorch's name
         return previous
 
 
-class enable_grad(_GradMode):  # noqa: N801 - PyTorch's name
+class enable_grad(_GradMode):
     """Within it gradients are recorded, also inside `no_grad`."""
 
     def __new__(cls, function: Any = None) -> Any:
@@ -99,7 +99,7 @@ class enable_grad(_GradMode):  # noqa: N801 - PyTorch's name
         return previous
 
 
-class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name
+class set_grad_enabled(_GradMode):
     """Sets gradient recording at once; as a context manager it restores what was before.
 
     Args:
@@ -124,7 +124,7 @@ class set_grad_enabled(_GradMode):  # noqa: N801 - PyTorch's name
         return self._before
 
 
-class inference_mode(_GradMode):  # noqa: N801 - PyTorch's name
+class inference_mode(_GradMode):
     """Like `no_grad`, and what is made within it cannot take part in recording later.
 
     Args:

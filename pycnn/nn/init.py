@@ -124,7 +124,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     centre = tuple(extent // 2 for extent in shape[2:])
     for group in range(groups):
         for channel in range(min(per_group, shape[1])):
-            value[(group * per_group + channel, channel, *centre)] = 1.0
+            value[group * per_group + channel, channel][centre] = 1.0
     return _set(tensor, _core.tensor(value))
 
 

@@ -29,8 +29,6 @@ class _IncompatibleKeys(NamedTuple):
             return "<All keys matched successfully>"
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
-    __str__ = __repr__
-
 
 def _typename(value: object) -> str:
     kind = type(value)
@@ -51,6 +49,10 @@ class Module:
 
     training: bool
     _version: int = 1
+    _parameters: OrderedDict[str, Parameter | None]
+    _buffers: OrderedDict[str, Tensor | None]
+    _modules: OrderedDict[str, Any]
+    _non_persistent_buffers_set: set[str]
 
     def __init__(self) -> None:
         set_plain = super().__setattr__
@@ -145,7 +147,7 @@ class Module:
 
     # -- registration ------------------------------------------------------------------------------------------------
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Adds a parameter under `name` (None reserves it). Errors: TypeError, KeyError for names that cannot be."""
+        """Adds a parameter under `name` (None reserves it). Errors: TypeError, or KeyError for bad names."""
         if "_parameters" not in self.__dict__:
             raise AttributeError("cannot assign parameter before Module.__init__() call")
         self._check_name("parameter", name, self._parameters)

@@ -94,7 +94,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {position: {...}}, "param_groups": [{..., "params": [positions]}]}; positions count all groups."""
-        positions = {}
+        positions: dict[int, int] = {}
         for group in self.param_groups:
             for parameter in group["params"]:
                 positions[id(parameter)] = len(positions)
