@@ -1,4 +1,5 @@
-// What operators' argument checks share: PyTorch's words for dtypes and shapes, and sizes given once for all dimensions.
+// What operators' argument checks share: PyTorch's words for dtypes and shapes, and sizes given once for all
+// dimensions.
 #pragma once
 
 #include <string>
@@ -11,7 +12,8 @@ namespace pycnn::ops {
 
 /// A dtype as PyTorch's messages call it: "Float", "Long", …
 inline const char* scalar_type_name(DType dtype) {
-  constexpr const char* names[] = {"Bool", "Byte", "Char", "Short", "Int", "Long", "Half", "BFloat16", "Float", "Double"};
+  constexpr const char* names[] = {"Bool", "Byte", "Char",     "Short", "Int",
+                                   "Long", "Half", "BFloat16", "Float", "Double"};
   return names[static_cast<size_t>(dtype)];
 }
 

@@ -1,6 +1,6 @@
 // Convolution (cross-correlation) in one to three dimensions and its transpose.
-// Three operators, one per pass, each the gradient of the others: y = x ∗ w, dx = dy ∗ᵀ w, dw = x ⋆ dy are bilinear, so the
-// derivatives of any of them are the other two. A transposed convolution is the second of them with roles swapped.
+// Three operators, one per pass, each the gradient of the others: y = x ∗ w, dx = dy ∗ᵀ w, dw = x ⋆ dy are bilinear, so
+// the derivatives of any of them are the other two. A transposed convolution is the second of them with roles swapped.
 #include <algorithm>
 
 #include "graph/lowering.h"
@@ -23,8 +23,10 @@ struct Geometry {
 
 constexpr const char* conv_names[] = {"conv1d", "conv2d", "conv3d"};
 constexpr const char* transpose_names[] = {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"};
-constexpr const char* input_gradient_names[] = {"conv1d_input_gradient", "conv2d_input_gradient", "conv3d_input_gradient"};
-constexpr const char* weight_gradient_names[] = {"conv1d_weight_gradient", "conv2d_weight_gradient", "conv3d_weight_gradient"};
+constexpr const char* input_gradient_names[] = {"conv1d_input_gradient", "conv2d_input_gradient",
+                                                "conv3d_input_gradient"};
+constexpr const char* weight_gradient_names[] = {"conv1d_weight_gradient", "conv2d_weight_gradient",
+                                                 "conv3d_weight_gradient"};
 
 Shape join(int64_t first, int64_t second, const Dimensions& rest) {
   Shape shape{first, second};
@@ -34,8 +36,10 @@ Shape join(int64_t first, int64_t second, const Dimensions& rest) {
 
 Dimensions spatial_sizes(const Shape& shape) { return ops::last(shape, shape.size() - 2); }
 
-ConvolutionShape convolution_shape(const Geometry& geometry, const Shape& input, const Shape& weight, const Shape& output) {
-  ConvolutionShape result{input[0], geometry.groups, input[1], weight[0], {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}, {0, 0, 0}, {1, 1, 1}};
+ConvolutionShape convolution_shape(const Geometry& geometry, const Shape& input, const Shape& weight,
+                                   const Shape& output) {
+  ConvolutionShape result{input[0],  geometry.groups, input[1],  weight[0], {1, 1, 1},
+                          {1, 1, 1}, {1, 1, 1},       {1, 1, 1}, {0, 0, 0}, {1, 1, 1}};
   for (int d = 0; d < geometry.spatial(); ++d) {
     const int at = 3 - geometry.spatial() + d;
     result.input[at] = input[2 + d];
@@ -49,7 +53,9 @@ ConvolutionShape convolution_shape(const Geometry& geometry, const Shape& input,
 }
 
 /// A sum without summands.
-bool is_empty(const ConvolutionShape& shape) { return shape.batch == 0 || shape.in_channels == 0 || shape.out_channels == 0; }
+bool is_empty(const ConvolutionShape& shape) {
+  return shape.batch == 0 || shape.in_channels == 0 || shape.out_channels == 0;
+}
 
 /// What the three passes share. They compute in float32 or float64 (integers in float64, exact below 2^53).
 class ConvolutionPass : public Operator {
@@ -92,9 +98,10 @@ class ConvolutionPass : public Operator {
   Dimensions size_;  ///< spatial sizes of the result
 };
 
-Tensor convolution(const Tensor& input, const Tensor& weight, const Tensor& bias, const Geometry& geometry, const Dimensions& size);
-Tensor input_gradient(const char* name, const Tensor& gradient, const Tensor& weight, const Tensor& bias, const Geometry& geometry,
-                      const Dimensions& size);
+Tensor convolution(const Tensor& input, const Tensor& weight, const Tensor& bias, const Geometry& geometry,
+                   const Dimensions& size);
+Tensor input_gradient(const char* name, const Tensor& gradient, const Tensor& weight, const Tensor& bias,
+                      const Geometry& geometry, const Dimensions& size);
 Tensor weight_gradient(const Tensor& input, const Tensor& gradient, const Geometry& geometry, const Dimensions& size);
 
 /// input (N, C, …), weight (O, C/groups, …), bias (O) → (N, O, …)
@@ -105,9 +112,10 @@ class Convolution final : public ConvolutionPass {
     const Tensor& gradient = context.gradient();
     Tensors result(static_cast<size_t>(context.input_count()));
     if (context.needs(0))
-      result[0] = input_gradient(input_gradient_names[geometry_.spatial() - 1], gradient, context.input(1), {}, geometry_,
-                                 spatial_sizes(context.input_shape(0)));
-    if (context.needs(1)) result[1] = weight_gradient(context.input(0), gradient, geometry_, spatial_sizes(context.input_shape(1)));
+      result[0] = input_gradient(input_gradient_names[geometry_.spatial() - 1], gradient, context.input(1), {},
+                                 geometry_, spatial_sizes(context.input_shape(0)));
+    if (context.needs(1))
+      result[1] = weight_gradient(context.input(0), gradient, geometry_, spatial_sizes(context.input_shape(1)));
     if (result.size() > 2 && context.needs(2)) result[2] = bias_gradient(gradient);
     return result;
   }
@@ -127,8 +135,10 @@ class ConvolutionInputGradient final : public ConvolutionPass {
   Tensors backward(const BackwardContext& context) const override {
     const Tensor& gradient = context.gradient();
     Tensors result(static_cast<size_t>(context.input_count()));
-    if (context.needs(0)) result[0] = convolution(gradient, context.input(1), {}, geometry_, spatial_sizes(context.input_shape(0)));
-    if (context.needs(1)) result[1] = weight_gradient(gradient, context.input(0), geometry_, spatial_sizes(context.input_shape(1)));
+    if (context.needs(0))
+      result[0] = convolution(gradient, context.input(1), {}, geometry_, spatial_sizes(context.input_shape(0)));
+    if (context.needs(1))
+      result[1] = weight_gradient(gradient, context.input(0), geometry_, spatial_sizes(context.input_shape(1)));
     if (result.size() > 2 && context.needs(2)) result[2] = bias_gradient(gradient);
     return result;
   }
@@ -137,7 +147,8 @@ class ConvolutionInputGradient final : public ConvolutionPass {
     const ConvolutionShape shape = convolution_shape(geometry_, input, inputs[1].shape, inputs[0].shape);
     const DType dtype = compute(inputs[0].dtype);
     if (is_empty(shape)) return {finish(l, zeros(l, dtype, input), inputs)};
-    return {finish(l, l.convolution_input_gradient(shape, l.cast(inputs[0], dtype), l.cast(inputs[1], dtype), input), inputs)};
+    return {finish(l, l.convolution_input_gradient(shape, l.cast(inputs[0], dtype), l.cast(inputs[1], dtype), input),
+                   inputs)};
   }
 };
 
@@ -149,9 +160,10 @@ class ConvolutionWeightGradient final : public ConvolutionPass {
     const Tensor& gradient = context.gradient();
     Tensors result(2);
     if (context.needs(0))
-      result[0] = input_gradient(input_gradient_names[geometry_.spatial() - 1], context.input(1), gradient, {}, geometry_,
-                                 spatial_sizes(context.input_shape(0)));
-    if (context.needs(1)) result[1] = convolution(context.input(0), gradient, {}, geometry_, spatial_sizes(context.input_shape(1)));
+      result[0] = input_gradient(input_gradient_names[geometry_.spatial() - 1], context.input(1), gradient, {},
+                                 geometry_, spatial_sizes(context.input_shape(0)));
+    if (context.needs(1))
+      result[1] = convolution(context.input(0), gradient, {}, geometry_, spatial_sizes(context.input_shape(1)));
     return result;
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
@@ -159,23 +171,26 @@ class ConvolutionWeightGradient final : public ConvolutionPass {
     const ConvolutionShape shape = convolution_shape(geometry_, inputs[0].shape, weight, inputs[1].shape);
     const DType dtype = compute(inputs[0].dtype);
     if (is_empty(shape)) return {l.cast(zeros(l, dtype, weight), inputs[0].dtype)};
-    const Slot result = l.convolution_weight_gradient(shape, l.cast(inputs[0], dtype), l.cast(inputs[1], dtype), weight);
+    const Slot result =
+        l.convolution_weight_gradient(shape, l.cast(inputs[0], dtype), l.cast(inputs[1], dtype), weight);
     return {l.cast(result, inputs[0].dtype)};
   }
 };
 
-Tensor record_pass(std::shared_ptr<const Operator> op, const Tensor& a, const Tensor& b, const Tensor& bias, const Shape& shape) {
+Tensor record_pass(std::shared_ptr<const Operator> op, const Tensor& a, const Tensor& b, const Tensor& bias,
+                   const Shape& shape) {
   const Spec spec{shape, a.dtype()};
   return bias.defined() ? record(std::move(op), {a, b, bias}, spec) : record(std::move(op), {a, b}, spec);
 }
 
-Tensor convolution(const Tensor& input, const Tensor& weight, const Tensor& bias, const Geometry& geometry, const Dimensions& size) {
-  return record_pass(std::make_shared<Convolution>(conv_names[geometry.spatial() - 1], geometry, size), input, weight, bias,
-                     join(input.shape()[0], weight.shape()[0], size));
+Tensor convolution(const Tensor& input, const Tensor& weight, const Tensor& bias, const Geometry& geometry,
+                   const Dimensions& size) {
+  return record_pass(std::make_shared<Convolution>(conv_names[geometry.spatial() - 1], geometry, size), input, weight,
+                     bias, join(input.shape()[0], weight.shape()[0], size));
 }
 
-Tensor input_gradient(const char* name, const Tensor& gradient, const Tensor& weight, const Tensor& bias, const Geometry& geometry,
-                      const Dimensions& size) {
+Tensor input_gradient(const char* name, const Tensor& gradient, const Tensor& weight, const Tensor& bias,
+                      const Geometry& geometry, const Dimensions& size) {
   return record_pass(std::make_shared<ConvolutionInputGradient>(name, geometry, size), gradient, weight, bias,
                      join(gradient.shape()[0], weight.shape()[1] * geometry.groups, size));
 }
@@ -192,23 +207,27 @@ bool any_below(const Dimensions& values, int64_t bound) {
 
 /// The checks that convolution and transposed convolution share. Channels of the weight's dimension `matching` (times
 /// `factor`) must be the input's; the bias has `out_channels`.
-void check_arguments(const char* name, const Tensor& input, const Tensor& weight, const Tensor& bias, const Geometry& geometry,
-                     bool transposed) {
+void check_arguments(const char* name, const Tensor& input, const Tensor& weight, const Tensor& bias,
+                     const Geometry& geometry, bool transposed) {
   const int spatial = geometry.spatial();
-  check(input.dim() == spatial + 1 || input.dim() == spatial + 2, name, ": Expected ", spatial + 1, "D (unbatched) or ", spatial + 2,
-        "D (batched) input to ", name, ", but got input of size: ", ops::brackets(input.shape()));
+  check(input.dim() == spatial + 1 || input.dim() == spatial + 2, name, ": Expected ", spatial + 1, "D (unbatched) or ",
+        spatial + 2, "D (batched) input to ", name, ", but got input of size: ", ops::brackets(input.shape()));
   check(weight.dim() == spatial + 2, name, ": expected ", spatial + 2, "D weight, but got weight of size ",
         ops::brackets(weight.shape()));
   check(!bias.defined() || bias.dtype() == input.dtype(), name, ": Input type (", ops::scalar_type_name(input.dtype()),
-        ") and bias type (", ops::scalar_type_name(bias.defined() ? bias.dtype() : input.dtype()), ") should be the same");
-  check(weight.dtype() == input.dtype(), name, ": Input type (", ops::scalar_type_name(input.dtype()), ") and weight type (",
-        ops::scalar_type_name(weight.dtype()), ") should be the same");
+        ") and bias type (", ops::scalar_type_name(bias.defined() ? bias.dtype() : input.dtype()),
+        ") should be the same");
+  check(weight.dtype() == input.dtype(), name, ": Input type (", ops::scalar_type_name(input.dtype()),
+        ") and weight type (", ops::scalar_type_name(weight.dtype()), ") should be the same");
   check<NotImplementedError>(input.dtype() != DType::Bool, "\"", name, "\" not implemented for 'Bool'");
 
   check(geometry.groups > 0, name, ": non-positive groups is not supported, got groups=", geometry.groups);
-  check(!any_below(geometry.padding, 0), name, ": negative padding is not supported, got padding=", ops::brackets(geometry.padding));
-  check(!any_below(geometry.stride, 1), name, ": non-positive stride is not supported, got stride=", ops::brackets(geometry.stride));
-  check(!any_below(geometry.dilation, 1), name, ": dilation should be greater than zero, but got ", ops::brackets(geometry.dilation));
+  check(!any_below(geometry.padding, 0), name,
+        ": negative padding is not supported, got padding=", ops::brackets(geometry.padding));
+  check(!any_below(geometry.stride, 1), name,
+        ": non-positive stride is not supported, got stride=", ops::brackets(geometry.stride));
+  check(!any_below(geometry.dilation, 1), name, ": dilation should be greater than zero, but got ",
+        ops::brackets(geometry.dilation));
 
   const Shape &w = weight.shape(), &x = input.shape();
   const int64_t groups = geometry.groups, channels = x[x.size() - spatial - 1];
@@ -216,18 +235,19 @@ void check_arguments(const char* name, const Tensor& input, const Tensor& weight
         " at dimension 0, but got weight of size ", ops::brackets(w), " instead");
   check(w[0] % groups == 0, name, ": Given groups=", groups, ", expected weight to be divisible by ", groups,
         " at dimension 0, but got weight of size ", ops::brackets(w), " instead");
-  check(!any_below(spatial_sizes(w), 1), name, ": kernel size should be greater than zero, but got weight of size ", ops::brackets(w));
+  check(!any_below(spatial_sizes(w), 1), name, ": kernel size should be greater than zero, but got weight of size ",
+        ops::brackets(w));
   const int64_t expected = transposed ? w[0] : w[1] * groups;
-  check(channels == expected, name, ": Given ", transposed ? "transposed=1" : "groups=" + std::to_string(groups), ", weight of size ",
-        ops::brackets(w), ", expected input", ops::brackets(x), " to have ", expected, " channels, but got ", channels,
-        " channels instead");
+  check(channels == expected, name, ": Given ", transposed ? "transposed=1" : "groups=" + std::to_string(groups),
+        ", weight of size ", ops::brackets(w), ", expected input", ops::brackets(x), " to have ", expected,
+        " channels, but got ", channels, " channels instead");
   const int64_t out_channels = transposed ? w[1] * groups : w[0];
   if (bias.defined())
     check(bias.dim() == 1 && bias.shape()[0] == out_channels, name, ": Given weight of size ", ops::brackets(w),
           ", expected bias to be 1-dimensional with ", out_channels, " elements, but got bias of size ",
           ops::brackets(bias.shape()), " instead");
-  check(!any_below(ops::last(x, spatial), 1), name, ": Only zero batch or zero channel inputs are supported, but got input shape: ",
-        ops::brackets(x));
+  check(!any_below(ops::last(x, spatial), 1), name,
+        ": Only zero batch or zero channel inputs are supported, but got input shape: ", ops::brackets(x));
 }
 
 /// Runs `call` on a batch: of one, if the input has none.
@@ -269,27 +289,31 @@ Tensor conv(int spatial, const Tensor& input, const Tensor& weight, const Tensor
   return batched(input, spatial, [&](const Tensor& x) { return convolution(x, weight, bias, geometry, output); });
 }
 
-Tensor conv_transpose(int spatial, const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvTransposeOptions& options) {
+Tensor conv_transpose(int spatial, const Tensor& input, const Tensor& weight, const Tensor& bias,
+                      const ConvTransposeOptions& options) {
   const char* name = transpose_names[spatial - 1];
   const Geometry geometry{ops::per_dimension(name, "stride", options.stride, spatial),
                           ops::per_dimension(name, "padding", options.padding, spatial),
                           ops::per_dimension(name, "dilation", options.dilation, spatial), options.groups};
   const Dimensions output_padding = ops::per_dimension(name, "output_padding", options.output_padding, spatial);
   check_arguments(name, input, weight, bias, geometry, true);
-  check(!any_below(output_padding, 0), name, ": negative output_padding is not supported, got ", ops::brackets(output_padding));
+  check(!any_below(output_padding, 0), name, ": negative output_padding is not supported, got ",
+        ops::brackets(output_padding));
 
   const Dimensions sizes = ops::last(input.shape(), spatial), kernel = spatial_sizes(weight.shape());
   Dimensions output;
   for (int d = 0; d < spatial; ++d) {
     check(output_padding[d] < geometry.stride[d] || output_padding[d] < geometry.dilation[d], name,
-          ": output padding must be smaller than either stride or dilation, but got output_padding=", ops::brackets(output_padding),
-          ", stride=", ops::brackets(geometry.stride), ", dilation=", ops::brackets(geometry.dilation));
-    output.push_back((sizes[d] - 1) * geometry.stride[d] - 2 * geometry.padding[d] + geometry.dilation[d] * (kernel[d] - 1) + 1 +
-                     output_padding[d]);
+          ": output padding must be smaller than either stride or dilation, but got output_padding=",
+          ops::brackets(output_padding), ", stride=", ops::brackets(geometry.stride),
+          ", dilation=", ops::brackets(geometry.dilation));
+    output.push_back((sizes[d] - 1) * geometry.stride[d] - 2 * geometry.padding[d] +
+                     geometry.dilation[d] * (kernel[d] - 1) + 1 + output_padding[d]);
   }
   check(!any_below(output, 1), name, ": Given input size per channel: (", ops::join(sizes, " x "),
         "). Calculated output size per channel: (", ops::join(output, " x "), "). Output size is too small");
-  return batched(input, spatial, [&](const Tensor& x) { return input_gradient(name, x, weight, bias, geometry, output); });
+  return batched(input, spatial,
+                 [&](const Tensor& x) { return input_gradient(name, x, weight, bias, geometry, output); });
 }
 
 }  // namespace
@@ -303,13 +327,16 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
 Tensor conv3d(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
   return conv(3, input, weight, bias, options);
 }
-Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvTransposeOptions& options) {
+Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const Tensor& bias,
+                        const ConvTransposeOptions& options) {
   return conv_transpose(1, input, weight, bias, options);
 }
-Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvTransposeOptions& options) {
+Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
+                        const ConvTransposeOptions& options) {
   return conv_transpose(2, input, weight, bias, options);
 }
-Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvTransposeOptions& options) {
+Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const Tensor& bias,
+                        const ConvTransposeOptions& options) {
   return conv_transpose(3, input, weight, bias, options);
 }
 

@@ -24,9 +24,10 @@ class Dropout final : public Operator {
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const Slot& input = inputs[0];
     const double scale = scale_;
-    return {l.pointwise(inputs, input.shape, input.dtype, input.dtype, [scale](ProgramBuilder& p, std::span<const Expression> in) {
-      return p.multiply(in[0], p.multiply(in[1], scale));
-    })};
+    return {l.pointwise(inputs, input.shape, input.dtype, input.dtype,
+                        [scale](ProgramBuilder& p, std::span<const Expression> in) {
+                          return p.multiply(in[0], p.multiply(in[1], scale));
+                        })};
   }
 
  private:
@@ -36,14 +37,17 @@ class Dropout final : public Operator {
 Tensor drop(const char* name, const Tensor& input, const Shape& mask_shape, double p, bool training) {
   check<ValueError>(p >= 0 && p <= 1, name, ": dropout probability has to be between 0 and 1, but got ", p);
   if (!training || p == 0) return input;
-  check(is_floating_point(input.dtype()), name, ": result type Float can't be cast to the desired output type ", input.dtype());
+  check(is_floating_point(input.dtype()), name, ": result type Float can't be cast to the desired output type ",
+        input.dtype());
   const Tensor mask = bernoulli(mask_shape, 1 - p, DType::Bool);
   return record(std::make_shared<Dropout>(p == 1 ? 0 : 1 / (1 - p)), {input, mask}, {input.shape(), input.dtype()});
 }
 
 }  // namespace
 
-Tensor dropout(const Tensor& input, double p, bool training) { return drop("dropout", input, input.shape(), p, training); }
+Tensor dropout(const Tensor& input, double p, bool training) {
+  return drop("dropout", input, input.shape(), p, training);
+}
 
 Tensor feature_dropout(const Tensor& input, double p, bool training) {
   check(input.dim() >= 2, "feature_dropout: expected at least 2 dimensions (N, C, …), but got shape ", input.shape());

@@ -99,7 +99,8 @@ class Linear final : public Operator {
 };
 
 void check_dtypes(const Tensor& a, const Tensor& b, const char* name) {
-  check(a.dtype() == b.dtype(), name, ": expected m1 and m2 to have the same dtype, but got: ", a.dtype(), " != ", b.dtype());
+  check(a.dtype() == b.dtype(), name, ": expected m1 and m2 to have the same dtype, but got: ", a.dtype(),
+        " != ", b.dtype());
   check<NotImplementedError>(a.dtype() != DType::Bool, "\"", name, "\" not implemented for 'Bool'");
 }
 
@@ -110,8 +111,8 @@ int64_t rows_of(const Tensor& tensor) {
 }
 
 void check_product(int64_t rows, int64_t inner, const Shape& b, const char* name) {
-  check(inner == b[b.size() - 2], name, ": mat1 and mat2 shapes cannot be multiplied (", rows, "x", inner, " and ", b[b.size() - 2],
-        "x", b.back(), ")");
+  check(inner == b[b.size() - 2], name, ": mat1 and mat2 shapes cannot be multiplied (", rows, "x", inner, " and ",
+        b[b.size() - 2], "x", b.back(), ")");
 }
 
 /// (…, K) as (M, K).
@@ -122,11 +123,12 @@ Tensor as_matrix(const Tensor& input) {
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
-  check(a.dim() > 0 && b.dim() > 0, "both arguments to matmul need to be at least 1D, but they are ", a.dim(), "D and ", b.dim(), "D");
+  check(a.dim() > 0 && b.dim() > 0, "both arguments to matmul need to be at least 1D, but they are ", a.dim(), "D and ",
+        b.dim(), "D");
   check_dtypes(a, b, "matmul");
   if (a.dim() == 1 && b.dim() == 1) {
-    check(a.shape() == b.shape(), "matmul: inconsistent tensor size, expected tensor ", ops::brackets(a.shape()), " and src ",
-          ops::brackets(b.shape()), " to have the same number of elements");
+    check(a.shape() == b.shape(), "matmul: inconsistent tensor size, expected tensor ", ops::brackets(a.shape()),
+          " and src ", ops::brackets(b.shape()), " to have the same number of elements");
     return squeeze(record_matmul(unsqueeze(a, 0), unsqueeze(b, 1)), Dimensions{0, 1});
   }
   if (b.dim() == 1) {
@@ -141,10 +143,12 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   if (b.dim() == 2) {
     check_product(rows_of(a), a.shape().back(), b.shape(), "matmul");
     const Tensor result = record_matmul(as_matrix(a), b);
-    return a.dim() == 2 ? result : reshape(result, stack_of(leading(a.shape()), a.shape()[a.dim() - 2], b.shape().back()));
+    return a.dim() == 2 ? result
+                        : reshape(result, stack_of(leading(a.shape()), a.shape()[a.dim() - 2], b.shape().back()));
   }
-  check(a.shape().back() == b.shape()[b.dim() - 2], "matmul: Expected size for first two dimensions of batch2 tensor to be: [",
-        b.shape()[0], ", ", a.shape().back(), "] but got: [", b.shape()[0], ", ", b.shape()[b.dim() - 2], "], shapes are ",
+  check(a.shape().back() == b.shape()[b.dim() - 2],
+        "matmul: Expected size for first two dimensions of batch2 tensor to be: [", b.shape()[0], ", ",
+        a.shape().back(), "] but got: [", b.shape()[0], ", ", b.shape()[b.dim() - 2], "], shapes are ",
         ops::brackets(a.shape()), " and ", ops::brackets(b.shape()));
   return record_matmul(a, b);
 }
@@ -161,19 +165,19 @@ Tensor bmm(const Tensor& a, const Tensor& b) {
   check(a.dim() == 3, "bmm: batch1 must be a 3D tensor, but got ", ops::brackets(a.shape()));
   check(b.dim() == 3, "bmm: batch2 must be a 3D tensor, but got ", ops::brackets(b.shape()));
   check(a.shape()[0] == b.shape()[0] && a.shape()[2] == b.shape()[1],
-        "bmm: Expected size for first two dimensions of batch2 tensor to be: [", a.shape()[0], ", ", a.shape()[2], "] but got: [",
-        b.shape()[0], ", ", b.shape()[1], "].");
+        "bmm: Expected size for first two dimensions of batch2 tensor to be: [", a.shape()[0], ", ", a.shape()[2],
+        "] but got: [", b.shape()[0], ", ", b.shape()[1], "].");
   check_dtypes(a, b, "bmm");
   return record_matmul(a, b);
 }
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
-  check(input.dim() > 0 && weight.dim() > 0, "both arguments to linear need to be at least 1D, but they are ", input.dim(), "D and ",
-        weight.dim(), "D");
+  check(input.dim() > 0 && weight.dim() > 0, "both arguments to linear need to be at least 1D, but they are ",
+        input.dim(), "D and ", weight.dim(), "D");
   check(weight.dim() <= 2, "linear: weight must be 1D or 2D, but got ", ops::brackets(weight.shape()));
   check_dtypes(input, weight, "linear");
-  check(!bias.defined() || bias.dtype() == input.dtype(), "linear: expected bias of dtype ", input.dtype(), ", but got: ",
-        bias.defined() ? bias.dtype() : input.dtype());
+  check(!bias.defined() || bias.dtype() == input.dtype(), "linear: expected bias of dtype ", input.dtype(),
+        ", but got: ", bias.defined() ? bias.dtype() : input.dtype());
   if (weight.dim() == 1) {
     check(!bias.defined() || bias.dim() == 0, "linear: a 1D weight goes with a 0D bias, but got ",
           bias.defined() ? ops::brackets(bias.shape()) : "");
@@ -183,8 +187,8 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   const int64_t out = weight.shape()[0], in = weight.shape()[1];
   check_product(rows_of(input), input.shape().back(), {in, out}, "linear");
   if (bias.defined())
-    check(bias.dim() == 0 || (bias.dim() == 1 && (bias.shape()[0] == out || bias.shape()[0] == 1)), "linear: expected bias of size [",
-          out, "], but got ", ops::brackets(bias.shape()));
+    check(bias.dim() == 0 || (bias.dim() == 1 && (bias.shape()[0] == out || bias.shape()[0] == 1)),
+          "linear: expected bias of size [", out, "], but got ", ops::brackets(bias.shape()));
   const Tensor x = as_matrix(input);
   const Spec spec{{x.shape()[0], out}, input.dtype()};
   const auto op = std::make_shared<Linear>();

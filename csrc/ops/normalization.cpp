@@ -12,8 +12,9 @@ namespace {
 
 using namespace graph;
 
-// -- batch norm ---------------------------------------------------------------------------------------------------------
-// Statistics are per channel (dimension 1), in float32 for 16-bit inputs. Slots of them are (1, C, 1, …).
+// -- batch norm
+// --------------------------------------------------------------------------------------------------------- Statistics
+// are per channel (dimension 1), in float32 for 16-bit inputs. Slots of them are (1, C, 1, …).
 
 /// (C) → (1, C, 1, …) with the rank of the input.
 Slot per_channel(Slot slot, int rank) {
@@ -41,14 +42,16 @@ Expression inverse_deviation(ProgramBuilder& p, Expression variance, double eps)
 }
 
 /// (x - mean) / √(var + eps) · weight + bias; all but x are (1, C, 1, …), weight and bias may be missing.
-Slot normalise(Lowering& l, const Slot& input, const Slot& mean, const Slot& variance, const Slot* weight, const Slot* bias, double eps) {
+Slot normalise(Lowering& l, const Slot& input, const Slot& mean, const Slot& variance, const Slot* weight,
+               const Slot* bias, double eps) {
   const DType compute = ops::compute_dtype(input.dtype);
   std::vector<Slot> scale_inputs{variance};
   if (weight) scale_inputs.push_back(*weight);
-  const Slot scale = l.pointwise(scale_inputs, variance.shape, compute, compute, [eps](ProgramBuilder& p, std::span<const Expression> in) {
-    const Expression inverse = inverse_deviation(p, in[0], eps);
-    return in.size() > 1 ? p.multiply(inverse, in[1]) : inverse;
-  });
+  const Slot scale = l.pointwise(scale_inputs, variance.shape, compute, compute,
+                                 [eps](ProgramBuilder& p, std::span<const Expression> in) {
+                                   const Expression inverse = inverse_deviation(p, in[0], eps);
+                                   return in.size() > 1 ? p.multiply(inverse, in[1]) : inverse;
+                                 });
   std::vector<Slot> inputs{input, mean, scale};
   if (bias) inputs.push_back(*bias);
   return l.pointwise(inputs, input.shape, compute, input.dtype, [](ProgramBuilder& p, std::span<const Expression> in) {
@@ -57,8 +60,8 @@ Slot normalise(Lowering& l, const Slot& input, const Slot& mean, const Slot& var
   });
 }
 
-/// gradient, input, mean, variance, weight or none → gradients of input, weight, bias (Ioffe, Szegedy 2015, in closed form):
-/// dx = (dy - mean(dy) - x̂ mean(dy x̂)) · weight / √(var + eps), dweight = Σ dy x̂, dbias = Σ dy.
+/// gradient, input, mean, variance, weight or none → gradients of input, weight, bias (Ioffe, Szegedy 2015, in closed
+/// form): dx = (dy - mean(dy) - x̂ mean(dy x̂)) · weight / √(var + eps), dweight = Σ dy x̂, dbias = Σ dy.
 class BatchNormBackward final : public Operator {
  public:
   BatchNormBackward(double eps, DType parameters) : eps_(eps), parameters_(parameters) {}
@@ -71,10 +74,13 @@ class BatchNormBackward final : public Operator {
     const DType compute = ops::compute_dtype(input.dtype);
     const uint32_t reduced = ops::all_dimensions_but(1, rank);
     const Slot mean = per_channel(inputs[2], rank), variance = per_channel(inputs[3], rank);
-    const double eps = eps_, factor = 1.0 / static_cast<double>(std::max<int64_t>(input.count() / std::max<int64_t>(shape[1], 1), 1));
+    const double eps = eps_,
+                 factor =
+                     1.0 / static_cast<double>(std::max<int64_t>(input.count() / std::max<int64_t>(shape[1], 1), 1));
 
-    const Slot inverse = l.pointwise(std::array{variance}, variance.shape, compute, compute,
-                                     [eps](ProgramBuilder& p, std::span<const Expression> in) { return inverse_deviation(p, in[0], eps); });
+    const Slot inverse = l.pointwise(
+        std::array{variance}, variance.shape, compute, compute,
+        [eps](ProgramBuilder& p, std::span<const Expression> in) { return inverse_deviation(p, in[0], eps); });
     const Slot products = l.pointwise(std::array{gradient, input, mean, inverse}, shape, compute, compute,
                                       [](ProgramBuilder& p, std::span<const Expression> in) {
                                         return p.multiply(in[0], p.multiply(p.subtract(in[1], in[2]), in[3]));
@@ -85,20 +91,21 @@ class BatchNormBackward final : public Operator {
     std::vector<Slot> coefficients{bias_gradient, weight_gradient, inverse};
     if (inputs.size() > 4) coefficients.push_back(per_channel(inputs[4], rank));
     const std::array compute_three{compute, compute, compute};
-    const std::vector<Slot> c = l.pointwise(coefficients, variance.shape, compute, compute_three,
-                                            [factor](ProgramBuilder& p, std::span<const Expression> in) {
-                                              const Expression scale = in.size() > 3 ? p.multiply(in[2], in[3]) : in[2];
-                                              return std::vector{p.multiply(in[0], factor),
-                                                                 p.multiply(p.multiply(in[1], in[2]), factor), scale};
-                                            });
-    const Slot input_gradient = l.pointwise(
-        std::array{gradient, input, mean, c[0], c[1], c[2]}, shape, compute, input.dtype,
-        [](ProgramBuilder& p, std::span<const Expression> in) {
-          const Expression projection = p.multiply(p.subtract(in[1], in[2]), in[4]);
-          return p.multiply(p.subtract(p.subtract(in[0], in[3]), projection), in[5]);
+    const std::vector<Slot> c = l.pointwise(
+        coefficients, variance.shape, compute, compute_three,
+        [factor](ProgramBuilder& p, std::span<const Expression> in) {
+          const Expression scale = in.size() > 3 ? p.multiply(in[2], in[3]) : in[2];
+          return std::vector{p.multiply(in[0], factor), p.multiply(p.multiply(in[1], in[2]), factor), scale};
         });
+    const Slot input_gradient =
+        l.pointwise(std::array{gradient, input, mean, c[0], c[1], c[2]}, shape, compute, input.dtype,
+                    [](ProgramBuilder& p, std::span<const Expression> in) {
+                      const Expression projection = p.multiply(p.subtract(in[1], in[2]), in[4]);
+                      return p.multiply(p.subtract(p.subtract(in[0], in[3]), projection), in[5]);
+                    });
     const Shape channels{shape[1]};
-    return {input_gradient, l.reshape(l.cast(weight_gradient, parameters_), channels), l.reshape(l.cast(bias_gradient, parameters_), channels)};
+    return {input_gradient, l.reshape(l.cast(weight_gradient, parameters_), channels),
+            l.reshape(l.cast(bias_gradient, parameters_), channels)};
   }
 
  private:
@@ -109,7 +116,8 @@ class BatchNormBackward final : public Operator {
 /// input, then weight and bias as far as they are there → output, mean (C), biased variance (C).
 class BatchNormTraining final : public Operator {
  public:
-  BatchNormTraining(double eps, bool has_weight, bool has_bias) : eps_(eps), has_weight_(has_weight), has_bias_(has_bias) {}
+  BatchNormTraining(double eps, bool has_weight, bool has_bias)
+      : eps_(eps), has_weight_(has_weight), has_bias_(has_bias) {}
   const char* name() const override { return "batch_norm"; }
   void fingerprint(Fingerprint& f) const override { f.add(eps_).add(int64_t{has_weight_}).add(int64_t{has_bias_}); }
   BackwardReads backward_reads() const override { return {.inputs = has_weight_ ? 0b11u : 0b1u, .outputs = 0b110}; }
@@ -126,14 +134,16 @@ class BatchNormTraining final : public Operator {
     const DType compute = ops::compute_dtype(input.dtype);
     const Lowering::Moments moments = l.moments(input, ops::all_dimensions_but(1, rank), compute, compute);
     const double factor = 1.0 / static_cast<double>(input.count() / input.shape[1]);
-    const Slot variance = l.pointwise(std::array{moments.centered_sum}, moments.mean.shape, compute, compute,
-                                      [factor](ProgramBuilder& p, std::span<const Expression> in) { return p.multiply(in[0], factor); });
+    const Slot variance =
+        l.pointwise(std::array{moments.centered_sum}, moments.mean.shape, compute, compute,
+                    [factor](ProgramBuilder& p, std::span<const Expression> in) { return p.multiply(in[0], factor); });
     Slot weight, bias;
     if (has_weight_) weight = per_channel(inputs[1], rank);
     if (has_bias_) bias = per_channel(inputs.back(), rank);
     const Shape channels{input.shape[1]};
-    return {normalise(l, input, moments.mean, variance, has_weight_ ? &weight : nullptr, has_bias_ ? &bias : nullptr, eps_),
-            l.reshape(moments.mean, channels), l.reshape(variance, channels)};
+    return {
+        normalise(l, input, moments.mean, variance, has_weight_ ? &weight : nullptr, has_bias_ ? &bias : nullptr, eps_),
+        l.reshape(moments.mean, channels), l.reshape(variance, channels)};
   }
 
  private:
@@ -146,7 +156,8 @@ class BatchNormTraining final : public Operator {
     const DType parameters = parameters_dtype(context);
     std::vector<Tensor> inputs{context.gradient(), context.input(0), context.output(1), context.output(2)};
     if (has_weight_) inputs.push_back(context.input(1));
-    const std::array specs{Spec{shape, context.input_dtype(0)}, Spec{{shape[1]}, parameters}, Spec{{shape[1]}, parameters}};
+    const std::array specs{Spec{shape, context.input_dtype(0)}, Spec{{shape[1]}, parameters},
+                           Spec{{shape[1]}, parameters}};
     return record(std::make_shared<BatchNormBackward>(eps_, parameters), inputs, specs);
   }
 
@@ -159,7 +170,8 @@ class BatchNormTraining final : public Operator {
     const Tensor inverse = rsqrt(mean(square(centred), dimensions, true) + eps_);
     const Tensor normalised = centred * inverse;
     const Tensor products = gradient * normalised;
-    const Tensor projected = gradient - mean(gradient, dimensions, true) - normalised * mean(products, dimensions, true);
+    const Tensor projected =
+        gradient - mean(gradient, dimensions, true) - normalised * mean(products, dimensions, true);
     const Tensor scale = has_weight_ ? inverse * per_channel(context.input(1), rank) : inverse;
     const DType parameters = parameters_dtype(context);
     return {cast(projected * scale, context.input_dtype(0)), cast(sum(products, dimensions), parameters),
@@ -173,7 +185,8 @@ class BatchNormTraining final : public Operator {
 /// input, running mean, running variance, then weight and bias as far as they are there → output.
 class BatchNormInference final : public Operator {
  public:
-  BatchNormInference(double eps, bool has_weight, bool has_bias) : eps_(eps), has_weight_(has_weight), has_bias_(has_bias) {}
+  BatchNormInference(double eps, bool has_weight, bool has_bias)
+      : eps_(eps), has_weight_(has_weight), has_bias_(has_bias) {}
   const char* name() const override { return "batch_norm"; }
   void fingerprint(Fingerprint& f) const override { f.add(eps_).add(int64_t{has_weight_}).add(int64_t{has_bias_}); }
   BackwardReads backward_reads() const override { return {.inputs = has_weight_ ? 0b1111u : 0b111u}; }
@@ -191,7 +204,8 @@ class BatchNormInference final : public Operator {
       const Tensor centred = widened(context.input(0)) - per_channel(context.input(1), rank);
       result[3] = cast(sum(gradient * (centred * inverse), dimensions), context.input_dtype(3));
     }
-    if (has_bias_ && context.needs(bias)) result[static_cast<size_t>(bias)] = cast(sum(gradient, dimensions), context.input_dtype(bias));
+    if (has_bias_ && context.needs(bias))
+      result[static_cast<size_t>(bias)] = cast(sum(gradient, dimensions), context.input_dtype(bias));
     return result;
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
@@ -216,10 +230,11 @@ class RunningStatistic final : public Operator {
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const DType dtype = inputs[0].dtype;
     const double factor = factor_;
-    return {l.pointwise(inputs, inputs[0].shape, ops::compute_dtype(dtype), dtype, [factor](ProgramBuilder& p, std::span<const Expression> in) {
-      const Expression kept = p.multiply(p.subtract(p.constant(1, in[2].type), in[2]), in[0]);
-      return p.add(kept, p.multiply(in[2], p.multiply(in[1], factor)));
-    })};
+    return {l.pointwise(inputs, inputs[0].shape, ops::compute_dtype(dtype), dtype,
+                        [factor](ProgramBuilder& p, std::span<const Expression> in) {
+                          const Expression kept = p.multiply(p.subtract(p.constant(1, in[2].type), in[2]), in[0]);
+                          return p.add(kept, p.multiply(in[2], p.multiply(in[1], factor)));
+                        })};
   }
 
  private:
@@ -228,23 +243,26 @@ class RunningStatistic final : public Operator {
 
 void update_statistic(Tensor& running, const Tensor& batch, double momentum, double factor) {
   const Tensor weight = scalar_tensor(momentum, ops::compute_dtype(running.dtype()));
-  running.assign_(record(std::make_shared<RunningStatistic>(factor), {running, batch, weight}, {running.shape(), running.dtype()}));
+  running.assign_(
+      record(std::make_shared<RunningStatistic>(factor), {running, batch, weight}, {running.shape(), running.dtype()}));
 }
 
 void check_batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
                       const Tensor& bias, bool training, double eps) {
-  check(input.dim() >= 2, "batch_norm: expected input of at least 2 dimensions (N, C, …), but got ", ops::brackets(input.shape()));
+  check(input.dim() >= 2, "batch_norm: expected input of at least 2 dimensions (N, C, …), but got ",
+        ops::brackets(input.shape()));
   const int64_t channels = input.shape()[1];
   const auto check_channels = [channels](const char* name, const Tensor& tensor) {
     if (tensor.defined())
-      check(tensor.dim() == 1 && tensor.shape()[0] == channels, "batch_norm: ", name, " should contain ", channels, " elements not ",
-            tensor.numel());
+      check(tensor.dim() == 1 && tensor.shape()[0] == channels, "batch_norm: ", name, " should contain ", channels,
+            " elements not ", tensor.numel());
   };
   check<NotImplementedError>(is_floating_point(input.dtype()), "\"batch_norm\" not implemented for '",
                              ops::scalar_type_name(input.dtype()), "'");
   if (training) {
     check<ValueError>(input.numel() != channels || channels == 0,
-                      "batch_norm: Expected more than 1 value per channel when training, got input size ", ops::brackets(input.shape()));
+                      "batch_norm: Expected more than 1 value per channel when training, got input size ",
+                      ops::brackets(input.shape()));
     check<ValueError>(eps > 0, "batch_norm eps must be positive during training, but got ", eps);
   } else {
     check(running_mean.defined(), "batch_norm: running_mean must be defined in evaluation mode");
@@ -259,7 +277,8 @@ void check_batch_norm(const Tensor& input, const Tensor& running_mean, const Ten
     if (tensor->defined()) parameters = tensor->dtype();
   const bool wider = ops::compute_dtype(input.dtype()) == parameters;
   check((parameters == input.dtype() || wider) && (!weight.defined() || weight.dtype() == parameters),
-        "batch_norm: mixed dtype: input is ", input.dtype(), ", weight and bias must be of that dtype (or float32 for 16-bit inputs) but got ",
+        "batch_norm: mixed dtype: input is ", input.dtype(),
+        ", weight and bias must be of that dtype (or float32 for 16-bit inputs) but got ",
         weight.defined() ? weight.dtype() : parameters, " and ", bias.defined() ? bias.dtype() : parameters);
   for (const Tensor* tensor : {&running_mean, &running_var})
     if (tensor->defined())
@@ -267,7 +286,8 @@ void check_batch_norm(const Tensor& input, const Tensor& running_mean, const Ten
             "batch_norm: mixed dtype: input is ", input.dtype(), " but running statistics are ", tensor->dtype());
 }
 
-// -- local response norm --------------------------------------------------------------------------------------------------
+// -- local response norm
+// --------------------------------------------------------------------------------------------------
 
 /// out[n, c] = Σ in[n, c - before + j] for j = 0 … size-1, zero outside: a window sliding over the channels.
 class ChannelWindowSum final : public Operator {
@@ -277,7 +297,8 @@ class ChannelWindowSum final : public Operator {
   void fingerprint(Fingerprint& f) const override { f.add(size_).add(before_); }
   Tensors backward(const BackwardContext& context) const override {
     const Tensor& gradient = context.gradient();
-    return {record(std::make_shared<ChannelWindowSum>(size_, size_ - 1 - before_), {gradient}, {gradient.shape(), gradient.dtype()})};
+    return {record(std::make_shared<ChannelWindowSum>(size_, size_ - 1 - before_), {gradient},
+                   {gradient.shape(), gradient.dtype()})};
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const Slot& input = inputs[0];
@@ -294,7 +315,8 @@ class ChannelWindowSum final : public Operator {
     Slot total;
     for (int64_t first = 0; first < size_; first += summands) {
       std::vector<Slot> windows;
-      for (int64_t j = first; j < std::min(first + summands, size_); ++j) windows.push_back(padded.sliced(1, j, channels));
+      for (int64_t j = first; j < std::min(first + summands, size_); ++j)
+        windows.push_back(padded.sliced(1, j, channels));
       if (first > 0) windows.insert(windows.begin(), total);
       const DType out = first + summands < size_ ? compute : input.dtype;
       total = l.pointwise(windows, input.shape, compute, out, [](ProgramBuilder& p, std::span<const Expression> in) {
@@ -312,8 +334,8 @@ class ChannelWindowSum final : public Operator {
 
 }  // namespace
 
-Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, const Tensor& weight, const Tensor& bias, bool training,
-                  double momentum, double eps) {
+Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, const Tensor& weight,
+                  const Tensor& bias, bool training, double momentum, double eps) {
   check_batch_norm(input, running_mean, running_var, weight, bias, training, eps);
   Tensors inputs{input};
   if (!training) {
@@ -324,7 +346,8 @@ Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, 
   if (bias.defined()) inputs.push_back(bias);
   const Spec output{input.shape(), input.dtype()};
   if (!training)
-    return record(std::make_shared<BatchNormInference>(eps, weight.defined(), bias.defined()), inputs, std::array{output})[0];
+    return record(std::make_shared<BatchNormInference>(eps, weight.defined(), bias.defined()), inputs,
+                  std::array{output})[0];
   if (input.numel() == 0) return clone(input);
 
   const Spec statistic{{input.shape()[1]}, ops::compute_dtype(input.dtype()), false};
@@ -338,13 +361,14 @@ Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, 
 }
 
 Tensor local_response_norm(const Tensor& input, int64_t size, double alpha, double beta, double k) {
-  check<ValueError>(input.dim() >= 3, "local_response_norm: Expected 3D or higher dimensionality input (got ", input.dim(),
-                    " dimensions)");
+  check<ValueError>(input.dim() >= 3, "local_response_norm: Expected 3D or higher dimensionality input (got ",
+                    input.dim(), " dimensions)");
   check(size > 0, "local_response_norm: kernel size should be greater than zero, but got ", size);
   check<NotImplementedError>(is_floating_point(input.dtype()), "\"local_response_norm\" not implemented for '",
                              ops::scalar_type_name(input.dtype()), "'");
   if (input.numel() == 0) return clone(input);
-  const Tensor squares = record(std::make_shared<ChannelWindowSum>(size, size / 2), {square(input)}, {input.shape(), input.dtype()});
+  const Tensor squares =
+      record(std::make_shared<ChannelWindowSum>(size, size / 2), {square(input)}, {input.shape(), input.dtype()});
   const Tensor averages = squares / static_cast<double>(size);
   return input / pow(averages * alpha + k, wrap_scalar(beta, input));
 }

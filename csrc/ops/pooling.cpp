@@ -15,10 +15,10 @@ using namespace graph;
 
 /// Which inputs each output position sees, per spatial dimension.
 struct Geometry {
-  bool adaptive = false;                        ///< windows from the sizes alone; nothing else below counts but `output`
+  bool adaptive = false;  ///< windows from the sizes alone; nothing else below counts but `output`
   Dimensions kernel, stride, padding, dilation;
   bool count_include_pad = true;
-  int64_t divisor_override = 0;                 ///< 0: the window's size
+  int64_t divisor_override = 0;  ///< 0: the window's size
   Dimensions output;
 
   int spatial() const { return output.size(); }
@@ -76,7 +76,11 @@ class Pooling : public Operator {
   Pooling(const char* name, const Geometry& geometry) : name_(name), geometry_(geometry) {}
   const char* name() const override { return name_; }
   void fingerprint(Fingerprint& f) const override {
-    f.add(int64_t{geometry_.adaptive}).add(geometry_.kernel).add(geometry_.stride).add(geometry_.padding).add(geometry_.dilation);
+    f.add(int64_t{geometry_.adaptive})
+        .add(geometry_.kernel)
+        .add(geometry_.stride)
+        .add(geometry_.padding)
+        .add(geometry_.dilation);
     f.add(int64_t{geometry_.count_include_pad}).add(geometry_.divisor_override).add(geometry_.output);
   }
 
@@ -88,7 +92,8 @@ class Pooling : public Operator {
 /// A gradient of the pooled input: knows the input's spatial sizes as well.
 class PoolingBackward : public Pooling {
  public:
-  PoolingBackward(const char* name, const Geometry& geometry, const Dimensions& input) : Pooling(name, geometry), input_(input) {}
+  PoolingBackward(const char* name, const Geometry& geometry, const Dimensions& input)
+      : Pooling(name, geometry), input_(input) {}
   void fingerprint(Fingerprint& f) const override {
     Pooling::fingerprint(f);
     f.add(input_);
@@ -137,15 +142,15 @@ class MaxPool final : public Pooling {
   Tensors backward(const BackwardContext& context) const override {
     const Dimensions input = ops::last(context.input_shape(0), geometry_.spatial());
     const Tensor& gradient = context.gradient();
-    return {record(std::make_shared<MaxPoolBackward>("max_pool_backward", geometry_, input), {gradient, context.output(1)},
-                   {context.input_shape(0), gradient.dtype()})};
+    return {record(std::make_shared<MaxPoolBackward>("max_pool_backward", geometry_, input),
+                   {gradient, context.output(1)}, {context.input_shape(0), gradient.dtype()})};
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const Shape shape = with_spatial(inputs[0].shape, geometry_.output);
     const DType dtype = inputs[0].dtype;
     if (element_count(shape) == 0) return {l.allocate(dtype, shape), l.allocate(DType::Int64, shape)};
-    std::vector<Slot> result =
-        l.max_pool(l.cast(inputs[0], pooling_dtype(dtype, false)), shape, windows_of(geometry_, inputs[0].shape), indices_);
+    std::vector<Slot> result = l.max_pool(l.cast(inputs[0], pooling_dtype(dtype, false)), shape,
+                                          windows_of(geometry_, inputs[0].shape), indices_);
     result[0] = l.cast(result[0], dtype);
     return result;
   }
@@ -154,7 +159,8 @@ class MaxPool final : public Pooling {
   bool indices_;
 };
 
-// -- average ------------------------------------------------------------------------------------------------------------
+// -- average
+// ------------------------------------------------------------------------------------------------------------
 
 Tensor average(const char* name, const Tensor& input, const Geometry& geometry);
 
@@ -162,7 +168,9 @@ Tensor average(const char* name, const Tensor& input, const Geometry& geometry);
 class AveragePoolBackward final : public PoolingBackward {
  public:
   using PoolingBackward::PoolingBackward;
-  Tensors backward(const BackwardContext& context) const override { return {average("avg_pool", context.gradient(), geometry_)}; }
+  Tensors backward(const BackwardContext& context) const override {
+    return {average("avg_pool", context.gradient(), geometry_)};
+  }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const Shape shape = with_spatial(inputs[0].shape, input_);
     const DType dtype = inputs[0].dtype;
@@ -191,10 +199,12 @@ class AveragePool final : public Pooling {
 };
 
 Tensor average(const char* name, const Tensor& input, const Geometry& geometry) {
-  return record(std::make_shared<AveragePool>(name, geometry), {input}, {with_spatial(input.shape(), geometry.output), input.dtype()});
+  return record(std::make_shared<AveragePool>(name, geometry), {input},
+                {with_spatial(input.shape(), geometry.output), input.dtype()});
 }
 
-// -- checks -------------------------------------------------------------------------------------------------------------
+// -- checks
+// -------------------------------------------------------------------------------------------------------------
 
 void check_input(const char* name, const Tensor& input, int spatial) {
   const Shape& shape = input.shape();
@@ -207,8 +217,9 @@ void check_input(const char* name, const Tensor& input, int spatial) {
 }
 
 /// Checks the windows and computes the output's sizes.
-Geometry fixed_windows(const char* name, const Tensor& input, int spatial, const Dimensions& kernel_size, const Dimensions& stride,
-                       const Dimensions& padding, const Dimensions& dilation, bool ceil_mode) {
+Geometry fixed_windows(const char* name, const Tensor& input, int spatial, const Dimensions& kernel_size,
+                       const Dimensions& stride, const Dimensions& padding, const Dimensions& dilation,
+                       bool ceil_mode) {
   Geometry g;
   g.kernel = ops::per_dimension(name, "kernel_size", kernel_size, spatial);
   g.stride = stride.empty() ? g.kernel : ops::per_dimension(name, "stride", stride, spatial);
@@ -222,16 +233,20 @@ Geometry fixed_windows(const char* name, const Tensor& input, int spatial, const
     check(g.dilation[d] > 0, name, ": dilation should be greater than zero, but got ", ops::brackets(g.dilation));
     check(g.padding[d] >= 0, name, ": pad must be non-negative, but got pad: ", g.padding[d]);
     const int64_t extent = g.dilation[d] * (g.kernel[d] - 1) + 1;
-    check(g.padding[d] <= extent / 2, name, ": pad should be at most half of effective kernel size, but got pad=", g.padding[d],
+    check(g.padding[d] <= extent / 2, name,
+          ": pad should be at most half of effective kernel size, but got pad=", g.padding[d],
           ", kernel_size=", g.kernel[d], " and dilation=", g.dilation[d]);
     const int64_t room = sizes[d] + 2 * g.padding[d] - extent;
-    int64_t count = room < 0 && !(ceil_mode && room + g.stride[d] - 1 >= 0) ? 0 : (room + (ceil_mode ? g.stride[d] - 1 : 0)) / g.stride[d] + 1;
+    int64_t count = room < 0 && !(ceil_mode && room + g.stride[d] - 1 >= 0)
+                        ? 0
+                        : (room + (ceil_mode ? g.stride[d] - 1 : 0)) / g.stride[d] + 1;
     // With ceil_mode the last window must still begin inside the input or its padding before.
     if (ceil_mode && (count - 1) * g.stride[d] >= sizes[d] + g.padding[d]) --count;
     g.output.push_back(count);
   }
-  check(std::all_of(g.output.begin(), g.output.end(), [](int64_t size) { return size > 0; }), name, ": Given input size: ",
-        ops::brackets(input.shape()), ", calculated output size: (", ops::join(g.output, "x"), "). Output size is too small");
+  check(std::all_of(g.output.begin(), g.output.end(), [](int64_t size) { return size > 0; }), name,
+        ": Given input size: ", ops::brackets(input.shape()), ", calculated output size: (", ops::join(g.output, "x"),
+        "). Output size is too small");
   return g;
 }
 
@@ -276,20 +291,21 @@ constexpr const char* average_names[] = {"avg_pool1d", "avg_pool2d", "avg_pool3d
 constexpr const char* adaptive_max_names[] = {"adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"};
 constexpr const char* adaptive_average_names[] = {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"};
 
-std::pair<Tensor, Tensor> max_pool(int spatial, const Tensor& input, const Dimensions& kernel_size, const MaxPoolOptions& options,
-                                   bool want_indices) {
+std::pair<Tensor, Tensor> max_pool(int spatial, const Tensor& input, const Dimensions& kernel_size,
+                                   const MaxPoolOptions& options, bool want_indices) {
   check<ValueError>(spatial >= 1 && spatial <= 3, "max_pool: expected 1 to 3 spatial dimensions, but got ", spatial);
   const char* name = max_names[spatial - 1];
-  const Geometry geometry = fixed_windows(name, input, spatial, kernel_size, options.stride, options.padding, options.dilation,
-                                          options.ceil_mode);
+  const Geometry geometry = fixed_windows(name, input, spatial, kernel_size, options.stride, options.padding,
+                                          options.dilation, options.ceil_mode);
   return max_pool(name, input, geometry, want_indices);
 }
 
 Tensor avg_pool(int spatial, const Tensor& input, const Dimensions& kernel_size, const AvgPoolOptions& options) {
   const char* name = average_names[spatial - 1];
-  Geometry geometry = fixed_windows(name, input, spatial, kernel_size, options.stride, options.padding, {1}, options.ceil_mode);
-  check<NotImplementedError>(is_floating_point(input.dtype()) || input.dtype() == DType::Int64, "\"", name, "\" not implemented for '",
-                             ops::scalar_type_name(input.dtype()), "'");
+  Geometry geometry =
+      fixed_windows(name, input, spatial, kernel_size, options.stride, options.padding, {1}, options.ceil_mode);
+  check<NotImplementedError>(is_floating_point(input.dtype()) || input.dtype() == DType::Int64, "\"", name,
+                             "\" not implemented for '", ops::scalar_type_name(input.dtype()), "'");
   check(options.divisor_override != 0, name, ": divisor must be not zero");
   geometry.count_include_pad = options.count_include_pad;
   geometry.divisor_override = options.divisor_override.value_or(0);
@@ -323,13 +339,16 @@ Tensor avg_pool3d(const Tensor& input, const Dimensions& kernel_size, const AvgP
 }
 
 Tensor adaptive_avg_pool(int spatial, const Tensor& input, const Dimensions& output_size) {
-  check<ValueError>(spatial >= 1 && spatial <= 3, "adaptive_avg_pool: expected 1 to 3 spatial dimensions, but got ", spatial);
+  check<ValueError>(spatial >= 1 && spatial <= 3, "adaptive_avg_pool: expected 1 to 3 spatial dimensions, but got ",
+                    spatial);
   const char* name = adaptive_average_names[spatial - 1];
   return average_pool(name, input, adaptive_windows(name, input, spatial, output_size));
 }
 
-std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int spatial, const Tensor& input, const Dimensions& output_size) {
-  check<ValueError>(spatial >= 1 && spatial <= 3, "adaptive_max_pool: expected 1 to 3 spatial dimensions, but got ", spatial);
+std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int spatial, const Tensor& input,
+                                                         const Dimensions& output_size) {
+  check<ValueError>(spatial >= 1 && spatial <= 3, "adaptive_max_pool: expected 1 to 3 spatial dimensions, but got ",
+                    spatial);
   const char* name = adaptive_max_names[spatial - 1];
   return max_pool(name, input, adaptive_windows(name, input, spatial, output_size), true);
 }
