@@ -1,0 +1,201 @@
+// Tensors from nothing: constants, ranges, random numbers.
+#include "bindings/bindings.h"
+
+namespace pycnn::bindings {
+namespace {
+
+using OptionalDType = std::optional<DType>;
+
+Tensor marked(Tensor tensor, bool requires_grad) {
+  if (requires_grad) tensor.requires_grad_();
+  return tensor;
+}
+
+/// The sizes of zeros(2, 3), zeros((2, 3)) and zeros(size=(2, 3)).
+Shape creation_sizes(const py::args& sizes, const std::optional<Dimensions>& size, const char* function) {
+  check<TypeError>(!size || sizes.empty(), function, "(): size given twice");
+  return size ? *size : sizes_of(sizes, function);
+}
+
+using ShapeFunction = Tensor (*)(const Shape&, DType);
+
+/// zeros, ones, empty, rand, randn and their …_like and new_… forms.
+void bind_family(py::module_& module, TensorClass& tensor, const char* name, ShapeFunction make, const char* doc,
+                 bool has_new) {
+  module.def(
+      name,
+      [name, make](const py::args& sizes, std::optional<Dimensions> size, OptionalDType dtype, CpuDevice,
+                   bool requires_grad, const py::object&, bool, const py::object&) {
+        return marked(make(creation_sizes(sizes, size, name), dtype.value_or(default_dtype())), requires_grad);
+      },
+      py::arg("size") = py::none(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("pin_memory") = false,
+      py::arg("memory_format") = py::none(), doc);
+  module.def(
+      (std::string(name) + "_like").c_str(),
+      [make](const Tensor& input, OptionalDType dtype, CpuDevice, bool requires_grad, const py::object&,
+             const py::object&) { return marked(make(input.shape(), dtype.value_or(input.dtype())), requires_grad); },
+      py::arg("input"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("memory_format") = py::none(), doc);
+  if (!has_new) return;
+  tensor.def((std::string("new_") + name).c_str(),
+             [name, make](const Tensor& self, const py::args& sizes, std::optional<Dimensions> size,
+                          OptionalDType dtype, CpuDevice, bool requires_grad) {
+               return marked(make(creation_sizes(sizes, size, name), dtype.value_or(self.dtype())), requires_grad);
+             },
+             py::arg("size") = py::none(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+             py::arg("requires_grad") = false);
+}
+
+Tensor make_full(const Shape& size, Scalar value, OptionalDType dtype, bool requires_grad) {
+  return marked(full(size, value, dtype.value_or(dtype_of_kind(value.kind()))), requires_grad);
+}
+
+void bind_constants(py::module_& module, TensorClass& tensor) {
+  bind_family(
+      module, tensor, "zeros", [](const Shape& s, DType d) { return zeros(s, d); }, "Zeros of this shape.", true);
+  bind_family(
+      module, tensor, "ones", [](const Shape& s, DType d) { return ones(s, d); }, "Ones of this shape.", true);
+  bind_family(
+      module, tensor, "empty", [](const Shape& s, DType d) { return empty(s, d); },
+      "Zeros of this shape: pycnn has no uninitialised memory.", true);
+  module.def(
+      "full",
+      [](const Shape& size, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad) {
+        return make_full(size, fill_value, dtype, requires_grad);
+      },
+      py::arg("size"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),
+      py::arg("device") = py::none(), py::arg("requires_grad") = false,
+      "A tensor filled with one number; its dtype follows the number's kind.");
+  module.def(
+      "full_like",
+      [](const Tensor& input, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad,
+         const py::object&) {
+        return make_full(input.shape(), fill_value, dtype.value_or(input.dtype()), requires_grad);
+      },
+      py::arg("input"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),
+      py::arg("device") = py::none(), py::arg("requires_grad") = false, py::arg("memory_format") = py::none(),
+      "A tensor of input's shape filled with one number.");
+  tensor.def(
+      "new_full",
+      [](const Tensor& self, const Shape& size, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad) {
+        return make_full(size, fill_value, dtype.value_or(self.dtype()), requires_grad);
+      },
+      py::arg("size"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),
+      py::arg("device") = py::none(), py::arg("requires_grad") = false);
+  tensor.def(
+      "new_tensor",
+      [](const Tensor& self, const py::object& data, OptionalDType dtype, CpuDevice, bool requires_grad) {
+        return marked(tensor_from_object(data, dtype.value_or(self.dtype())), requires_grad);
+      },
+      py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false);
+}
+
+Tensor make_range(const py::args& bounds, std::optional<Scalar> given_start, std::optional<Scalar> given_end,
+                  std::optional<Scalar> given_step, OptionalDType dtype) {
+  check<TypeError>(bounds.size() <= 3, "arange(): takes at most start, end and step");
+  std::vector<Scalar> values;
+  for (py::handle bound : bounds) values.push_back(bound.cast<Scalar>());
+  const bool one = values.size() == 1 && !given_end;
+  Scalar start = one ? Scalar(0) : !values.empty() ? values[0] : given_start.value_or(0);
+  check<TypeError>(one || values.size() >= 2 || given_end, "arange(): end is missing");
+  Scalar end = one ? values[0] : values.size() >= 2 ? values[1] : *given_end;
+  Scalar step = values.size() == 3 ? values[2] : given_step.value_or(1);
+  if (one && given_start) start = *given_start;
+  auto floating = [](Scalar s) { return s.kind() == Scalar::Kind::Float; };
+  DType inferred = floating(start) || floating(end) || floating(step) ? default_dtype() : DType::Int64;
+  return arange(start, end, step, dtype.value_or(inferred));
+}
+
+void bind_ranges(py::module_& module) {
+  module.def(
+      "arange",
+      [](const py::args& bounds, std::optional<Scalar> start, std::optional<Scalar> end, std::optional<Scalar> step,
+         OptionalDType dtype, CpuDevice,
+         bool requires_grad) { return marked(make_range(bounds, start, end, step, dtype), requires_grad); },
+      py::arg("start") = py::none(), py::arg("end") = py::none(), py::arg("step") = py::none(),
+      py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false,
+      "arange(end), arange(start, end, step=1): start, start + step, … below end; int64 if all are ints.");
+  module.def(
+      "linspace",
+      [](double start, double end, int64_t steps, OptionalDType dtype, CpuDevice, bool requires_grad) {
+        return marked(linspace(start, end, steps, dtype.value_or(default_dtype())), requires_grad);
+      },
+      py::arg("start"), py::arg("end"), py::arg("steps"), py::kw_only(), py::arg("dtype") = py::none(),
+      py::arg("device") = py::none(), py::arg("requires_grad") = false,
+      "`steps` numbers evenly from start to end, both included.");
+  module.def(
+      "eye",
+      [](int64_t n, std::optional<int64_t> m, OptionalDType dtype, CpuDevice, bool requires_grad) {
+        return marked(eye(n, m.value_or(n), dtype.value_or(default_dtype())), requires_grad);
+      },
+      py::arg("n"), py::arg("m") = py::none(), py::kw_only(), py::arg("dtype") = py::none(),
+      py::arg("device") = py::none(), py::arg("requires_grad") = false, "The (n, m) matrix with ones on the diagonal.");
+  module.def(
+      "one_hot", &one_hot, py::arg("tensor"), py::arg("num_classes") = -1,
+      "int64 with a last dimension of num_classes, 1 at the class; -1 takes the largest class present plus one.");
+}
+
+void bind_random(py::module_& module, TensorClass& tensor) {
+  bind_family(
+      module, tensor, "rand", [](const Shape& s, DType d) { return rand(s, d); },
+      "Uniform numbers in [0, 1) from the default generator.", false);
+  bind_family(
+      module, tensor, "randn", [](const Shape& s, DType d) { return randn(s, d); },
+      "Standard normal numbers from the default generator.", false);
+  auto make_randint = [](int64_t low, int64_t high, const Shape& size, OptionalDType dtype, CpuDevice,
+                         bool requires_grad) {
+    return marked(randint(low, high, size, dtype.value_or(DType::Int64)), requires_grad);
+  };
+  module.def("randint", make_randint, py::arg("low"), py::arg("high"), py::arg("size"), py::kw_only(),
+             py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false,
+             "randint([low=0,] high, size): uniform integers in [low, high).");
+  module.def(
+      "randint",
+      [make_randint](int64_t high, const Shape& size, OptionalDType dtype, CpuDevice device, bool requires_grad) {
+        return make_randint(0, high, size, dtype, device, requires_grad);
+      },
+      py::arg("high"), py::arg("size"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false);
+  module.def(
+      "randperm",
+      [](int64_t n, OptionalDType dtype, CpuDevice) {
+        Tensor result = randperm(n);
+        return dtype ? cast(result, *dtype) : result;
+      },
+      py::arg("n"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      "A random permutation of 0 … n-1, int64.");
+  define(
+      module, tensor, "bernoulli",
+      [](const Tensor& input, std::optional<double> p) {
+        return p ? bernoulli(input.shape(), *p, input.dtype()) : bernoulli(input);
+      },
+      py::arg("p") = py::none(), "1 with the probabilities in `input` (or with probability p everywhere), else 0.");
+  module.def(
+      "normal",
+      [](const Operand& mean, const Operand& std, std::optional<Dimensions> size, OptionalDType dtype) {
+        check<TypeError>(size || mean.is_tensor() || std.is_tensor(), "normal(): size is missing");
+        if (size) {
+          check<TypeError>(!mean.is_tensor() && !std.is_tensor(), "normal(): with a size, mean and std are numbers");
+          return normal(*size, mean.scalar.to_double(), std.scalar.to_double(), dtype.value_or(default_dtype()));
+        }
+        Tensor a = mean.is_tensor() ? mean.tensor : mean.against(std.tensor);
+        Tensor b = std.is_tensor() ? std.tensor : std.against(mean.tensor);
+        const Tensor& like = mean.is_tensor() ? mean.tensor : std.tensor;
+        const Shape shape = broadcast_shapes(a.shape(), b.shape(), "normal");
+        return add(a, mul(randn(shape, like.dtype()), b));
+      },
+      py::arg("mean"), py::arg("std") = 1.0, py::arg("size") = py::none(), py::kw_only(), py::arg("dtype") = py::none(),
+      "Normal numbers with these means and standard deviations (numbers with a size, or tensors).");
+}
+
+}  // namespace
+
+void bind_creation(py::module_& module, TensorClass& tensor) {
+  bind_constants(module, tensor);
+  bind_ranges(module);
+  bind_random(module, tensor);
+}
+
+}  // namespace pycnn::bindings

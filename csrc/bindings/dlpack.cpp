@@ -1,0 +1,173 @@
+// DLPack (dmlc/dlpack, versions 0.x and 1.x): out without a copy, in as from_numpy.
+#include "bindings/bindings.h"
+
+namespace pycnn::bindings {
+namespace {
+
+// The parts of the exchange format's C structures that a CPU library needs, as its specification lays them out.
+constexpr int32_t cpu_device = 1;
+constexpr uint64_t read_only_flag = 1;
+enum TypeCode : uint8_t { Int = 0, UInt = 1, Float = 2, Bfloat = 4, Bool = 6 };
+
+struct DLTensor {
+  void* data;
+  int32_t device_type, device_id;
+  int32_t ndim;
+  uint8_t code, bits;
+  uint16_t lanes;
+  int64_t* shape;
+  int64_t* strides;
+  uint64_t byte_offset;
+};
+struct Managed {
+  DLTensor tensor;
+  void* context;
+  void (*deleter)(Managed*);
+};
+struct ManagedVersioned {
+  uint32_t major, minor;
+  void* context;
+  void (*deleter)(ManagedVersioned*);
+  uint64_t flags;
+  DLTensor tensor;
+};
+
+template <typename T>
+constexpr const char* capsule_name = std::is_same_v<T, Managed> ? "dltensor" : "dltensor_versioned";
+template <typename T>
+constexpr const char* used_name = std::is_same_v<T, Managed> ? "used_dltensor" : "used_dltensor_versioned";
+
+template <typename T>
+struct Export {
+  T managed;
+  Memory memory;
+};
+
+TypeCode code_of(DType dtype) {
+  if (dtype == DType::Bool) return Bool;
+  if (dtype == DType::UInt8) return UInt;
+  if (dtype == DType::BFloat16) return Bfloat;
+  return is_floating_point(dtype) ? Float : Int;
+}
+
+std::optional<DType> dtype_of_code(uint8_t code, uint8_t bits) {
+  for (DType dtype : {DType::Bool, DType::UInt8, DType::Int8, DType::Int16, DType::Int32, DType::Int64, DType::Float16,
+                      DType::BFloat16, DType::Float32, DType::Float64})
+    if (code_of(dtype) == code && size_of(dtype) * 8 == bits) return dtype;
+  return std::nullopt;
+}
+
+template <typename T>
+void destroy_unused(PyObject* capsule) {
+  if (!PyCapsule_IsValid(capsule, capsule_name<T>)) return;
+  auto* managed = static_cast<T*>(PyCapsule_GetPointer(capsule, capsule_name<T>));
+  managed->deleter(managed);
+}
+
+template <typename T>
+py::object make_capsule(Memory memory) {
+  auto* exported = new Export<T>{{}, std::move(memory)};
+  Memory& m = exported->memory;
+  T& managed = exported->managed;
+  managed.tensor = {m.data,
+                    cpu_device,
+                    0,
+                    m.shape.size(),
+                    code_of(m.dtype),
+                    static_cast<uint8_t>(size_of(m.dtype) * 8),
+                    1,
+                    m.shape.begin(),
+                    m.strides.begin(),
+                    0};
+  managed.context = exported;
+  managed.deleter = [](T* self) { delete static_cast<Export<T>*>(self->context); };
+  if constexpr (std::is_same_v<T, ManagedVersioned>) {
+    managed.major = 1;
+    managed.minor = 0;
+    managed.flags = read_only_flag;
+  }
+  return py::reinterpret_steal<py::object>(PyCapsule_New(&managed, capsule_name<T>, &destroy_unused<T>));
+}
+
+py::object to_dlpack(const Tensor& self, const py::object& max_version, const py::object& copy) {
+  if (self.requires_grad()) {
+    PyErr_SetString(PyExc_BufferError, "Can't export tensors that require gradient, use tensor.detach()");
+    throw py::error_already_set();
+  }
+  Memory memory = evaluated_memory(self);
+  if (!copy.is_none() && copy.cast<bool>()) memory = evaluated_memory(copy_memory(memory));
+  const bool versioned = !max_version.is_none() && py::tuple(max_version)[0].cast<int>() >= 1;
+  return versioned ? make_capsule<ManagedVersioned>(std::move(memory)) : make_capsule<Managed>(std::move(memory));
+}
+
+template <typename T>
+Tensor import_capsule(const py::object& capsule) {
+  auto* managed = static_cast<T*>(PyCapsule_GetPointer(capsule.ptr(), capsule_name<T>));
+  if (managed == nullptr) throw py::error_already_set();
+  const DLTensor& source = managed->tensor;
+  auto dtype = dtype_of_code(source.code, source.bits);
+  check<TypeError>(dtype.has_value() && source.lanes == 1, "from_dlpack: unsupported element type (code ",
+                   int{source.code}, ", ", int{source.bits}, " bits, ", source.lanes, " lanes)");
+  check(source.device_type == cpu_device, "from_dlpack: the tensor is on device type ", source.device_type,
+        ", expected the CPU (1)");
+  Memory memory{nullptr, static_cast<char*>(source.data) + source.byte_offset, *dtype, {}, {}};
+  for (int i = 0; i < source.ndim; ++i) memory.shape.push_back(source.shape[i]);
+  if (source.strides == nullptr)
+    memory.strides = contiguous_strides(memory.shape);
+  else
+    for (int i = 0; i < source.ndim; ++i) memory.strides.push_back(source.strides[i]);
+  if constexpr (std::is_same_v<T, ManagedVersioned>) {
+    if ((managed->flags & read_only_flag) != 0) {
+      // From here on the capsule no longer owns; the deleter runs where the GIL is held.
+      PyCapsule_SetName(capsule.ptr(), used_name<T>);
+      auto owner = py::capsule(managed, [](void* pointer) {
+        auto* self = static_cast<T*>(pointer);
+        if (self->deleter != nullptr) self->deleter(self);
+      });
+      memory.owner = hold(owner);
+      return wrap_memory(memory);
+    }
+  }
+  Tensor result = copy_memory(memory);
+  PyCapsule_SetName(capsule.ptr(), used_name<T>);
+  if (managed->deleter != nullptr) managed->deleter(managed);
+  return result;
+}
+
+Tensor from_dlpack(const py::object& source) {
+  if (is_tensor(source)) return tensor_of(source).detach();
+  py::object capsule = source;
+  if (py::hasattr(source, "__dlpack__")) {
+    try {
+      capsule = source.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
+    } catch (py::error_already_set& error) {
+      // Producers from before version 1 do not know the argument.
+      if (!error.matches(PyExc_TypeError)) throw;
+      capsule = source.attr("__dlpack__")();
+    }
+  }
+  if (PyCapsule_IsValid(capsule.ptr(), capsule_name<ManagedVersioned>))
+    return import_capsule<ManagedVersioned>(capsule);
+  check<TypeError>(PyCapsule_IsValid(capsule.ptr(), capsule_name<Managed>),
+                   "from_dlpack: expected an object with __dlpack__ or a capsule, got ",
+                   Py_TYPE(source.ptr())->tp_name);
+  return import_capsule<Managed>(capsule);
+}
+
+}  // namespace
+
+void bind_dlpack(py::module_& module, TensorClass& tensor) {
+  tensor
+      .def(
+          "__dlpack__",
+          [](const Tensor& self, const py::object&, const py::object& max_version, const py::object&,
+             const py::object& copy) { return to_dlpack(self, max_version, copy); },
+          py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
+          py::arg("dl_device") = py::none(), py::arg("copy") = py::none(),
+          "A DLPack capsule over the same memory, read-only where the consumer's version can say so.")
+      .def("__dlpack_device__", [](const Tensor&) { return py::make_tuple(cpu_device, 0); });
+  module.def("from_dlpack", &from_dlpack, py::arg("ext_tensor"),
+             "A tensor from another library. Writable memory is copied, read-only memory shared.");
+}
+
+}  // namespace pycnn::bindings

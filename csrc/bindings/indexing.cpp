@@ -1,0 +1,330 @@
+// tensor[index] and tensor[index] = value. Integers, slices, None and Ellipsis become views, which write back to their
+// base; index tensors and masks become one index_select (or scatter) over the flattened indexed dimensions.
+#include <numeric>
+
+#include "bindings/bindings.h"
+
+namespace pycnn::bindings {
+namespace {
+
+/// The views are made; what remains are index tensors along some of their dimensions.
+struct ParsedIndex {
+  Tensor view;
+  std::vector<std::pair<int, Tensor>> indices;  ///< (dimension, int64 index), dimensions increasing
+  /// Index tensors with a slice between them put the result's dimensions first, as in NumPy.
+  bool adjacent = true;
+};
+
+bool is_sequence_index(py::handle item) {
+  return is_tensor(item) || PyList_Check(item.ptr()) || is_numpy_array(item) || PyTuple_Check(item.ptr());
+}
+
+Tensor index_tensor(py::handle item) {
+  Tensor index = is_tensor(item) ? tensor_of(item) : tensor_from_object(item, std::nullopt);
+  // An empty list indexes nothing, whatever dtype it was given.
+  if (!is_tensor(item) && index.numel() == 0) index = cast(index, DType::Int64);
+  check<IndexError>(!is_floating_point(index.dtype()),
+                    "tensors used as indices must be long, int, byte or bool tensors, got ", index.dtype());
+  return index;
+}
+
+/// How many dimensions of the tensor an item consumes.
+int consumed(py::handle item) {
+  if (item.is_none() || py::isinstance<py::ellipsis>(item) || PyBool_Check(item.ptr())) return 0;
+  if (is_tensor(item) && tensor_of(item).dtype() == DType::Bool) return tensor_of(item).dim();
+  if (is_numpy_array(item) && item.attr("dtype").attr("kind").cast<std::string>() == "b")
+    return item.attr("ndim").cast<int>();
+  if (PyList_Check(item.ptr())) {
+    Tensor index = index_tensor(item);
+    if (index.dtype() == DType::Bool) return index.dim();
+  }
+  return 1;
+}
+
+std::optional<int64_t> optional_index(py::handle value) {
+  if (value.is_none()) return std::nullopt;
+  Py_ssize_t index = PyNumber_AsSsize_t(value.ptr(), nullptr);
+  if (index == -1 && PyErr_Occurred()) throw py::error_already_set();
+  return index;
+}
+
+Tensor apply_slice(const Tensor& view, int dimension, const py::slice& slice_object) {
+  auto start = optional_index(slice_object.attr("start")), stop = optional_index(slice_object.attr("stop"));
+  const int64_t step = optional_index(slice_object.attr("step")).value_or(1);
+  check<ValueError>(step > 0, "step must be greater than zero");
+  check<IndexError>(dimension < view.dim(), "too many indices for tensor of dimension ", view.dim());
+  if (!start && !stop && step == 1) return view;
+  return slice(view, dimension, start, stop, step);
+}
+
+Tensor apply_integer(const Tensor& view, int dimension, int64_t index) {
+  const int64_t size = view.shape()[dimension];
+  check<IndexError>(index >= -size && index < size, "index ", index, " is out of bounds for dimension ", dimension,
+                    " with size ", size);
+  return select(view, dimension, index);
+}
+
+/// Negative indices count from the end; each must be inside. Evaluates the index.
+Tensor checked_index(const Tensor& index, int64_t size) {
+  Memory flat = evaluated_memory(reshape(cast(index.detach(), DType::Int64), Shape{-1}));
+  std::vector<Scalar> positions;
+  const auto* data = static_cast<const int64_t*>(flat.data);
+  for (int64_t i = 0; i < flat.shape[0]; ++i) {
+    const int64_t position = data[i * flat.strides[0]];
+    check<IndexError>(position >= -size && position < size, "index ", position,
+                      " is out of bounds for dimension with size ", size);
+    positions.push_back(position < 0 ? position + size : position);
+  }
+  return from_scalars(positions, index.shape(), DType::Int64);
+}
+
+void add_mask(ParsedIndex& parsed, int& dimension, const Tensor& mask) {
+  for (int d = 0; d < mask.dim(); ++d)
+    check<IndexError>(dimension + d < parsed.view.dim() && mask.shape()[d] == parsed.view.shape()[dimension + d],
+                      "The shape of the mask ", mask.shape(), " at index ", d,
+                      " does not match the shape of the indexed tensor ", parsed.view.shape(), " at index ",
+                      dimension + d);
+  Tensors positions = unbind(nonzero(mask), 1);
+  for (const Tensor& position : positions) parsed.indices.emplace_back(dimension++, position);
+}
+
+ParsedIndex parse_index(const Tensor& self, py::handle index) {
+  py::tuple items = PyTuple_Check(index.ptr()) ? py::reinterpret_borrow<py::tuple>(index) : py::make_tuple(index);
+  int used = 0;
+  int ellipses = 0;
+  for (py::handle item : items) {
+    used += consumed(item);
+    ellipses += py::isinstance<py::ellipsis>(item);
+  }
+  check<IndexError>(used <= self.dim(), "too many indices for tensor of dimension ", self.dim());
+  check<IndexError>(ellipses <= 1, "an index can only have a single ellipsis ('...')");
+  ParsedIndex parsed{self, {}, true};
+  int dimension = 0;
+  bool interrupted = false;  // a view dimension came after an index tensor
+  auto note_index = [&] {
+    if (!parsed.indices.empty() && interrupted) parsed.adjacent = false;
+  };
+  for (py::handle item : items) {
+    if (item.is_none()) {
+      parsed.view = unsqueeze(parsed.view, dimension++);
+      interrupted = !parsed.indices.empty();
+    } else if (py::isinstance<py::ellipsis>(item)) {
+      dimension += self.dim() - used;
+      interrupted = interrupted || (!parsed.indices.empty() && self.dim() > used);
+    } else if (PyBool_Check(item.ptr())) {
+      note_index();
+      parsed.view = unsqueeze(parsed.view, dimension);
+      parsed.indices.emplace_back(dimension++,
+                                  item.ptr() == Py_True ? zeros({1}, DType::Int64) : zeros({0}, DType::Int64));
+    } else if (py::isinstance<py::slice>(item)) {
+      parsed.view = apply_slice(parsed.view, dimension++, py::reinterpret_borrow<py::slice>(item));
+      interrupted = interrupted || !parsed.indices.empty();
+    } else if (is_sequence_index(item)) {
+      Tensor values = index_tensor(item);
+      if (values.dtype() == DType::Bool) {
+        note_index();
+        if (values.dim() == 0) {
+          parsed.view = unsqueeze(parsed.view, dimension);
+          values = reshape(values, Shape{1});
+        }
+        add_mask(parsed, dimension, values);
+      } else if (values.dim() == 0 && !is_floating_point(values.dtype())) {
+        parsed.view = apply_integer(parsed.view, dimension, read_element(evaluated_memory(values), 0).to_int());
+      } else {
+        note_index();
+        parsed.indices.emplace_back(dimension++, cast(values, DType::Int64));
+      }
+    } else if (PyIndex_Check(item.ptr())) {
+      parsed.view = apply_integer(parsed.view, dimension, *optional_index(item));
+    } else {
+      fail<IndexError>(
+          "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got ",
+          Py_TYPE(item.ptr())->tp_name, ")");
+    }
+  }
+  return parsed;
+}
+
+/// The indexed dimensions moved together and flattened into one, which `index` (of shape `index_shape`) selects along.
+struct FlatIndex {
+  Tensor flat;
+  int dimension;
+  Tensor index;
+  Shape index_shape;
+  Dimensions order;      ///< the permutation that moved them together
+  Shape permuted_shape;  ///< the view's shape in that order
+};
+
+FlatIndex flatten_index(const ParsedIndex& parsed) {
+  FlatIndex result;
+  const auto& indices = parsed.indices;
+  const int count = static_cast<int>(indices.size());
+  for (const auto& [dimension, index] : indices) {
+    try {
+      result.index_shape = broadcast_shapes(result.index_shape, index.shape(), "index");
+    } catch (const Error&) {
+      fail<IndexError>("shape mismatch: indexing tensors could not be broadcast together with shapes ",
+                       result.index_shape, ", ", index.shape());
+    }
+  }
+  result.dimension = parsed.adjacent ? indices.front().first : 0;
+  std::vector<bool> indexed(static_cast<size_t>(parsed.view.dim()), false);
+  for (const auto& [dimension, index] : indices) indexed[static_cast<size_t>(dimension)] = true;
+  for (int d = 0; d < parsed.view.dim(); ++d) {
+    if (result.order.size() == result.dimension)
+      for (const auto& [dimension, index] : indices) result.order.push_back(dimension);
+    if (!indexed[static_cast<size_t>(d)]) result.order.push_back(d);
+  }
+  if (result.order.size() < parsed.view.dim())
+    for (const auto& [dimension, index] : indices) result.order.push_back(dimension);
+  Dimensions identity;
+  for (int d = 0; d < parsed.view.dim(); ++d) identity.push_back(d);
+  Tensor permuted = result.order == identity ? parsed.view : permute(parsed.view, result.order);
+  result.permuted_shape = permuted.shape();
+  if (count == 1) {
+    result.flat = permuted;
+    result.index = indices.front().second;
+  } else {
+    Shape flat;
+    int64_t size = 1;
+    for (int d = 0; d < permuted.dim(); ++d) {
+      const bool inside = d >= result.dimension && d < result.dimension + count;
+      if (inside) size *= permuted.shape()[d];
+      if (!inside) flat.push_back(permuted.shape()[d]);
+    }
+    flat.insert(result.dimension, size);
+    result.flat = reshape(permuted, flat);
+    for (const auto& [dimension, index] : indices) {
+      const int64_t extent = parsed.view.shape()[dimension];
+      Tensor position = checked_index(index, extent);
+      result.index = result.index.defined() ? result.index * extent + position : position;
+    }
+  }
+  result.index = reshape(broadcast_to(result.index, result.index_shape), Shape{-1});
+  return result;
+}
+
+/// A shape with one dimension replaced by several.
+Shape replaced(const Shape& shape, int dimension, const Shape& by) {
+  Shape result = shape;
+  result.erase(dimension);
+  for (int d = by.size() - 1; d >= 0; --d) result.insert(dimension, by[d]);
+  return result;
+}
+
+Tensor value_tensor(const Tensor& target, py::handle value) {
+  if (is_tensor(value)) return cast(tensor_of(value), target.dtype());
+  if (auto number = parse_scalar(value)) return full({}, *number, target.dtype());
+  return tensor_from_object(value, target.dtype());
+}
+
+/// Broadcasts an assigned value; leading dimensions of size 1 may be too many, as in PyTorch.
+Tensor fitted(Tensor value, const Shape& shape) {
+  while (value.dim() > shape.size() && value.shape()[0] == 1) value = squeeze(value, Dimensions{0});
+  const Shape given = value.shape();
+  bool fits = given.size() <= shape.size();
+  for (int d = 1; fits && d <= given.size(); ++d)
+    fits = given[given.size() - d] == 1 || given[given.size() - d] == shape[shape.size() - d];
+  check(fits, "shape mismatch: value tensor of shape ", given, " cannot be broadcast to indexing result of shape ",
+        shape);
+  return broadcast_to(value, shape);
+}
+
+}  // namespace
+
+Tensor nonzero(const Tensor& input) {
+  Memory memory = evaluated_memory(input);
+  std::vector<Scalar> found;
+  int64_t count = 0;
+  Shape position = Shape::filled(memory.shape.size(), 0);
+  const int64_t total = element_count(memory.shape);
+  int64_t offset = 0;
+  for (int64_t i = 0; i < total; ++i) {
+    Scalar value = read_element(memory, offset);
+    if (value.kind() == Scalar::Kind::Float ? value.to_double() != 0 : value.to_int() != 0) {
+      ++count;
+      for (int64_t p : position) found.emplace_back(p);
+    }
+    for (int d = memory.shape.size() - 1; d >= 0; --d) {
+      offset += memory.strides[d];
+      if (++position[d] < memory.shape[d]) break;
+      offset -= memory.strides[d] * memory.shape[d];
+      position[d] = 0;
+    }
+  }
+  return from_scalars(found, Shape{count, memory.shape.size()}, DType::Int64);
+}
+
+Tensor get_item(const Tensor& self, py::handle index) {
+  ParsedIndex parsed = parse_index(self, index);
+  if (parsed.indices.empty()) {
+    // An index that changes nothing still makes a view of its own.
+    return parsed.view.handle() == self.handle() ? reshape(self, self.shape()) : parsed.view;
+  }
+  FlatIndex flat = flatten_index(parsed);
+  Tensor selected = index_select(flat.flat, flat.dimension, flat.index);
+  return reshape(selected, replaced(selected.shape(), flat.dimension, flat.index_shape));
+}
+
+void set_item(Tensor& self, py::handle index, py::handle value) {
+  self.check_in_place("__setitem__");
+  ParsedIndex parsed = parse_index(self, index);
+  Tensor assigned = value_tensor(self, value);
+  if (parsed.indices.empty()) {
+    parsed.view.assign_(fitted(assigned, parsed.view.shape()));
+    return;
+  }
+  FlatIndex flat = flatten_index(parsed);
+  Shape selected = flat.flat.shape();
+  selected[flat.dimension] = flat.index.shape()[0];
+  Tensor source = reshape(fitted(assigned, replaced(selected, flat.dimension, flat.index_shape)), selected);
+  Shape along = Shape::filled(selected.size(), 1);
+  along[flat.dimension] = selected[flat.dimension];
+  Tensor positions = flat.index;
+  if (parsed.indices.size() == 1) positions = checked_index(positions, flat.flat.shape()[flat.dimension]);
+  Tensor updated = scatter(flat.flat, flat.dimension, broadcast_to(reshape(positions, along), selected), source);
+  updated = reshape(updated, flat.permuted_shape);
+  Dimensions inverse = flat.order;
+  for (int d = 0; d < flat.order.size(); ++d) inverse[static_cast<int>(flat.order[d])] = d;
+  parsed.view.assign_(permute(updated, inverse));
+}
+
+void bind_indexing(py::module_& module, TensorClass& tensor) {
+  tensor.def("__getitem__", &get_item, py::arg("index"))
+      .def(
+          "__setitem__",
+          [](const py::object& self, py::handle index, py::handle value) { set_item(tensor_of(self), index, value); },
+          py::arg("index"), py::arg("value"));
+  define(module, tensor, "select", &select, py::arg("dim"), py::arg("index"));
+  define(module, tensor, "narrow", &narrow, py::arg("dim"), py::arg("start"), py::arg("length"));
+  module.def("flip", &flip, py::arg("input"), py::arg("dims"));
+  tensor.def("flip", [](const Tensor& self, const py::args& dims) { return flip(self, sizes_of(dims, "flip")); });
+  define(module, tensor, "index_select", &index_select, py::arg("dim"), py::arg("index"));
+  define(module, tensor, "gather", &gather, py::arg("dim"), py::arg("index"));
+  define(
+      module, tensor, "scatter",
+      [](const Tensor& input, int64_t dim, const Tensor& index, const Operand& source) {
+        return scatter(input, dim, index,
+                       source.is_tensor() ? source.tensor : full(index.shape(), source.scalar, input.dtype()));
+      },
+      py::arg("dim"), py::arg("index"), py::arg("src"));
+  define(module, tensor, "scatter_add", &scatter_add, py::arg("dim"), py::arg("index"), py::arg("src"));
+  define(
+      module, tensor, "masked_select",
+      [](const Tensor& input, const Tensor& mask) {
+        const Shape shape = broadcast_shapes(input.shape(), mask.shape(), "masked_select");
+        Tensor position = reshape(nonzero(reshape(broadcast_to(mask, shape), Shape{-1})), Shape{-1});
+        return index_select(reshape(broadcast_to(input, shape), Shape{-1}), 0, position);
+      },
+      py::arg("mask"), "The elements where mask is true, as a vector. Evaluates the mask.");
+  define(
+      module, tensor, "nonzero",
+      [](const Tensor& input, bool as_tuple) -> py::object {
+        Tensor positions = nonzero(input);
+        return as_tuple ? py::object(py::tuple(py::cast(unbind(positions, 1)))) : py::cast(positions);
+      },
+      py::kw_only(), py::arg("as_tuple") = false,
+      "Positions of the non-zero elements, (count, dim), int64. Evaluates.");
+}
+
+}  // namespace pycnn::bindings

@@ -1,0 +1,108 @@
+// The extension module pycnn._core: exceptions, the GIL, and the order in which names are defined.
+#include <mutex>
+#include <thread>
+
+#include "bindings/bindings.h"
+#include "pycnn/graph.h"
+
+namespace pycnn::bindings {
+namespace {
+
+// Objects dropped by threads without the GIL wait here for one that has it.
+std::mutex dropped_mutex;
+std::vector<PyObject*>& dropped_objects() {
+  static auto* objects = new std::vector<PyObject*>();
+  return *objects;
+}
+
+int drop_waiting(void*) {
+  std::vector<PyObject*> objects;
+  {
+    std::lock_guard lock(dropped_mutex);
+    objects.swap(dropped_objects());
+  }
+  for (PyObject* object : objects) Py_DECREF(object);
+  return 0;
+}
+
+/// What a signal handler raised while a plan ran, until the interruption reaches Python.
+std::unique_ptr<py::error_already_set>& pending_error() {
+  static thread_local std::unique_ptr<py::error_already_set> error;
+  return error;
+}
+
+/// Python runs signal handlers in its main thread only; others need not ask.
+std::thread::id main_thread;
+
+bool signal_pending() {
+  if (std::this_thread::get_id() != main_thread) return false;
+  py::gil_scoped_acquire gil;
+  if (PyErr_CheckSignals() == 0) return false;
+  pending_error() = std::make_unique<py::error_already_set>();
+  return true;
+}
+
+void translate(std::exception_ptr pointer) {
+  try {
+    std::rethrow_exception(std::move(pointer));
+  } catch (const Interrupted& error) {
+    if (pending_error()) {
+      auto raised = std::move(pending_error());
+      raised->restore();
+    } else {
+      PyErr_SetString(PyExc_KeyboardInterrupt, error.what());
+    }
+  } catch (const ValueError& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const TypeError& error) {
+    PyErr_SetString(PyExc_TypeError, error.what());
+  } catch (const IndexError& error) {
+    PyErr_SetString(PyExc_IndexError, error.what());
+  } catch (const NotImplementedError& error) {
+    PyErr_SetString(PyExc_NotImplementedError, error.what());
+  } catch (const Error& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  }
+}
+
+}  // namespace
+
+void release_object(PyObject* object) {
+  if (object == nullptr || !Py_IsInitialized()) return;
+  if (PyGILState_Check()) {
+    Py_DECREF(object);
+    return;
+  }
+  {
+    std::lock_guard lock(dropped_mutex);
+    dropped_objects().push_back(object);
+  }
+  Py_AddPendingCall(&drop_waiting, nullptr);
+}
+
+}  // namespace pycnn::bindings
+
+PYBIND11_MODULE(_core, module) {
+  using namespace pycnn::bindings;
+  module.doc() = "pycnn's compiled core.";
+  main_thread = std::this_thread::get_id();
+  py::register_exception_translator(&translate);
+  pycnn::set_interrupt_check(&signal_pending);
+  TensorClass tensor(module, "Tensor", py::dynamic_attr(),
+                     "An n-dimensional array, computed when somebody looks at it. Methods are torch.Tensor's.");
+  bind_types(module);
+  bind_tensor(tensor);
+  bind_conversion(module, tensor);
+  bind_dlpack(module, tensor);
+  bind_creation(module, tensor);
+  bind_pointwise(module, tensor);
+  bind_in_place(tensor);
+  bind_reductions(module, tensor);
+  bind_shape(module, tensor);
+  bind_indexing(module, tensor);
+  bind_nn_functions(module);
+  bind_losses(module);
+  bind_autograd(module, tensor);
+  bind_io(module);
+  bind_runtime(module);
+}

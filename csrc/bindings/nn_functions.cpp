@@ -1,0 +1,224 @@
+// torch.nn.functional's names: convolution, pooling, normalisation, dropout, activations.
+#include "bindings/bindings.h"
+
+namespace pycnn::bindings {
+namespace {
+
+using OptionalTensor = std::optional<Tensor>;
+
+const auto no_bias = py::arg("bias") = py::none();
+
+void bind_convolutions(py::module_& module) {
+  using Convolution = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const ConvOptions&);
+  const std::pair<const char*, Convolution> convolutions[] = {
+      {"conv1d", &conv1d}, {"conv2d", &conv2d}, {"conv3d", &conv3d}};
+  for (auto [name, function] : convolutions)
+    module.def(
+        name,
+        [function = function](const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                              const Dimensions& stride, const std::variant<std::string, Dimensions>& padding,
+                              const Dimensions& dilation, int64_t groups) {
+          ConvOptions options{stride, Dimensions{0}, dilation, groups};
+          if (const auto* mode = std::get_if<std::string>(&padding))
+            options.padding = std::string_view(*mode);
+          else
+            options.padding = std::get<Dimensions>(padding);
+          return function(input, weight, or_undefined(bias), options);
+        },
+        py::arg("input"), py::arg("weight"), no_bias, py::arg("stride") = 1, py::arg("padding") = 0,
+        py::arg("dilation") = 1, py::arg("groups") = 1,
+        "Cross-correlation of input (N, C, spatial…) with weight (O, C/groups, kernel…) plus bias (O,).\n\n"
+        "stride, dilation: one int or one per spatial dimension; padding: the same, \"valid\" or \"same\" (stride 1).");
+  using Transposed = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const ConvTransposeOptions&);
+  const std::pair<const char*, Transposed> transposed[] = {{"conv_transpose1d", &conv_transpose1d},
+                                                           {"conv_transpose2d", &conv_transpose2d},
+                                                           {"conv_transpose3d", &conv_transpose3d}};
+  for (auto [name, function] : transposed)
+    module.def(
+        name,
+        [function = function](const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                              const Dimensions& stride, const Dimensions& padding, const Dimensions& output_padding,
+                              int64_t groups, const Dimensions& dilation) {
+          return function(input, weight, or_undefined(bias), {stride, padding, output_padding, groups, dilation});
+        },
+        py::arg("input"), py::arg("weight"), no_bias, py::arg("stride") = 1, py::arg("padding") = 0,
+        py::arg("output_padding") = 0, py::arg("groups") = 1, py::arg("dilation") = 1,
+        "The gradient of a convolution with respect to its input, as an operator: input (N, C, spatial…), weight (C, "
+        "O/groups, kernel…).");
+  module.def(
+      "linear",
+      [](const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
+        return linear(input, weight, or_undefined(bias));
+      },
+      py::arg("input"), py::arg("weight"), no_bias, "input (…, in) · weight (out, in)ᵀ + bias (out,).");
+}
+
+void bind_max_pooling(py::module_& module) {
+  for (int spatial = 1; spatial <= 3; ++spatial) {
+    const std::string name = "max_pool" + std::to_string(spatial) + "d";
+    auto pool = [spatial](const Tensor& input, const Dimensions& kernel_size, const std::optional<Dimensions>& stride,
+                          const Dimensions& padding, const Dimensions& dilation, bool ceil_mode,
+                          bool return_indices) -> py::object {
+      const MaxPoolOptions options{stride.value_or(Dimensions{}), padding, dilation, ceil_mode};
+      if (return_indices) return py::cast(max_pool_with_indices(spatial, input, kernel_size, options));
+      auto function = spatial == 1 ? &max_pool1d : spatial == 2 ? &max_pool2d : &max_pool3d;
+      return py::cast(function(input, kernel_size, options));
+    };
+    module.def(name.c_str(), pool, py::arg("input"), py::arg("kernel_size"), py::arg("stride") = py::none(),
+               py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("ceil_mode") = false,
+               py::arg("return_indices") = false,
+               "The maximum of each window; stride is the kernel size by default. With return_indices also its "
+               "row-major position.");
+    module.def((name + "_with_indices").c_str(),
+               [pool](const Tensor& input, const Dimensions& kernel_size, const std::optional<Dimensions>& stride,
+                      const Dimensions& padding, const Dimensions& dilation, bool ceil_mode,
+                      bool) { return pool(input, kernel_size, stride, padding, dilation, ceil_mode, true); },
+               py::arg("input"), py::arg("kernel_size"), py::arg("stride") = py::none(), py::arg("padding") = 0,
+               py::arg("dilation") = 1, py::arg("ceil_mode") = false, py::arg("return_indices") = true);
+  }
+}
+
+/// None keeps the input's size.
+Dimensions adaptive_size(const py::object& size) {
+  if (size.is_none()) return {-1};
+  if (!PyTuple_Check(size.ptr()) && !PyList_Check(size.ptr())) return size.cast<Dimensions>();
+  Dimensions result;
+  for (py::handle item : size) result.push_back(item.is_none() ? -1 : item.cast<int64_t>());
+  return result;
+}
+
+void bind_average_pooling(py::module_& module) {
+  using Average = Tensor (*)(const Tensor&, const Dimensions&, const AvgPoolOptions&);
+  const std::pair<const char*, Average> averages[] = {
+      {"avg_pool1d", &avg_pool1d}, {"avg_pool2d", &avg_pool2d}, {"avg_pool3d", &avg_pool3d}};
+  for (auto [name, function] : averages)
+    module.def(
+        name,
+        [function = function](const Tensor& input, const Dimensions& kernel_size,
+                              const std::optional<Dimensions>& stride, const Dimensions& padding, bool ceil_mode,
+                              bool count_include_pad, std::optional<int64_t> divisor_override) {
+          return function(input, kernel_size,
+                          {stride.value_or(Dimensions{}), padding, ceil_mode, count_include_pad, divisor_override});
+        },
+        py::arg("input"), py::arg("kernel_size"), py::arg("stride") = py::none(), py::arg("padding") = 0,
+        py::arg("ceil_mode") = false, py::arg("count_include_pad") = true, py::arg("divisor_override") = py::none(),
+        "The mean of each window.");
+  for (int spatial = 1; spatial <= 3; ++spatial) {
+    const std::string suffix = std::to_string(spatial) + "d";
+    module.def(("adaptive_avg_pool" + suffix).c_str(),
+               [spatial](const Tensor& input, const py::object& output_size) {
+                 return adaptive_avg_pool(spatial, input, adaptive_size(output_size));
+               },
+               py::arg("input"), py::arg("output_size"),
+               "The means of windows that divide the input into output_size parts.");
+    auto adaptive_max = [spatial](const Tensor& input, const py::object& output_size,
+                                  bool return_indices) -> py::object {
+      auto result = adaptive_max_pool_with_indices(spatial, input, adaptive_size(output_size));
+      return return_indices ? py::cast(std::move(result)) : py::cast(std::move(result.first));
+    };
+    module.def(("adaptive_max_pool" + suffix).c_str(), adaptive_max, py::arg("input"), py::arg("output_size"),
+               py::arg("return_indices") = false,
+               "The maxima of windows that divide the input into output_size parts.");
+    module.def(("adaptive_max_pool" + suffix + "_with_indices").c_str(),
+               [adaptive_max](const Tensor& input, const py::object& output_size, bool) {
+                 return adaptive_max(input, output_size, true);
+               },
+               py::arg("input"), py::arg("output_size"), py::arg("return_indices") = true);
+  }
+}
+
+void bind_normalization(py::module_& module) {
+  module.def(
+      "batch_norm",
+      [](const Tensor& input, const OptionalTensor& running_mean, const OptionalTensor& running_var,
+         const OptionalTensor& weight, const OptionalTensor& bias, bool training, double momentum, double eps) {
+        return batch_norm(input, or_undefined(running_mean), or_undefined(running_var), or_undefined(weight),
+                          or_undefined(bias), training, momentum, eps);
+      },
+      py::arg("input"), py::arg("running_mean"), py::arg("running_var"), py::arg("weight") = py::none(), no_bias,
+      py::arg("training") = false, py::arg("momentum") = 0.1, py::arg("eps") = 1e-5,
+      "(x - mean) / sqrt(var + eps) · weight + bias per channel (Ioffe and Szegedy 2015). With training the batch's "
+      "statistics are used "
+      "and the running ones updated in place.");
+  module.def("local_response_norm", &local_response_norm, py::arg("input"), py::arg("size"), py::arg("alpha") = 1e-4,
+             py::arg("beta") = 0.75, py::arg("k") = 1.0,
+             "x / (k + alpha/size Σ x²)^beta over `size` neighbouring channels (Krizhevsky et al. 2012).");
+}
+
+void bind_dropout(py::module_& module) {
+  for (const char* name : {"dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"})
+    module.def(
+        name,
+        [whole_channels = std::strcmp(name, "dropout") != 0, name](const py::object& input, double p, bool training,
+                                                                   bool inplace) {
+          auto drop = [&](const Tensor& x) {
+            return whole_channels ? feature_dropout(x, p, training) : dropout(x, p, training);
+          };
+          return inplace ? in_place(input, name, drop) : py::cast(drop(tensor_of(input)));
+        },
+        py::arg("input"), py::arg("p") = 0.5, py::arg("training") = true, py::arg("inplace") = false,
+        "Zeroes elements (channels) with probability p and scales the others by 1/(1-p) (Srivastava et al. 2014).");
+}
+
+/// Activations with an `inplace` argument.
+template <typename Function>
+py::object activate(const py::object& input, bool inplace, const char* name, const Function& function) {
+  return inplace ? in_place(input, name, function) : py::cast(function(input.cast<const Tensor&>()));
+}
+
+void bind_activations(py::module_& module) {
+  const auto inplace_argument = py::arg("inplace") = false;
+  module.def(
+      "relu",
+      [](const py::object& input, bool inplace) {
+        return activate(input, inplace, "relu_", [](const Tensor& x) { return relu(x); });
+      },
+      py::arg("input"), inplace_argument, "max(x, 0).");
+  module.def(
+      "silu",
+      [](const py::object& input, bool inplace) {
+        return activate(input, inplace, "silu_", [](const Tensor& x) { return silu(x); });
+      },
+      py::arg("input"), inplace_argument, "x · sigmoid(x).");
+  module.def(
+      "leaky_relu",
+      [](const py::object& input, double slope, bool inplace) {
+        return activate(input, inplace, "leaky_relu_", [&](const Tensor& x) { return leaky_relu(x, slope); });
+      },
+      py::arg("input"), py::arg("negative_slope") = 0.01, inplace_argument,
+      "x where positive, else negative_slope · x.");
+  module.def(
+      "elu",
+      [](const py::object& input, double alpha, bool inplace) {
+        return activate(input, inplace, "elu_", [&](const Tensor& x) { return elu(x, alpha); });
+      },
+      py::arg("input"), py::arg("alpha") = 1.0, inplace_argument, "x where positive, else alpha (exp(x) - 1).");
+  module.def("softplus", &softplus, py::arg("input"), py::arg("beta") = 1.0, py::arg("threshold") = 20.0,
+             "log(1 + exp(beta x)) / beta, x itself where beta x > threshold.");
+  module.def(
+      "gelu", [](const Tensor& input, const std::string& approximate) { return gelu(input, approximate); },
+      py::arg("input"), py::kw_only(), py::arg("approximate") = "none",
+      "x Φ(x), or its tanh approximation (Hendrycks and Gimpel 2016).");
+  module.def("maxout", &maxout, py::arg("input"), py::arg("pieces"),
+             "The maximum over groups of `pieces` consecutive channels of dimension 1 (Goodfellow et al. 2013).");
+}
+
+}  // namespace
+
+void bind_nn_functions(py::module_& module) {
+  bind_convolutions(module);
+  bind_max_pooling(module);
+  bind_average_pooling(module);
+  bind_normalization(module);
+  bind_dropout(module);
+  bind_activations(module);
+  module.def(
+      "pad",
+      [](const Tensor& input, const std::vector<int64_t>& sizes, const std::string& mode, std::optional<double> value) {
+        return pad(input, sizes, mode, value.value_or(0));
+      },
+      py::arg("input"), py::arg("pad"), py::arg("mode") = "constant", py::arg("value") = py::none(),
+      "Pads (negative: crops) by (before, after) pairs, the last dimension first.");
+}
+
+}  // namespace pycnn::bindings

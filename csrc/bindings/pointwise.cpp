@@ -1,0 +1,262 @@
+// Element-wise functions: module functions, methods and Python's operators.
+#include "bindings/bindings.h"
+
+namespace pycnn::bindings {
+namespace {
+
+using Binary = Tensor (*)(const Tensor&, const Tensor&);
+
+std::pair<Tensor, Tensor> operands(const Operand& a, const Operand& b, const char* name) {
+  check<TypeError>(a.is_tensor() || b.is_tensor(), name, "(): one argument must be a Tensor, both are numbers");
+  if (!a.is_tensor()) return {a.against(b.tensor), b.tensor};
+  return {a.tensor, b.against(a.tensor)};
+}
+
+/// relu and silu have an `inplace` argument as functions (nn_functions.cpp), and log_sigmoid another name.
+void bind_unary_function(py::module_& module, TensorClass& tensor, std::string_view name,
+                         Tensor (*function)(const Tensor&)) {
+  if (name == "log_sigmoid") return;
+  if (name == "relu" || name == "silu")
+    tensor.def(name.data(), function);
+  else
+    define(module, tensor, name.data(), function);
+}
+
+void bind_unary(py::module_& module, TensorClass& tensor) {
+  using Unary = Tensor (*)(const Tensor&);
+#define PYCNN_BIND_UNARY(name) \
+  bind_unary_function(module, tensor, #name, static_cast<Tensor (*)(const Tensor&)>(&pycnn::name));
+  PYCNN_UNARY_FUNCTIONS(PYCNN_BIND_UNARY)
+#undef PYCNN_BIND_UNARY
+  define(module, tensor, "negative", static_cast<Unary>(&pycnn::neg));
+  define(module, tensor, "absolute", static_cast<Unary>(&pycnn::abs));
+  define(module, tensor, "logical_not", &logical_not);
+  define(module, tensor, "bitwise_not", &bitwise_not);
+  module.def("logsigmoid", static_cast<Unary>(&pycnn::log_sigmoid), py::arg("input"), "log(1 / (1 + exp(-x))).");
+  tensor.def("__neg__", static_cast<Unary>(&pycnn::neg))
+      .def("__abs__", static_cast<Unary>(&pycnn::abs))
+      .def("__pos__", [](py::object self) { return self; })
+      .def("__invert__", &bitwise_not);
+}
+
+/// A function of two operands (first named "input", second `second`) and the method.
+void bind_binary(py::module_& module, TensorClass& tensor, const char* name, Binary function,
+                 const char* second = "other") {
+  module.def(
+      name,
+      [name, function](const Operand& input, const Operand& other) {
+        auto [a, b] = operands(input, other, name);
+        return function(a, b);
+      },
+      py::arg("input"), py::arg(second));
+  tensor.def(
+      name, [function](const Tensor& self, const Operand& other) { return function(self, other.against(self)); },
+      py::arg(second));
+}
+
+void bind_operator(TensorClass& tensor, const char* name, Binary function) {
+  tensor.def(
+      name, [function](const Tensor& self, const Operand& other) { return function(self, other.against(self)); },
+      py::is_operator());
+}
+
+void bind_reflected(TensorClass& tensor, const char* name, Binary function) {
+  tensor.def(
+      name, [function](const Tensor& self, const Operand& other) { return function(other.against(self), self); },
+      py::is_operator());
+}
+
+Tensor true_divide(const Tensor& a, const Tensor& b) { return div(a, b); }
+Tensor plain_add(const Tensor& a, const Tensor& b) { return add(a, b); }
+Tensor plain_sub(const Tensor& a, const Tensor& b) { return sub(a, b); }
+Tensor matrix_product(const Tensor& a, const Tensor& b) { return matmul(a, b); }
+
+void bind_arithmetic(py::module_& module, TensorClass& tensor) {
+  for (const char* name : {"add", "sub", "subtract"}) {
+    auto function = name[0] == 'a' ? &add : &sub;
+    module.def(
+        name,
+        [name, function](const Operand& input, const Operand& other, Scalar alpha) {
+          auto [a, b] = operands(input, other, name);
+          return function(a, b, alpha);
+        },
+        py::arg("input"), py::arg("other"), py::kw_only(), py::arg("alpha") = 1);
+    tensor.def(
+        name,
+        [function](const Tensor& self, const Operand& other, Scalar alpha) {
+          return function(self, other.against(self), alpha);
+        },
+        py::arg("other"), py::kw_only(), py::arg("alpha") = 1);
+  }
+  for (const char* name : {"div", "divide"}) {
+    module.def(
+        name,
+        [name](const Operand& input, const Operand& other, const std::optional<std::string>& mode) {
+          auto [a, b] = operands(input, other, name);
+          return div(a, b, mode.value_or(""));
+        },
+        py::arg("input"), py::arg("other"), py::kw_only(), py::arg("rounding_mode") = py::none());
+    tensor.def(
+        name,
+        [](const Tensor& self, const Operand& other, const std::optional<std::string>& mode) {
+          return div(self, other.against(self), mode.value_or(""));
+        },
+        py::arg("other"), py::kw_only(), py::arg("rounding_mode") = py::none());
+  }
+  bind_binary(module, tensor, "true_divide", &true_divide);
+  bind_binary(module, tensor, "mul", &mul);
+  bind_binary(module, tensor, "multiply", &mul);
+  bind_binary(module, tensor, "floor_divide", &floor_divide);
+  bind_binary(module, tensor, "remainder", &remainder);
+  bind_binary(module, tensor, "fmod", &fmod);
+  bind_binary(module, tensor, "pow", &pow, "exponent");
+  bind_binary(module, tensor, "atan2", &atan2);
+  bind_binary(module, tensor, "maximum", &maximum);
+  bind_binary(module, tensor, "minimum", &minimum);
+  module.def(
+      "rsub", [](const Tensor& input, const Operand& other) { return sub(other.against(input), input); },
+      py::arg("input"), py::arg("other"));
+
+  bind_operator(tensor, "__add__", &plain_add);
+  bind_operator(tensor, "__sub__", &plain_sub);
+  bind_operator(tensor, "__mul__", &mul);
+  bind_operator(tensor, "__truediv__", &true_divide);
+  bind_operator(tensor, "__floordiv__", &floor_divide);
+  bind_operator(tensor, "__mod__", &remainder);
+  bind_operator(tensor, "__pow__", &pow);
+  bind_reflected(tensor, "__radd__", &plain_add);
+  bind_reflected(tensor, "__rsub__", &plain_sub);
+  bind_reflected(tensor, "__rmul__", &mul);
+  bind_reflected(tensor, "__rtruediv__", &true_divide);
+  bind_reflected(tensor, "__rfloordiv__", &floor_divide);
+  bind_reflected(tensor, "__rmod__", &remainder);
+  bind_reflected(tensor, "__rpow__", &pow);
+  tensor.def("__matmul__", &matrix_product, py::is_operator());
+}
+
+void bind_comparisons(py::module_& module, TensorClass& tensor) {
+  struct Comparison {
+    const char *name, *alias, *method;
+    Binary function;
+  };
+  const Comparison comparisons[] = {{"eq", "eq", "__eq__", &eq},      {"ne", "not_equal", "__ne__", &ne},
+                                    {"lt", "less", "__lt__", &lt},    {"le", "less_equal", "__le__", &le},
+                                    {"gt", "greater", "__gt__", &gt}, {"ge", "greater_equal", "__ge__", &ge}};
+  for (const Comparison& c : comparisons) {
+    bind_binary(module, tensor, c.name, c.function);
+    if (std::strcmp(c.name, c.alias) != 0) bind_binary(module, tensor, c.alias, c.function);
+    bind_operator(tensor, c.method, c.function);
+  }
+  struct Logic {
+    const char *name, *method, *reflected;
+    Binary function;
+  };
+  const Logic logic[] = {{"bitwise_and", "__and__", "__rand__", &bitwise_and},
+                         {"bitwise_or", "__or__", "__ror__", &bitwise_or},
+                         {"bitwise_xor", "__xor__", "__rxor__", &bitwise_xor},
+                         {"bitwise_left_shift", "__lshift__", "__rlshift__", &bitwise_left_shift},
+                         {"bitwise_right_shift", "__rshift__", "__rrshift__", &bitwise_right_shift}};
+  for (const Logic& l : logic) {
+    bind_binary(module, tensor, l.name, l.function);
+    bind_operator(tensor, l.method, l.function);
+    bind_reflected(tensor, l.reflected, l.function);
+  }
+  bind_binary(module, tensor, "logical_and", &logical_and);
+  bind_binary(module, tensor, "logical_or", &logical_or);
+  bind_binary(module, tensor, "logical_xor", &logical_xor);
+}
+
+Tensor clamp_operands(const Tensor& input, const std::optional<Operand>& min, const std::optional<Operand>& max) {
+  const bool tensors = (min && min->is_tensor()) || (max && max->is_tensor());
+  if (tensors) return clamp(input, min ? min->against(input) : Tensor(), max ? max->against(input) : Tensor());
+  auto number = [](const std::optional<Operand>& bound) { return bound ? std::optional(bound->scalar) : std::nullopt; };
+  return clamp(input, number(min), number(max));
+}
+
+/// Two numbers become tensors of their kinds' dtypes.
+Tensor select_where(const Tensor& condition, const Operand& input, const Operand& other) {
+  if (!input.is_tensor() && !other.is_tensor()) {
+    auto make = [](const Operand& o) { return scalar_tensor(o.scalar, dtype_of_kind(o.scalar.kind())); };
+    return where(condition, make(input), make(other));
+  }
+  auto [a, b] = operands(input, other, "where");
+  return where(condition, a, b);
+}
+
+void bind_ternary(py::module_& module, TensorClass& tensor) {
+  for (const char* name : {"clamp", "clip"})
+    define(module, tensor, name, &clamp_operands, py::arg("min") = py::none(), py::arg("max") = py::none());
+  define(
+      module, tensor, "clamp_min",
+      [](const Tensor& input, const Operand& min) { return clamp_operands(input, min, {}); }, py::arg("min"));
+  define(
+      module, tensor, "clamp_max",
+      [](const Tensor& input, const Operand& max) { return clamp_operands(input, {}, max); }, py::arg("max"));
+  module.def("where", &select_where, py::arg("condition"), py::arg("input"), py::arg("other"),
+             "`input` where condition is true, else `other`, all broadcast together.");
+  module.def(
+      "where", [](const Tensor& condition) { return py::tuple(py::cast(unbind(nonzero(condition), 1))); },
+      py::arg("condition"));
+  tensor.def(
+      "where",
+      [](const Tensor& self, const Tensor& condition, const Operand& other) {
+        return select_where(condition, Operand{self}, other);
+      },
+      py::arg("condition"), py::arg("other"));
+  define(
+      module, tensor, "masked_fill",
+      [](const Tensor& input, const Tensor& mask, const Operand& value) {
+        return masked_fill(input, mask, value.against(input));
+      },
+      py::arg("mask"), py::arg("value"));
+  define(
+      module, tensor, "lerp",
+      [](const Tensor& input, const Tensor& end, const Operand& weight) {
+        return lerp(input, end, weight.against(input));
+      },
+      py::arg("end"), py::arg("weight"));
+  define(module, tensor, "addcmul", &addcmul, py::arg("tensor1"), py::arg("tensor2"), py::kw_only(),
+         py::arg("value") = 1);
+  define(module, tensor, "addcdiv", &addcdiv, py::arg("tensor1"), py::arg("tensor2"), py::kw_only(),
+         py::arg("value") = 1);
+}
+
+Tensor is_close(const Tensor& input, const Tensor& other, double rtol, double atol, bool equal_nan) {
+  Tensor bound = add(abs(other) * rtol, wrap_scalar(atol, other));
+  Tensor close = logical_or(eq(input, other), logical_and(le(abs(input - other), bound), isfinite(other)));
+  return equal_nan ? logical_or(close, logical_and(isnan(input), isnan(other))) : close;
+}
+
+void bind_closeness(py::module_& module, TensorClass& tensor) {
+  auto truth = [](const Tensor& value) {
+    NoGradGuard no_grad;
+    return read_element(evaluated_memory(all(value)), 0).to_int() != 0;
+  };
+  define(module, tensor, "isclose", &is_close, py::arg("other"), py::arg("rtol") = 1e-5, py::arg("atol") = 1e-8,
+         py::arg("equal_nan") = false);
+  define(
+      module, tensor, "allclose",
+      [truth](const Tensor& input, const Tensor& other, double rtol, double atol, bool equal_nan) {
+        return truth(is_close(input.detach(), other.detach(), rtol, atol, equal_nan));
+      },
+      py::arg("other"), py::arg("rtol") = 1e-5, py::arg("atol") = 1e-8, py::arg("equal_nan") = false,
+      "Whether |input - other| ≤ atol + rtol |other| everywhere. Evaluates.");
+  define(
+      module, tensor, "equal",
+      [truth](const Tensor& input, const Tensor& other) {
+        return input.shape() == other.shape() && truth(eq(input.detach(), other.detach()));
+      },
+      py::arg("other"), "Whether both have the same shape and elements. Evaluates.");
+}
+
+}  // namespace
+
+void bind_pointwise(py::module_& module, TensorClass& tensor) {
+  bind_unary(module, tensor);
+  bind_arithmetic(module, tensor);
+  bind_comparisons(module, tensor);
+  bind_ternary(module, tensor);
+  bind_closeness(module, tensor);
+}
+
+}  // namespace pycnn::bindings

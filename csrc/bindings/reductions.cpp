@@ -1,0 +1,186 @@
+// Reductions and matrix products, as functions and methods.
+#include <limits>
+
+#include "bindings/bindings.h"
+
+namespace pycnn::bindings {
+namespace {
+
+const auto no_dim = py::arg("dim") = py::none();
+const auto keepdim = py::arg("keepdim") = false;
+
+void bind_sums(py::module_& module, TensorClass& tensor) {
+  define(
+      module, tensor, "sum",
+      [](const Tensor& input, const OptionalDimensions& dim, bool keep, std::optional<DType> dtype) {
+        return sum(input, reduced(dim), keep, dtype);
+      },
+      no_dim, keepdim, py::kw_only(), py::arg("dtype") = py::none());
+  define(
+      module, tensor, "mean",
+      [](const Tensor& input, const OptionalDimensions& dim, bool keep, std::optional<DType> dtype) {
+        return mean(input, reduced(dim), keep, dtype);
+      },
+      no_dim, keepdim, py::kw_only(), py::arg("dtype") = py::none());
+  define(
+      module, tensor, "prod",
+      [](const Tensor& input, std::optional<int64_t> dim, bool keep, std::optional<DType> dtype) {
+        return prod(input, dim, keep, dtype);
+      },
+      no_dim, keepdim, py::kw_only(), py::arg("dtype") = py::none());
+  define(
+      module, tensor, "any",
+      [](const Tensor& input, const OptionalDimensions& dim, bool keep) { return any(input, reduced(dim), keep); },
+      no_dim, keepdim);
+  define(
+      module, tensor, "all",
+      [](const Tensor& input, const OptionalDimensions& dim, bool keep) { return all(input, reduced(dim), keep); },
+      no_dim, keepdim);
+  define(
+      module, tensor, "count_nonzero",
+      [](const Tensor& input, const OptionalDimensions& dim) {
+        return sum(ne(input, wrap_scalar(0, input)), reduced(dim), false, DType::Int64);
+      },
+      no_dim);
+  define(module, tensor, "logsumexp", &logsumexp, py::arg("dim"), keepdim);
+}
+
+/// The arguments of var and std in both their forms: (dim, unbiased, keepdim) and (dim, correction=, keepdim=).
+struct Spread {
+  OptionalDimensions dimensions;
+  double correction;
+};
+Spread read_spread(const py::object& dim, std::optional<bool> unbiased, std::optional<double> correction) {
+  Spread result{std::nullopt, 1};
+  if (py::isinstance<py::bool_>(dim)) {
+    unbiased = dim.cast<bool>();
+  } else {
+    result.dimensions = reduced(dim.cast<OptionalDimensions>());
+  }
+  result.correction = correction.value_or(unbiased.value_or(true) ? 1 : 0);
+  return result;
+}
+
+void bind_moments(py::module_& module, TensorClass& tensor) {
+  for (const char* name : {"var", "std"}) {
+    define(
+        module, tensor, name,
+        [function = name[0] == 'v' ? &var : &std](const Tensor& input, const py::object& dim,
+                                                  std::optional<bool> unbiased, bool keep,
+                                                  std::optional<double> correction) {
+          Spread spread = read_spread(dim, unbiased, correction);
+          return function(input, spread.dimensions, spread.correction, keep);
+        },
+        no_dim, py::arg("unbiased") = py::none(), keepdim, py::kw_only(), py::arg("correction") = py::none());
+    module.def((std::string(name) + "_mean").c_str(),
+               [root = name[0] == 's'](const Tensor& input, const py::object& dim, std::optional<bool> unbiased,
+                                       bool keep, std::optional<double> correction) {
+                 Spread spread = read_spread(dim, unbiased, correction);
+                 auto [variance, average] = var_mean(input, spread.dimensions, spread.correction, keep);
+                 return py::make_tuple(root ? sqrt(variance) : variance, average);
+               },
+               py::arg("input"), no_dim, py::arg("unbiased") = py::none(), keepdim, py::kw_only(),
+               py::arg("correction") = py::none());
+  }
+}
+
+template <typename All, typename Along, typename Pair>
+void bind_extreme(py::module_& module, TensorClass& tensor, const char* name, const All& over_all, const Along& along,
+                  const Pair& pair) {
+  define(module, tensor, name, over_all);
+  // Tensors first: a tensor of one integer would convert to a dimension.
+  define(module, tensor, name, pair, py::arg("other"));
+  define(
+      module, tensor, name,
+      [name, along](const Tensor& input, int64_t dim, bool keep) {
+        return values_and_indices(name, along(input, dim, keep));
+      },
+      py::arg("dim"), keepdim);
+}
+
+void bind_extremes(py::module_& module, TensorClass& tensor) {
+  bind_extreme(
+      module, tensor, "max", [](const Tensor& t) { return max(t); },
+      [](const Tensor& t, int64_t d, bool k) { return max(t, d, k); }, &maximum);
+  bind_extreme(
+      module, tensor, "min", [](const Tensor& t) { return min(t); },
+      [](const Tensor& t, int64_t d, bool k) { return min(t, d, k); }, &minimum);
+  define(
+      module, tensor, "amax",
+      [](const Tensor& input, const OptionalDimensions& dim, bool keep) { return amax(input, reduced(dim), keep); },
+      py::arg("dim") = py::tuple(), keepdim);
+  define(
+      module, tensor, "amin",
+      [](const Tensor& input, const OptionalDimensions& dim, bool keep) { return amin(input, reduced(dim), keep); },
+      py::arg("dim") = py::tuple(), keepdim);
+  define(module, tensor, "argmax", &argmax, no_dim, keepdim);
+  define(module, tensor, "argmin", &argmin, no_dim, keepdim);
+}
+
+double read_order(const py::object& p) {
+  if (p.is_none()) return 2;
+  if (!py::isinstance<py::str>(p)) return p.cast<double>();
+  const auto name = p.cast<std::string>();
+  if (name == "fro") return 2;
+  fail<NotImplementedError>("norm: p=\"", name, "\" is not supported; give a number, inf, or \"fro\"");
+}
+
+void bind_products(py::module_& module, TensorClass& tensor) {
+  define(
+      module, tensor, "norm",
+      [](const Tensor& input, const py::object& p, const OptionalDimensions& dim, bool keep,
+         std::optional<DType> dtype) {
+        return norm(dtype ? cast(input, *dtype) : input, read_order(p), reduced(dim), keep);
+      },
+      py::arg("p") = "fro", no_dim, keepdim, py::arg("dtype") = py::none());
+  define(module, tensor, "matmul", &matmul, py::arg("other"));
+  define(module, tensor, "mm", &mm, py::arg("mat2"));
+  define(module, tensor, "bmm", &bmm, py::arg("mat2"));
+  define(
+      module, tensor, "mv",
+      [](const Tensor& input, const Tensor& vec) {
+        check(input.dim() == 2 && vec.dim() == 1, "mv: expected a matrix and a vector, got shapes ", input.shape(),
+              " and ", vec.shape());
+        return matmul(input, vec);
+      },
+      py::arg("vec"));
+  define(
+      module, tensor, "dot",
+      [](const Tensor& input, const Tensor& other) {
+        check(input.dim() == 1 && other.dim() == 1, "1D tensors expected, but got ", input.dim(), "D and ", other.dim(),
+              "D tensors");
+        return matmul(input, other);
+      },
+      py::arg("tensor"));
+  define(
+      module, tensor, "outer",
+      [](const Tensor& input, const Tensor& vec2) {
+        check(input.dim() == 1 && vec2.dim() == 1, "outer: Expected 1-D argument self and vec2, but got ", input.dim(),
+              "-D and ", vec2.dim(), "-D");
+        return mul(unsqueeze(input, 1), vec2);
+      },
+      py::arg("vec2"));
+  auto add_product = [](const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
+    check(a.dim() == 2 && b.dim() == 2, "addmm: expected matrices, got shapes ", a.shape(), " and ", b.shape());
+    return add(mul(input, wrap_scalar(beta, input)), mm(a, b), alpha);
+  };
+  define(module, tensor, "addmm", add_product, py::arg("mat1"), py::arg("mat2"), py::kw_only(), py::arg("beta") = 1,
+         py::arg("alpha") = 1);
+}
+
+void bind_softmax(TensorClass& tensor) {
+  tensor.def("softmax", &softmax, py::arg("dim"), py::arg("dtype") = py::none());
+  tensor.def("log_softmax", &log_softmax, py::arg("dim"), py::arg("dtype") = py::none());
+}
+
+}  // namespace
+
+void bind_reductions(py::module_& module, TensorClass& tensor) {
+  bind_sums(module, tensor);
+  bind_moments(module, tensor);
+  bind_extremes(module, tensor);
+  bind_products(module, tensor);
+  bind_softmax(tensor);
+}
+
+}  // namespace pycnn::bindings

@@ -1,0 +1,135 @@
+// Evaluation, modes, threads, instruction sets, the random generator.
+#include <map>
+
+#include "bindings/bindings.h"
+#include "cpu/features.h"
+#include "cpu/parallel.h"
+#include "kernels/kernels.h"
+#include "pycnn/graph.h"
+#include "tensor/storage.h"
+
+namespace pycnn::bindings {
+namespace {
+
+Tensors tensors_of(const py::args& arguments) {
+  Tensors tensors;
+  for (py::handle argument : arguments)
+    for (Tensor& tensor : argument.cast<TensorList>().tensors) tensors.push_back(std::move(tensor));
+  return tensors;
+}
+
+void bind_evaluation(py::module_& module) {
+  module.def(
+      "eval",
+      [](const py::args& tensors) {
+        Tensors list = tensors_of(tensors);
+        without_gil([&] { evaluate(list); });
+      },
+      "Computes tensors (or sequences of them) in one plan.");
+  module.def(
+      "describe_plan", [](const py::args& tensors) { return describe_plan(tensors_of(tensors)); },
+      "The plan that eval() of these tensors would run, as text.");
+  module.def(
+      "set_mode",
+      [](const std::string& name) {
+        check<ValueError>(name == "lazy" || name == "eager", "set_mode: expected \"lazy\" or \"eager\", got \"", name,
+                          "\"");
+        set_mode(name == "eager" ? Mode::Eager : Mode::Lazy);
+      },
+      py::arg("mode"),
+      "\"lazy\": operators are recorded and run in fused plans. \"eager\": each runs at once, with the same bits.");
+  module.def("get_mode", [] { return mode() == Mode::Eager ? "eager" : "lazy"; });
+  module.def("statistics", &statistics, "Counters of the graph since start.");
+  module.def("clear_plan_cache", &clear_plan_cache, "Forgets compiled plans and arenas.");
+  module.def("empty_cache", &empty_cache, "Returns kept memory blocks to the operating system.");
+  module.def("memory_statistics", [] {
+    AllocatorStatistics s = allocator_statistics();
+    return std::map<std::string, size_t>{{"in_use", s.in_use}, {"cached", s.cached}, {"cap", s.cap}};
+  });
+}
+
+std::vector<std::string> level_names() {
+  std::vector<std::string> names;
+  for (std::string_view level : cpu::available_levels()) names.emplace_back(level);
+  return names;
+}
+
+py::dict information() {
+  py::dict info;
+#ifdef PYCNN_VERSION
+  info["version"] = PYCNN_VERSION;
+#else
+  info["version"] = "unknown";
+#endif
+  info["processor"] = cpu::processor_description();
+  info["levels"] = level_names();
+  info["level"] = std::string(cpu::active_kernels().level);
+  info["threads"] = cpu::num_threads();
+#if defined(__clang__)
+  info["compiler"] = "Clang " __clang_version__;
+#elif defined(__GNUC__)
+  info["compiler"] = "GCC " __VERSION__;
+#else
+  info["compiler"] = "unknown";
+#endif
+  info["mode"] = mode() == Mode::Eager ? "eager" : "lazy";
+  return info;
+}
+
+void bind_machine(py::module_& module) {
+  module.def("available_levels", &level_names,
+             "Instruction-set levels of this build that this machine runs, best first.");
+  module.def(
+      "set_level", [](const std::string& name) { cpu::set_level(name); }, py::arg("name"),
+      "Changes the level for plans made from now on.");
+  module.def("active_level", [] { return std::string(cpu::active_kernels().level); });
+  module.def(
+      "algorithms", [](const std::string& primitive) { return algorithms(primitive); }, py::arg("primitive"),
+      "Names of a primitive's algorithms, best first.");
+  module.def(
+      "force_algorithm",
+      [](const std::string& primitive, const std::optional<std::string>& name) {
+        force_algorithm(primitive, name.value_or(""));
+      },
+      py::arg("primitive"), py::arg("name"), "Uses only this algorithm for a primitive; None restores the choice.");
+  module.def(
+      "set_num_threads",
+      [](int n) {
+        check<ValueError>(n >= 1, "set_num_threads expects a positive integer, got ", n);
+        cpu::set_num_threads(n);
+      },
+      py::arg("n"));
+  module.def("get_num_threads", &cpu::num_threads);
+  module.def("info", &information, "Version, processor, levels, threads and compiler.");
+}
+
+void bind_generator(py::module_& module) {
+  module.def(
+      "manual_seed", [](const py::int_& seed) { manual_seed(PyLong_AsUnsignedLongLongMask(seed.ptr())); },
+      py::arg("seed"), "Seeds the default generator.");
+  module.def("initial_seed", &initial_seed);
+  module.def("random_state", &random_state, "(seed, keys drawn) of the default generator.");
+  module.def("set_random_state", &set_random_state, py::arg("seed"), py::arg("drawn"));
+}
+
+void bind_type_rules(py::module_& module) {
+  module.def(
+      "result_type",
+      [](const Operand& a, const Operand& b) {
+        check<TypeError>(a.is_tensor() || b.is_tensor(), "result_type: one argument must be a Tensor");
+        const Tensor& some = a.is_tensor() ? a.tensor : b.tensor;
+        return add(a.against(some), b.against(some)).dtype();
+      },
+      py::arg("tensor1"), py::arg("tensor2"), "The dtype of an arithmetic operation on these operands.");
+}
+
+}  // namespace
+
+void bind_runtime(py::module_& module) {
+  bind_evaluation(module);
+  bind_machine(module);
+  bind_generator(module);
+  bind_type_rules(module);
+}
+
+}  // namespace pycnn::bindings

@@ -1,0 +1,221 @@
+// Shapes, joining and splitting, as functions and methods.
+#include "bindings/bindings.h"
+
+namespace pycnn::bindings {
+namespace {
+
+py::tuple tuple_of(const Tensors& tensors) { return py::tuple(py::cast(tensors)); }
+
+/// Each dimension d as (repeats[d], size[d]), expanded and flattened.
+Tensor repeat(const Tensor& input, const Shape& repeats) {
+  check(repeats.size() >= input.dim(),
+        "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor");
+  Tensor result = input;
+  const int added = repeats.size() - input.dim();
+  for (int d = 0; d < added; ++d) result = unsqueeze(result, 0);
+  for (int d = 0; d < repeats.size(); ++d) {
+    check(repeats[d] >= 0, "repeat: Trying to create tensor with negative dimension ", repeats[d]);
+    if (repeats[d] == 1) continue;
+    Shape expanded = result.shape(), flat = result.shape();
+    expanded.insert(d, repeats[d]);
+    flat[d] *= repeats[d];
+    result = reshape(expand(unsqueeze(result, d), expanded), flat);
+  }
+  return repeats == Shape::filled(repeats.size(), 1) ? clone(result) : result;
+}
+
+Tensor tile(const Tensor& input, const Shape& dims) {
+  Shape repeats = dims;
+  while (repeats.size() < input.dim()) repeats.insert(0, 1);
+  return repeat(input, repeats);
+}
+
+Tensor transpose_matrix(const Tensor& input) {
+  check(input.dim() <= 2, "t() expects a tensor with <= 2 dimensions, but self is ", input.dim(), "D");
+  return input.dim() == 2 ? transpose(input, 0, 1) : input;
+}
+
+Tensor reversed_dimensions(const Tensor& input) {
+  Dimensions order;
+  for (int d = input.dim() - 1; d >= 0; --d) order.push_back(d);
+  return permute(input, order);
+}
+
+Tensor move_dimensions(const Tensor& input, const Dimensions& source, const Dimensions& destination) {
+  check(source.size() == destination.size(), "movedim: Invalid source or destination dims: source ", source,
+        ", destination ", destination);
+  const int rank = input.dim();
+  std::vector<int64_t> order(static_cast<size_t>(rank), -1);
+  std::vector<bool> used(static_cast<size_t>(rank), false);
+  for (int i = 0; i < source.size(); ++i) {
+    const auto from = static_cast<size_t>(normalize_dimension(source[i], rank));
+    auto& slot = order[static_cast<size_t>(normalize_dimension(destination[i], rank))];
+    check(!used[from] && slot < 0, "movedim: repeated dim in source ", source, " or destination ", destination);
+    used[from] = true;
+    slot = static_cast<int64_t>(from);
+  }
+  size_t next = 0;
+  for (int64_t& slot : order) {
+    if (slot >= 0) continue;
+    while (used[next]) ++next;
+    slot = static_cast<int64_t>(next++);
+  }
+  return permute(input, Dimensions(std::span<const int64_t>(order)));
+}
+
+void bind_views(py::module_& module, TensorClass& tensor) {
+  for (const char* name : {"view", "reshape"})
+    tensor.def(
+        name,
+        [name](const Tensor& self, const py::args& sizes, std::optional<Dimensions> shape) {
+          return reshape(self, shape ? *shape : sizes_of(sizes, name));
+        },
+        py::arg("shape") = py::none());
+  module.def("reshape", &reshape, py::arg("input"), py::arg("shape"));
+  for (const char* name : {"view_as", "reshape_as"})
+    tensor.def(
+        name, [](const Tensor& self, const Tensor& other) { return reshape(self, other.shape()); }, py::arg("other"));
+  define(module, tensor, "flatten", &flatten, py::arg("start_dim") = 0, py::arg("end_dim") = -1);
+  define(module, tensor, "ravel", [](const Tensor& input) { return reshape(input, Shape{-1}); });
+  define(module, tensor, "unflatten", &unflatten, py::arg("dim"), py::arg("sizes"));
+  module.def("permute", &permute, py::arg("input"), py::arg("dims"));
+  tensor.def(
+      "permute",
+      [](const Tensor& self, const py::args& order, std::optional<Dimensions> dims) {
+        return permute(self, dims ? *dims : sizes_of(order, "permute"));
+      },
+      py::arg("dims") = py::none());
+  define(module, tensor, "transpose", &transpose, py::arg("dim0"), py::arg("dim1"));
+  define(module, tensor, "swapaxes", &transpose, py::arg("axis0"), py::arg("axis1"));
+  define(module, tensor, "swapdims", &transpose, py::arg("dim0"), py::arg("dim1"));
+  for (const char* name : {"movedim", "moveaxis"})
+    define(module, tensor, name, &move_dimensions, py::arg("source"), py::arg("destination"));
+  define(module, tensor, "t", &transpose_matrix);
+  define(
+      module, tensor, "squeeze", [](const Tensor& input, const OptionalDimensions& dim) { return squeeze(input, dim); },
+      py::arg("dim") = py::none());
+  define(module, tensor, "unsqueeze", &unsqueeze, py::arg("dim"));
+  tensor.def_property_readonly("T", &reversed_dimensions).def_property_readonly("mT", [](const Tensor& self) {
+    check(self.dim() >= 2, "tensor.mT is only supported on matrices or batches of matrices. Got ", self.dim(),
+          "-D tensor.");
+    return transpose(self, -2, -1);
+  });
+  tensor.def(
+      "squeeze_",
+      [](py::object self, const OptionalDimensions& dim) {
+        tensor_of(self).check_in_place("squeeze_");
+        tensor_of(self).set_data(squeeze(tensor_of(self), dim));
+        return self;
+      },
+      py::arg("dim") = py::none());
+  tensor.def(
+      "unsqueeze_",
+      [](py::object self, int64_t dim) {
+        tensor_of(self).check_in_place("unsqueeze_");
+        tensor_of(self).set_data(unsqueeze(tensor_of(self), dim));
+        return self;
+      },
+      py::arg("dim"));
+}
+
+void bind_expansion(py::module_& module, TensorClass& tensor) {
+  tensor.def(
+      "expand",
+      [](const Tensor& self, const py::args& sizes, std::optional<Dimensions> size, bool) {
+        return expand(self, size ? *size : sizes_of(sizes, "expand"));
+      },
+      py::arg("size") = py::none(), py::arg("implicit") = false);
+  tensor.def(
+      "expand_as", [](const Tensor& self, const Tensor& other) { return expand(self, other.shape()); },
+      py::arg("other"));
+  define(module, tensor, "broadcast_to", &broadcast_to, py::arg("size"));
+  module.def("broadcast_tensors", [](const py::args& arguments) {
+    Tensors tensors;
+    for (py::handle item :
+         arguments.size() == 1 && !is_tensor(arguments[0]) ? py::tuple(arguments[0]) : py::tuple(arguments))
+      tensors.push_back(item.cast<Tensor>());
+    Shape shape;
+    for (const Tensor& t : tensors) shape = broadcast_shapes(shape, t.shape(), "broadcast_tensors");
+    for (Tensor& t : tensors) t = broadcast_to(t, shape);
+    return tuple_of(tensors);
+  });
+  module.def("broadcast_shapes", [](const py::args& shapes) {
+    Shape result;
+    for (py::handle shape : shapes) result = broadcast_shapes(result, shape.cast<Dimensions>(), "broadcast_shapes");
+    return result;
+  });
+  tensor.def("repeat",
+             [](const Tensor& self, const py::args& repeats) { return repeat(self, sizes_of(repeats, "repeat")); });
+  tensor.def("tile", [](const Tensor& self, const py::args& dims) { return tile(self, sizes_of(dims, "tile")); });
+  module.def("tile", &tile, py::arg("input"), py::arg("dims"));
+  define(
+      module, tensor, "clone", [](const Tensor& input, const py::object&) { return clone(input); }, py::kw_only(),
+      py::arg("memory_format") = py::none());
+  module.def("numel", &Tensor::numel, py::arg("input"));
+  module.def(
+      "is_floating_point", [](const Tensor& input) { return is_floating_point(input.dtype()); }, py::arg("input"));
+}
+
+/// vstack and hstack after NumPy.
+Tensor join_rows(const TensorList& list) {
+  Tensors tensors;
+  for (const Tensor& t : list.tensors)
+    tensors.push_back(t.dim() == 0 ? reshape(t, {1, 1}) : t.dim() == 1 ? unsqueeze(t, 0) : t);
+  return cat(tensors, 0);
+}
+Tensor join_columns(const TensorList& list) {
+  Tensors tensors;
+  for (const Tensor& t : list.tensors) tensors.push_back(t.dim() == 0 ? reshape(t, {1}) : t);
+  return cat(tensors, !tensors.empty() && tensors.front().dim() == 1 ? 0 : 1);
+}
+
+void bind_joining(py::module_& module, TensorClass& tensor) {
+  for (const char* name : {"cat", "concat", "concatenate"})
+    module.def(
+        name, [](const TensorList& tensors, int64_t dim) { return cat(tensors.tensors, dim); }, py::arg("tensors"),
+        py::arg("dim") = 0);
+  module.def(
+      "stack", [](const TensorList& tensors, int64_t dim) { return stack(tensors.tensors, dim); }, py::arg("tensors"),
+      py::arg("dim") = 0);
+  module.def("vstack", &join_rows, py::arg("tensors"));
+  module.def("hstack", &join_columns, py::arg("tensors"));
+  auto split_by = [](const Tensor& input, const py::object& sizes, int64_t dim) {
+    if (PyIndex_Check(sizes.ptr())) return tuple_of(split(input, sizes.cast<int64_t>(), dim));
+    auto list = sizes.cast<std::vector<int64_t>>();
+    Tensors parts;
+    int64_t total = 0;
+    const int64_t available = input.size(dim);
+    for (int64_t size : list) {
+      check(size >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got ", size);
+      total += size;
+    }
+    check(total == available, "split_with_sizes expects split_sizes to sum exactly to ", available,
+          " (input tensor's size at dimension ", dim, "), but got split_sizes that sum to ", total);
+    // One by one, since a list of sizes may be longer than Dimensions can hold.
+    int64_t start = 0;
+    for (int64_t size : list) {
+      parts.push_back(narrow(input, dim, start, size));
+      start += size;
+    }
+    return tuple_of(parts);
+  };
+  module.def("split", split_by, py::arg("tensor"), py::arg("split_size_or_sections"), py::arg("dim") = 0);
+  tensor.def("split", split_by, py::arg("split_size"), py::arg("dim") = 0);
+  define(
+      module, tensor, "chunk",
+      [](const Tensor& input, int64_t chunks, int64_t dim) { return tuple_of(chunk(input, chunks, dim)); },
+      py::arg("chunks"), py::arg("dim") = 0);
+  define(
+      module, tensor, "unbind", [](const Tensor& input, int64_t dim) { return tuple_of(unbind(input, dim)); },
+      py::arg("dim") = 0);
+}
+
+}  // namespace
+
+void bind_shape(py::module_& module, TensorClass& tensor) {
+  bind_views(module, tensor);
+  bind_expansion(module, tensor);
+  bind_joining(module, tensor);
+}
+
+}  // namespace pycnn::bindings

@@ -1,0 +1,307 @@
+// class Tensor: attributes, conversion to Python's numbers, copying, pickling, dtype and layout changes.
+#include "bindings/bindings.h"
+#include "graph/node.h"
+
+namespace pycnn::bindings {
+namespace {
+
+void bind_attributes(TensorClass& tensor) {
+  tensor.def_property_readonly("shape", [](const Tensor& self) { return size_tuple(self.shape()); })
+      .def(
+          "size",
+          [](const Tensor& self, std::optional<int64_t> dim) -> py::object {
+            return dim ? py::object(py::int_(self.size(*dim))) : size_tuple(self.shape());
+          },
+          py::arg("dim") = py::none())
+      .def("dim", &Tensor::dim)
+      .def("ndimension", &Tensor::dim)
+      .def_property_readonly("ndim", &Tensor::dim)
+      .def("numel", &Tensor::numel)
+      .def("nelement", &Tensor::numel)
+      .def("element_size", [](const Tensor& self) { return size_of(self.dtype()); })
+      .def_property_readonly("itemsize", [](const Tensor& self) { return size_of(self.dtype()); })
+      .def_property_readonly(
+          "nbytes", [](const Tensor& self) { return self.numel() * static_cast<int64_t>(size_of(self.dtype())); })
+      .def_property_readonly("dtype", &Tensor::dtype)
+      .def_property_readonly("device", [](const Tensor&) { return Device{}; })
+      .def_property_readonly("is_cuda", [](const Tensor&) { return false; })
+      .def("get_device", [](const Tensor&) { return -1; })
+      .def("is_floating_point", [](const Tensor& self) { return is_floating_point(self.dtype()); })
+      .def("is_complex", [](const Tensor&) { return false; })
+      .def("is_signed", [](const Tensor& self) { return self.dtype() != DType::Bool && self.dtype() != DType::UInt8; })
+      .def(
+          "stride",
+          [](const Tensor& self, std::optional<int64_t> dim) -> py::object {
+            Strides strides = contiguous_strides(self.shape());
+            if (!dim) return py::tuple(py::cast(std::vector<int64_t>(strides.begin(), strides.end())));
+            return py::int_(strides[normalize_dimension(*dim, self.dim())]);
+          },
+          py::arg("dim") = py::none(),
+          "Steps between neighbours in elements, as if row-major. How elements really lie is the planner's affair.")
+      .def(
+          "is_contiguous",
+          [](const Tensor& self, MemoryFormat format) {
+            return format == MemoryFormat::ChannelsLast     ? self.dim() == 4
+                   : format == MemoryFormat::ChannelsLast3d ? self.dim() == 5
+                                                            : true;
+          },
+          py::arg("memory_format") = MemoryFormat::Contiguous,
+          "True: every tensor can be viewed under any shape; how elements lie in memory is the planner's affair.")
+      .def("storage_offset", [](const Tensor&) { return 0; })
+      .def("is_evaluated", &Tensor::is_evaluated, "Whether the value has been computed already.")
+      .def("is_same_value", &Tensor::is_same_value, py::arg("other"),
+           "Whether both denote the same value of the graph.")
+      .def("is_set_to", &Tensor::is_same_value, py::arg("tensor"))
+      .def("is_pinned", [](const Tensor&) { return false; })
+      .def("pin_memory", [](py::object self) { return self; });
+}
+
+Scalar only_element(const Tensor& self) {
+  check(self.numel() == 1, "a Tensor with ", self.numel(), " elements cannot be converted to Scalar");
+  return read_element(evaluated_memory(self), 0);
+}
+
+void bind_numbers(TensorClass& tensor) {
+  tensor
+      .def(
+          "item", [](const Tensor& self) { return to_python(only_element(self)); },
+          "The only element as a Python number. Evaluates.")
+      .def("__bool__",
+           [](const Tensor& self) {
+             check(self.numel() != 0, "Boolean value of Tensor with no values is ambiguous");
+             check(self.numel() == 1, "Boolean value of Tensor with more than one value is ambiguous");
+             Scalar value = only_element(self);
+             return value.kind() == Scalar::Kind::Float ? value.to_double() != 0 : value.to_int() != 0;
+           })
+      .def("__float__", [](const Tensor& self) { return only_element(self).to_double(); })
+      .def("__int__", [](const Tensor& self) { return py::int_(to_python(only_element(self))); })
+      .def("__index__",
+           [](const Tensor& self) {
+             check<TypeError>(self.numel() == 1 && !is_floating_point(self.dtype()),
+                              "only integer tensors of a single element can be converted to an index");
+             return only_element(self).to_int();
+           })
+      .def("__len__",
+           [](const Tensor& self) {
+             check<TypeError>(self.dim() > 0, "len() of a 0-d tensor");
+             return self.size(0);
+           })
+      .def("__iter__",
+           [](const Tensor& self) {
+             check<TypeError>(self.dim() > 0, "iteration over a 0-d tensor");
+             return py::iter(py::cast(unbind(self, 0)));
+           })
+      .def("__contains__",
+           [](const Tensor& self, const Operand& element) {
+             return only_element(any(eq(self, element.against(self)))).to_int() != 0;
+           })
+      .def("__repr__", &to_repr)
+      .def("__format__",
+           [](py::handle self, const py::str& specification) -> py::object {
+             const Tensor& tensor = tensor_of(self);
+             if (tensor.dim() > 0) {
+               auto type = py::handle(reinterpret_cast<PyObject*>(&PyBaseObject_Type));
+               return type.attr("__format__")(self, specification);
+             }
+             return to_python(only_element(tensor)).attr("__format__")(specification);
+           })
+      .def("__hash__", [](py::handle self) { return reinterpret_cast<intptr_t>(self.ptr()) >> 4; });
+}
+
+// -- dtype and layout -----------------------------------------------------------------------------------------------
+void check_rank(const Tensor& self, MemoryFormat format) {
+  check(format != MemoryFormat::ChannelsLast || self.dim() == 4, "required rank 4 tensor to use channels_last format");
+  check(format != MemoryFormat::ChannelsLast3d || self.dim() == 5,
+        "required rank 5 tensor to use channels_last_3d format");
+}
+
+py::object with_dtype(const py::object& self, DType dtype, bool copy = false) {
+  const Tensor& tensor = tensor_of(self);
+  if (tensor.dtype() != dtype) return py::cast(cast(tensor, dtype));
+  return copy ? py::cast(clone(tensor)) : self;
+}
+
+py::object with_layout(const py::object& self, MemoryFormat format) {
+  const Tensor& tensor = tensor_of(self);
+  check_rank(tensor, format);
+  const bool channels_last = format == MemoryFormat::ChannelsLast || format == MemoryFormat::ChannelsLast3d;
+  return channels_last ? py::cast(contiguous(tensor, true)) : self;
+}
+
+/// to(dtype), to(device), to(device, dtype), to(other), each with keywords.
+py::object to(const py::object& self, const py::args& args, const py::kwargs& kwargs) {
+  std::optional<DType> dtype;
+  bool copy = false;
+  MemoryFormat format = MemoryFormat::Preserve;
+  auto read = [&](py::handle value, std::string_view keyword, size_t position) {
+    const bool positional = keyword.empty();
+    if (value.is_none() && (!positional || position < 2)) return;
+    if (positional && is_tensor(value)) {
+      dtype = tensor_of(value).dtype();
+    } else if ((positional || keyword == "dtype") && parse_dtype(value)) {
+      dtype = parse_dtype(value);
+    } else if ((positional || keyword == "device") &&
+               (py::isinstance<py::str>(value) || py::isinstance<Device>(value))) {
+      check_device(parse_device(value));
+    } else if (keyword == "other" && is_tensor(value)) {
+      dtype = tensor_of(value).dtype();
+    } else if (keyword == "memory_format" && py::isinstance<MemoryFormat>(value)) {
+      format = value.cast<MemoryFormat>();
+    } else if (keyword == "copy") {
+      copy = value.cast<bool>();
+    } else if (keyword != "non_blocking" && !(positional && position > 0 && py::isinstance<py::bool_>(value))) {
+      fail<TypeError>("to() received an invalid combination of arguments: ", positional ? "" : keyword,
+                      positional ? "" : "=", std::string(py::repr(value)));
+    }
+  };
+  size_t booleans = 0;
+  for (size_t i = 0; i < args.size(); ++i) {
+    // After dtype or device come non_blocking and copy.
+    if (py::isinstance<py::bool_>(args[i]) && i > 0 && ++booleans == 2) copy = args[i].cast<bool>();
+    read(args[i], "", i);
+  }
+  for (auto [name, value] : kwargs) read(value, name.cast<std::string>(), 0);
+  return with_layout(with_dtype(self, dtype.value_or(tensor_of(self).dtype()), copy), format);
+}
+
+void bind_casts(TensorClass& tensor) {
+  tensor
+      .def("to", &to,
+           "to(dtype | device | other, …, non_blocking=False, copy=False, memory_format=…): the tensor itself if "
+           "nothing "
+           "changes, else a converted copy.")
+      .def(
+          "type",
+          [](const py::object& self, std::optional<DType> dtype) {
+            return dtype ? with_dtype(self, *dtype) : py::str("pycnn." + std::string(name_of(tensor_of(self).dtype())));
+          },
+          py::arg("dtype") = py::none())
+      .def(
+          "type_as", [](const py::object& self, const Tensor& other) { return with_dtype(self, other.dtype()); },
+          py::arg("other"))
+      .def(
+          "contiguous", [](const py::object& self, MemoryFormat format) { return with_layout(self, format); },
+          py::arg("memory_format") = MemoryFormat::Contiguous)
+      .def(
+          "cpu", [](py::object self, MemoryFormat) { return self; }, py::arg("memory_format") = MemoryFormat::Preserve)
+      .def("cuda", [](const py::object&, const py::args&, const py::kwargs&) {
+        check_device(Device{"cuda", {}});
+      });
+  const std::pair<const char*, DType> casts[] = {
+      {"float", DType::Float32}, {"double", DType::Float64}, {"half", DType::Float16}, {"bfloat16", DType::BFloat16},
+      {"int", DType::Int32},     {"long", DType::Int64},     {"short", DType::Int16},  {"char", DType::Int8},
+      {"byte", DType::UInt8},    {"bool", DType::Bool}};
+  for (auto [name, dtype] : casts)
+    tensor.def(
+        name, [dtype = dtype](const py::object& self, MemoryFormat) { return with_dtype(self, dtype); },
+        py::arg("memory_format") = MemoryFormat::Preserve);
+}
+
+// -- copies, pickles ------------------------------------------------------------------------------------------------
+/// A new object of this class over a handle of its own, with the attributes a subclass instance carries.
+py::object make_instance(const py::handle& type, const Tensor& value, const py::handle& attributes) {
+  py::object instance = type.attr("__new__")(type);
+  py::type::of<Tensor>().attr("__init__")(instance, value);
+  if (!attributes.is_none()) py::object(instance.attr("__dict__")).attr("update")(attributes);
+  return instance;
+}
+
+py::object deep_copy(const py::object& self, py::dict memo) {
+  py::object key = py::reinterpret_steal<py::object>(PyLong_FromVoidPtr(self.ptr()));
+  if (memo.contains(key)) return memo[key];
+  const Tensor& tensor = tensor_of(self);
+  check(tensor.is_leaf(),
+        "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment");
+  Tensor copy = clone(tensor.detach());
+  if (tensor.requires_grad()) copy.requires_grad_();
+  if (Tensor gradient = tensor.grad(); gradient.defined()) copy.set_grad(clone(gradient.detach()));
+  py::object attributes = py::module_::import("copy").attr("deepcopy")(self.attr("__dict__"), memo);
+  py::object result = make_instance(py::type::handle_of(self), copy, attributes);
+  memo[key] = result;
+  return result;
+}
+
+py::object reduce(const py::object& self, py::handle) {
+  const Tensor& tensor = tensor_of(self);
+  check(tensor.is_leaf() || !tensor.requires_grad(), "only graph leaves can be pickled; call detach() first");
+  Memory memory = evaluated_memory(contiguous(tensor.detach()));
+  check(memory.strides == contiguous_strides(memory.shape) || tensor.numel() <= 1,
+        "pickle: expected row-major elements");
+  auto bytes =
+      py::bytes(static_cast<const char*>(memory.data), static_cast<size_t>(tensor.numel()) * size_of(tensor.dtype()));
+  auto rebuild = py::module_::import("pycnn._core").attr("_rebuild_tensor");
+  return py::make_tuple(
+      rebuild, py::make_tuple(py::type::handle_of(self), bytes, dtype_object(tensor.dtype()),
+                              py::tuple(size_tuple(tensor.shape())), tensor.requires_grad(), self.attr("__dict__")));
+}
+
+void bind_copies(TensorClass& tensor) {
+  tensor.def("__deepcopy__", &deep_copy, py::arg("memo"))
+      .def("__reduce_ex__", &reduce, py::arg("protocol"))
+      .def_static(
+          "_make_subclass",
+          [](const py::handle& type, const Tensor& data, bool require_grad) {
+            Tensor fresh(data.detach().value());
+            if (require_grad) fresh.requires_grad_();
+            return make_instance(type, fresh, py::none());
+          },
+          py::arg("cls"), py::arg("data"), py::arg("require_grad") = false,
+          "An instance of a subclass with the value of `data` and a handle of its own.");
+}
+
+}  // namespace
+
+Scalar read_element(const Memory& memory, int64_t offset) {
+  return visit_dtype(memory.dtype, [&](auto type) -> Scalar {
+    using T = decltype(type);
+    const T value = static_cast<const T*>(memory.data)[offset];
+    if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>)
+      return to_float(value);
+    else
+      return value;
+  });
+}
+
+py::object to_python(Scalar value) {
+  switch (value.kind()) {
+    case Scalar::Kind::Bool:
+      return py::bool_(value.to_int() != 0);
+    case Scalar::Kind::Int:
+      return py::int_(value.to_int());
+    case Scalar::Kind::Float:
+      break;
+  }
+  return py::float_(value.to_double());
+}
+
+Memory evaluated_memory(const Tensor& tensor) {
+  if (tensor.is_evaluated()) return tensor.memory();
+  return without_gil([&] { return tensor.memory(); });
+}
+
+py::object store_in_place(const py::object& self, const Tensor& result, bool convert) {
+  Tensor& tensor = tensor_of(self);
+  check(result.shape() == tensor.shape(), "output with shape ", tensor.shape(), " doesn't match the broadcast shape ",
+        result.shape());
+  check(convert || can_cast(result.dtype(), tensor.dtype()), "result type ", result.dtype(),
+        " can't be cast to the desired output type ", tensor.dtype());
+  tensor.assign_(result);
+  return self;
+}
+
+void bind_tensor(TensorClass& tensor) {
+  // The constructor with a tensor shares its handle, which is what subclasses build on.
+  tensor.def(py::init([](const Tensor& data) { return data; }), py::arg("data"))
+      .def(py::init([](const py::args& arguments) {
+        if (arguments.size() == 1 && !PyIndex_Check(arguments[0].ptr()))
+          return tensor_from_object(arguments[0], default_dtype());
+        return arguments.empty() ? empty(Shape{0}) : empty(sizes_of(arguments, "Tensor"));
+      }));
+  tensor.attr("__array_priority__") = 1000;
+  bind_attributes(tensor);
+  bind_numbers(tensor);
+  bind_casts(tensor);
+  bind_copies(tensor);
+}
+
+}  // namespace pycnn::bindings
