@@ -37,7 +37,7 @@ def _import_core() -> Any:
     )
 
 
-_core = _import_core()
+_core: Any = _import_core()
 
 # Tensor, every function and every dtype of the core are names of this package, but for what only its modules use.
 _INTERNAL = {
@@ -55,7 +55,6 @@ globals().update(
     {name: value for name, value in vars(_core).items() if not name.startswith("_") and name not in _INTERNAL}
 )
 
-from pycnn._device import device as device  # noqa: E402
 from pycnn.amp import autocast as autocast  # noqa: E402
 from pycnn.autograd.grad_mode import enable_grad as enable_grad  # noqa: E402
 from pycnn.autograd.grad_mode import inference_mode as inference_mode  # noqa: E402
@@ -69,6 +68,7 @@ _SUBMODULES = (
     "amp",
     "autograd",
     "cli",
+    "cuda",
     "datasets",
     "models",
     "nn",

@@ -9,6 +9,7 @@ import numpy as np
 
 from pycnn import _core
 from pycnn._core import initial_seed, manual_seed
+from pycnn._device import check_device
 
 __all__ = ["Generator", "initial_seed", "manual_seed", "seed"]
 
@@ -28,9 +29,8 @@ class Generator:
     """
 
     def __init__(self, device: Any = "cpu") -> None:
-        from pycnn._device import device as make_device
-
-        self.device = make_device(device)
+        check_device(device)
+        self.device = _core.device("cpu")
         self.manual_seed(0)
 
     def manual_seed(self, seed: int) -> Generator:

@@ -28,6 +28,10 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
     return (value,) if value is None or isinstance(value, Tensor) else tuple(value)
 
 
+def _optional_tuple(value: Any) -> tuple[Any, ...] | None:
+    return None if value is None else _as_tuple(value)
+
+
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
@@ -54,13 +58,11 @@ def grad(
     Errors: RuntimeError if an input was not used, an output is no scalar, or the graph was freed.
     """
     sources = _as_tuple(inputs)
-    targets = _as_tuple(outputs)
-    weights = (None,) * len(targets) if grad_outputs is None else _as_tuple(grad_outputs)
-    retain = create_graph if retain_graph is None else retain_graph
     unused = materialize_grads if allow_unused is None else allow_unused
     if materialize_grads and not unused:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
-    result = tuple(_core.grad(list(targets), list(sources), list(weights), retain, create_graph, unused))
+    weights = _optional_tuple(grad_outputs)
+    result = tuple(_core.grad(_as_tuple(outputs), sources, weights, retain_graph, create_graph, unused))
     if not materialize_grads:
         return result
     return tuple(
@@ -74,6 +76,7 @@ def backward(
     grad_tensors: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
 ) -> None:
     """Adds the gradients of (the sum of) `tensors` to `.grad` of every leaf they depend on.
 
@@ -82,15 +85,11 @@ def backward(
         grad_tensors: one tensor of its shape per tensor, or None for ones.
         retain_graph: keep the graph for another backward (default: `create_graph`).
         create_graph: record the gradients as well.
+        inputs: add to `.grad` of these alone.
     """
-    targets = _as_tuple(tensors)
-    weights = (None,) * len(targets) if grad_tensors is None else _as_tuple(grad_tensors)
-    if len(weights) != len(targets):
-        raise RuntimeError(f"got {len(targets)} tensors and {len(weights)} gradients")
-    retain = create_graph if retain_graph is None else retain_graph
-    last = len(targets) - 1
-    for i, (tensor, weight) in enumerate(zip(targets, weights, strict=True)):
-        tensor.backward(weight, retain_graph=retain or i < last, create_graph=create_graph)
+    _core.backward(
+        _as_tuple(tensors), _optional_tuple(grad_tensors), retain_graph, create_graph, _optional_tuple(inputs)
+    )
 
 
 def gradcheck(

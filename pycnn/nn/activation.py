@@ -111,16 +111,15 @@ class SiLU(Module):
 class Maxout(Module):
     """The largest of every `pool_size` consecutive channels: (N, C, ...) to (N, C / pool_size, ...)."""
 
-    def __init__(self, pool_size: int, dim: int = 1) -> None:
+    def __init__(self, pool_size: int) -> None:
         super().__init__()
         self.pool_size = pool_size
-        self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.maxout(input, self.pool_size, self.dim)
+        return F.maxout(input, self.pool_size)
 
     def extra_repr(self) -> str:
-        return f"pool_size={self.pool_size}" + (f", dim={self.dim}" if self.dim != 1 else "")
+        return f"pool_size={self.pool_size}"
 
 
 class Softmax(Module):

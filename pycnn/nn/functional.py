@@ -350,43 +350,38 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes elements with probability p and divides the others by 1 - p; identity unless `training`."""
-    return _result(input, _core.dropout(input, p, training), inplace)
+    return _core.dropout(input, p, training, inplace=inplace)
 
 
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes whole channels of (N, C, L) or (C, L) with probability p; see `dropout`."""
-    return _result(input, _core.dropout1d(input, p, training), inplace)
+    return _core.dropout1d(input, p, training, inplace=inplace)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes whole channels of (N, C, H, W) with probability p; see `dropout`."""
-    return _result(input, _core.dropout2d(input, p, training), inplace)
+    return _core.dropout2d(input, p, training, inplace=inplace)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes whole channels of (N, C, D, H, W) with probability p; see `dropout`."""
-    return _result(input, _core.dropout3d(input, p, training), inplace)
+    return _core.dropout3d(input, p, training, inplace=inplace)
 
 
 # -- activations -------------------------------------------------------------------------------------------------------
-def _result(input: Tensor, result: Tensor, inplace: bool) -> Tensor:
-    """What `inplace=True` means: the input itself takes the new value."""
-    return input.copy_(result) if inplace else result
-
-
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(0, input). The slope at 0 is 0."""
-    return _result(input, _core.relu(input), inplace)
+    return _core.relu(input, inplace=inplace)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """input where positive, else negative_slope * input."""
-    return _result(input, _core.leaky_relu(input, negative_slope), inplace)
+    return _core.leaky_relu(input, negative_slope, inplace=inplace)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """input where positive, else alpha * (exp(input) - 1) (Clevert et al. 2016)."""
-    return _result(input, _core.elu(input, alpha), inplace)
+    return _core.elu(input, alpha, inplace=inplace)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -414,20 +409,15 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """input * sigmoid(input)."""
-    return _result(input, _core.silu(input), inplace)
+    return _core.silu(input, inplace=inplace)
 
 
-def maxout(input: Tensor, pool_size: int, dim: int = 1) -> Tensor:
+def maxout(input: Tensor, pool_size: int) -> Tensor:
     """The largest of every `pool_size` consecutive channels (Goodfellow et al. 2013): (N, C, ...) to (N, C / k, ...).
 
-    Errors: ValueError if `dim` is not divisible by `pool_size`.
+    Errors: if C is not divisible by `pool_size`.
     """
-    channels = input.shape[dim]
-    if pool_size < 1 or channels % pool_size:
-        raise ValueError(f"maxout: dimension {dim} of {tuple(input.shape)} is not divisible by pool_size {pool_size}")
-    dim = dim % input.dim()
-    shape = tuple(input.shape)
-    return input.reshape((*shape[:dim], channels // pool_size, pool_size, *shape[dim + 1 :])).amax(dim + 1)
+    return _core.maxout(input, pool_size)
 
 
 def _softmax_dim(name: str, input: Tensor, dim: int | None) -> int:
@@ -441,20 +431,17 @@ def _softmax_dim(name: str, input: Tensor, dim: int | None) -> int:
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """exp(input) / sum of exp(input) along `dim`, the maximum subtracted first; cast to `dtype` before, if given."""
-    return _core.softmax(input if dtype is None else input.to(dtype), _softmax_dim("softmax", input, dim))
+    return _core.softmax(input, _softmax_dim("softmax", input, dim), dtype=dtype)
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """log(softmax(input)) along `dim` without forming the quotient."""
-    return _core.log_softmax(input if dtype is None else input.to(dtype), _softmax_dim("log_softmax", input, dim))
+    return _core.log_softmax(input, _softmax_dim("log_softmax", input, dim), dtype=dtype)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """int64 (...) to (..., num_classes) with a 1 at the class; -1 takes one more than the largest class."""
-    classes = int(tensor.max().item()) + 1 if num_classes < 0 else num_classes
-    if tensor.numel() and not 0 <= int(tensor.min().item()) <= int(tensor.max().item()) < classes:
-        raise RuntimeError("Class values must be non-negative and smaller than num_classes.")
-    return (tensor.unsqueeze(-1) == _core.arange(classes)).to(_core.int64)
+    return _core.one_hot(tensor, num_classes)
 
 
 # -- losses ------------------------------------------------------------------------------------------------------------
@@ -478,15 +465,7 @@ def cross_entropy(
         reduction: "mean", "sum" or "none".
         label_smoothing: share of every target that is spread over all classes, in 0..1 (Szegedy et al. 2016).
     """
-    reduction = _reduction(size_average, reduce, reduction)
-    return _core.cross_entropy(
-        input,
-        target,
-        weight=weight,
-        ignore_index=ignore_index,
-        reduction=reduction,
-        label_smoothing=label_smoothing,
-    )
+    return _core.cross_entropy(input, target, weight, size_average, ignore_index, reduce, reduction, label_smoothing)
 
 
 def nll_loss(
@@ -499,22 +478,21 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """-input[target] for log-probabilities; arguments as in `cross_entropy`."""
-    reduction = _reduction(size_average, reduce, reduction)
-    return _core.nll_loss(input, target, weight=weight, ignore_index=ignore_index, reduction=reduction)
+    return _core.nll_loss(input, target, weight, size_average, ignore_index, reduce, reduction)
 
 
 def mse_loss(
     input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
     """(input - target)^2, reduced ("mean", "sum" or "none")."""
-    return _core.mse_loss(input, target, reduction=_reduction(size_average, reduce, reduction))
+    return _core.mse_loss(input, target, size_average, reduce, reduction)
 
 
 def l1_loss(
     input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
     """|input - target|, reduced ("mean", "sum" or "none")."""
-    return _core.l1_loss(input, target, reduction=_reduction(size_average, reduce, reduction))
+    return _core.l1_loss(input, target, size_average, reduce, reduction)
 
 
 def binary_cross_entropy(
@@ -526,9 +504,7 @@ def binary_cross_entropy(
     reduction: str = "mean",
 ) -> Tensor:
     """-weight * (target log(input) + (1 - target) log(1 - input)), logarithms not below -100; input in 0..1."""
-    return _core.binary_cross_entropy(
-        input, target, weight=weight, reduction=_reduction(size_average, reduce, reduction)
-    )
+    return _core.binary_cross_entropy(input, target, weight, size_average, reduce, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -541,16 +517,4 @@ def binary_cross_entropy_with_logits(
     pos_weight: Tensor | None = None,
 ) -> Tensor:
     """`binary_cross_entropy` of sigmoid(input), stable for large logits; `pos_weight` multiplies the positive term."""
-    reduction = _reduction(size_average, reduce, reduction)
-    return _core.binary_cross_entropy_with_logits(
-        input, target, weight=weight, pos_weight=pos_weight, reduction=reduction
-    )
-
-
-def _reduction(size_average: Any, reduce: Any, reduction: str) -> str:
-    """PyTorch's two older arguments, where somebody still passes them, say what `reduction` says."""
-    if size_average is None and reduce is None:
-        return reduction
-    if reduce is False:
-        return "none"
-    return "sum" if size_average is False else "mean"
+    return _core.binary_cross_entropy_with_logits(input, target, weight, size_average, reduce, reduction, pos_weight)

@@ -77,15 +77,24 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Tensor:
-    """Draws from the normal distribution within [a, b], by the inverse of its distribution function."""
+    """Draws from the normal distribution again and again until every element lies within [a, b].
 
-    def distribution(x: float) -> float:
-        return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+    Errors: ValueError if less than one draw in a thousand would.
+    """
 
-    low, high = distribution((a - mean) / std), distribution((b - mean) / std)
+    def share_below(x: float) -> float:
+        return (1.0 + math.erf((x - mean) / (std * math.sqrt(2.0)))) / 2.0
+
+    if share_below(b) - share_below(a) < 1e-3:
+        raise ValueError(
+            f"trunc_normal_: [{a}, {b}] holds almost nothing of a distribution with mean {mean}, std {std}"
+        )
+    shape = tuple(tensor.shape)
     with no_grad():
-        uniform = _core.rand(tuple(tensor.shape), dtype=_core.float64) * (2 * (high - low)) + (2 * low - 1)
-        return _set(tensor, (uniform.erfinv() * (std * math.sqrt(2.0)) + mean).clamp(a, b))
+        value = _core.randn(shape) * std + mean
+        while bool(((value < a) | (value > b)).any()):
+            value = _core.where((value < a) | (value > b), _core.randn(shape) * std + mean, value)
+        return _set(tensor, value)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

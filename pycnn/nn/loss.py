@@ -9,10 +9,19 @@ from pycnn.nn import functional as F
 from pycnn.nn.module import Module
 
 
+def _reduction(size_average: Any, reduce: Any, reduction: str) -> str:
+    """PyTorch's two older arguments, where somebody still passes them, say what `reduction` says."""
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        return "none"
+    return "sum" if size_average is False else "mean"
+
+
 class _Loss(Module):
     def __init__(self, size_average: Any = None, reduce: Any = None, reduction: str = "mean") -> None:
         super().__init__()
-        self.reduction = F._reduction(size_average, reduce, reduction)
+        self.reduction = _reduction(size_average, reduce, reduction)
 
 
 class _WeightedLoss(_Loss):

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pycnn import _core
 from pycnn._core import Tensor
+
+
+def _own_value(data: Tensor | None, requires_grad: bool) -> Tensor:
+    """The value of `data`, computed now, under a handle of its own: neither graph nor later changes are shared."""
+    value = _core.empty((0,)) if data is None else data
+    _core.eval(value)
+    return Tensor._make_subclass(Tensor, value, requires_grad)
 
 
 class Parameter(Tensor):
     """A leaf tensor that `Module` registers on assignment and hands out through `parameters()`.
 
     Args:
-        data: the initial value; any shape, any dtype (a floating one if it requires grad). The value is taken, not the
-            graph it came from.
+        data: the initial value; any shape, any dtype (a floating one if it requires grad).
         requires_grad: whether `backward()` fills `.grad`.
     """
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
-        value = _core.empty((0,)) if data is None else data.detach()
-        _core.eval(value)
-        super().__init__(value)
-        self.requires_grad_(requires_grad)
+        super().__init__(_own_value(data, requires_grad))
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        if id(self) not in memo:
-            memo[id(self)] = type(self)(self.detach().clone(), self.requires_grad)
-        return memo[id(self)]
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return type(self), (self.detach(), self.requires_grad)
 
 
 class Buffer(Tensor):
@@ -46,19 +39,5 @@ class Buffer(Tensor):
     persistent: bool
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
-        value = _core.empty((0,)) if data is None else data.detach()
-        _core.eval(value)
-        super().__init__(value)
+        super().__init__(_own_value(data, False))
         self.persistent = persistent
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Buffer:
-        if id(self) not in memo:
-            memo[id(self)] = type(self)(self.detach().clone(), persistent=self.persistent)
-        return memo[id(self)]
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return _rebuild_buffer, (self.detach(), self.persistent)
-
-
-def _rebuild_buffer(data: Tensor, persistent: bool) -> Buffer:
-    return Buffer(data, persistent=persistent)

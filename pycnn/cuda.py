@@ -1,0 +1,11 @@
+"""What code asks before it chooses a device: there is no GPU in this build."""
+
+
+def is_available() -> bool:
+    """False."""
+    return False
+
+
+def device_count() -> int:
+    """0."""
+    return 0
