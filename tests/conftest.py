@@ -1,0 +1,29 @@
+"""Fixtures of the whole suite: every test starts from the same seed and leaves the process as it found it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # importlib mode leaves sys.path alone; helpers lie beside the tests
+
+import pycnn
+from pycnn import _core
+
+
+@pytest.fixture(autouse=True)
+def fresh_state() -> Iterator[None]:
+    """Seed 0 before each test; lazy mode, default threads, best level, no forced algorithm and float32 after it."""
+    pycnn.manual_seed(0)
+    threads, level = pycnn.get_num_threads(), _core.level()
+    yield
+    _core.set_mode("lazy")
+    if pycnn.get_num_threads() != threads:
+        pycnn.set_num_threads(threads)
+    if _core.level() != level:
+        _core.set_level(level)
+    pycnn.set_default_dtype(pycnn.float32)
+    assert pycnn.is_grad_enabled(), "a test left gradients switched off"

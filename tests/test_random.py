@@ -1,0 +1,162 @@
+"""Random numbers: the same seed gives the same bits everywhere, and the bits have the distribution they claim."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import pycnn
+import pycnn.nn.functional as F
+from pycnn import _core
+
+DRAWS: dict[str, Any] = {
+    "rand": lambda: pycnn.rand(1000, 33),
+    "randn": lambda: pycnn.randn(1000, 33),
+    "randint": lambda: pycnn.randint(-5, 100, (3000,)),
+    "randperm": lambda: pycnn.randperm(2000),
+    "uniform_": lambda: pycnn.empty(3000).uniform_(-2, 3),
+    "normal_": lambda: pycnn.empty(3000).normal_(1, 2),
+    "bernoulli": lambda: pycnn.bernoulli(pycnn.full((3000,), 0.3)),
+    "rand float64": lambda: pycnn.rand(3000, dtype=pycnn.float64),
+    "dropout": lambda: F.dropout(pycnn.ones(50, 70), 0.3),
+}
+
+
+def bits(name: str, seed: int = 1) -> bytes:
+    pycnn.manual_seed(seed)
+    return DRAWS[name]().numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_a_seed_decides(name: str) -> None:
+    first = bits(name)
+    assert bits(name) == first
+    assert bits(name, 2) != first
+    pycnn.manual_seed(1)
+    assert DRAWS[name]().numpy().tobytes() != DRAWS[name]().numpy().tobytes()
+    assert pycnn.initial_seed() == 1
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_threads_levels_and_modes_do_not(name: str) -> None:
+    first = bits(name)
+    for threads in (1, 2, 3, 7):
+        pycnn.set_num_threads(threads)
+        assert bits(name) == first
+    for level in _core.available_levels():
+        _core.set_level(level)
+        assert bits(name) == first
+    _core.set_mode("eager")
+    assert bits(name) == first
+
+
+def test_the_order_of_evaluation_does_not() -> None:
+    """Keys are drawn when recorded."""
+    pycnn.manual_seed(3)
+    a, b = pycnn.rand(5), pycnn.rand(5)
+    first = (a.tolist(), b.tolist())
+    pycnn.manual_seed(3)
+    a, b = pycnn.rand(5), pycnn.rand(5)
+    second = b.tolist()
+    assert (a.tolist(), second) == first
+
+
+def test_the_memory_layout_does_not() -> None:
+    """Counters follow the logical index."""
+    pycnn.manual_seed(3)
+    first = F.dropout(pycnn.ones(2, 3, 4, 5), 0.5).tolist()
+    pycnn.manual_seed(3)
+    assert F.dropout(pycnn.ones(5, 4, 3, 2).permute(3, 2, 1, 0), 0.5).tolist() == first
+
+
+def test_the_state_can_be_saved() -> None:
+    pycnn.manual_seed(3)
+    pycnn.rand(3)
+    state = pycnn.get_rng_state()
+    first = pycnn.rand(4).tolist()
+    pycnn.set_rng_state(state)
+    assert pycnn.rand(4).tolist() == first
+
+
+def test_generators_are_their_own() -> None:
+    generator = pycnn.Generator().manual_seed(5)
+    first = pycnn.randperm(10, generator=generator).tolist()
+    pycnn.rand(3)
+    generator.manual_seed(5)
+    assert pycnn.randperm(10, generator=generator).tolist() == first
+
+
+@pytest.mark.parametrize(
+    ("draw", "distribution"),
+    [
+        (lambda n: pycnn.rand(n), stats.uniform()),
+        (lambda n: pycnn.rand(n, dtype=pycnn.float64), stats.uniform()),
+        (lambda n: pycnn.randn(n), stats.norm()),
+        (lambda n: pycnn.randn(n, dtype=pycnn.float64), stats.norm()),
+        (lambda n: pycnn.empty(n).uniform_(-2, 3), stats.uniform(-2, 5)),
+        (lambda n: pycnn.empty(n).normal_(1, 2), stats.norm(1, 2)),
+    ],
+    ids=["rand", "rand64", "randn", "randn64", "uniform_", "normal_"],
+)
+def test_continuous_distributions(draw: Any, distribution: Any) -> None:
+    """Kolmogorov-Smirnov against the exact distribution; the seed is fixed, so this never flickers."""
+    pycnn.manual_seed(0)
+    values = draw(50_000).numpy().astype(np.float64)
+    assert stats.kstest(values, distribution.cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 0.02
+    low, high = distribution.support()
+    assert values.min() >= low
+    assert values.max() < high
+    assert np.isfinite(values).all()
+
+
+def test_streams_are_independent() -> None:
+    pycnn.manual_seed(0)
+    streams = np.stack([pycnn.randn(2000).numpy() for _ in range(20)])
+    correlation = np.corrcoef(streams) - np.eye(20)
+    assert np.abs(correlation).max() < 0.1
+
+
+def test_integers_are_uniform() -> None:
+    values = pycnn.randint(-3, 4, (70_000,)).numpy()
+    assert (values.min(), values.max(), values.dtype) == (-3, 3, np.int64)
+    assert stats.chisquare(np.bincount(values + 3)).pvalue > 1e-3
+
+
+def test_permutations() -> None:
+    assert sorted(pycnn.randperm(1000).tolist()) == list(range(1000))
+    assert pycnn.randperm(0).tolist() == []
+    first = [pycnn.randperm(4)[0].item() for _ in range(800)]
+    assert stats.chisquare(np.bincount(first)).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_keeps_its_share_and_its_mean(p: float) -> None:
+    """Kept elements are scaled by 1 / (1 - p) (Srivastava et al. 2014, inverted)."""
+    kept = F.dropout(pycnn.ones(100_000), p).numpy()
+    assert set(np.unique(kept).tolist()) == {0.0, np.float32(1 / (1 - p))}
+    share = float((kept > 0).mean())
+    assert abs(share - (1 - p)) < 4 * np.sqrt(p * (1 - p) / 100_000)
+
+
+def test_dropout_backward_uses_the_forwards_mask() -> None:
+    x = pycnn.ones(1000, requires_grad=True)
+    y = F.dropout(x, 0.5)
+    y.sum().backward()
+    assert pycnn.equal(x.grad, y.detach())
+
+
+def test_dropout_of_whole_channels() -> None:
+    y = F.dropout2d(pycnn.ones(8, 16, 3, 3), 0.5).numpy().reshape(128, 9)
+    assert ((y == 0).all(1) | (y == 2).all(1)).all()
+    assert 0 < (y[:, 0] == 0).sum() < 128
+
+
+def test_bernoulli_of_probabilities() -> None:
+    p = pycnn.tensor([0.0, 0.25, 1.0]).expand(20_000, 3)
+    means = pycnn.bernoulli(p).numpy().mean(0)
+    assert (means[0], means[2]) == (0, 1)
+    assert abs(means[1] - 0.25) < 0.02
