@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +17,13 @@ from pycnn import _core
 
 @pytest.fixture(autouse=True)
 def fresh_state() -> Iterator[None]:
-    """Seed 0 before each test; lazy mode, default threads, best level, no forced algorithm and float32 after it."""
+    """Seed 0 before each test; after it the mode, level, threads and dtype that the process began with."""
     pycnn.manual_seed(0)
-    threads, level = pycnn.get_num_threads(), _core.level()
+    threads = pycnn.get_num_threads()
     yield
-    _core.set_mode("lazy")
+    _core.set_mode(os.environ.get("PYCNN_MODE", "lazy"))
+    _core.set_level(os.environ.get("PYCNN_CPU_ISA", _core.available_levels()[0]))
     if pycnn.get_num_threads() != threads:
         pycnn.set_num_threads(threads)
-    if _core.level() != level:
-        _core.set_level(level)
     pycnn.set_default_dtype(pycnn.float32)
     assert pycnn.is_grad_enabled(), "a test left gradients switched off"

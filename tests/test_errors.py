@@ -1,0 +1,177 @@
+"""Bad calls raise at the call, with PyTorch's exception type and a message that names operator and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import pycnn
+import pycnn.nn.functional as F
+from pycnn import nn
+
+
+def zeros(*shape: int) -> Any:
+    return pycnn.zeros(*shape)
+
+
+def labels(*values: int) -> Any:
+    return pycnn.tensor(list(values))
+
+
+# name: (call, exception, every one of these must occur in the message in lower case)
+BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Exception], ...], tuple[str, ...]]] = {
+    # convolution
+    "conv2d channels": (lambda: F.conv2d(zeros(2, 4, 8, 8), zeros(5, 3, 3, 3)), RuntimeError, ("4", "3")),
+    "conv2d rank": (lambda: F.conv2d(zeros(2, 3, 4, 8, 8), zeros(5, 3, 3, 3)), RuntimeError, ("2, 3, 4, 8, 8",)),
+    "conv2d weight rank": (lambda: F.conv2d(zeros(2, 3, 8, 8), zeros(5, 3, 3)), RuntimeError, ("conv2d",)),
+    "conv2d kernel larger than input": (lambda: F.conv2d(zeros(1, 1, 3, 3), zeros(1, 1, 5, 5)), RuntimeError, ("kernel", "5")),
+    "conv2d bias": (lambda: F.conv2d(zeros(1, 3, 5, 5), zeros(4, 3, 3, 3), zeros(3)), RuntimeError, ("bias", "3")),
+    "conv2d groups": (lambda: F.conv2d(zeros(1, 3, 5, 5), zeros(4, 3, 3, 3), groups=2), RuntimeError, ("groups",)),
+    "conv2d groups and outputs": (lambda: F.conv2d(zeros(1, 4, 5, 5), zeros(3, 2, 3, 3), groups=2), RuntimeError, ("groups", "3")),
+    "conv2d negative padding": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), padding=-1), RuntimeError, ("padding",)),
+    "conv2d zero stride": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), stride=0), RuntimeError, ("stride",)),
+    "conv2d zero dilation": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), dilation=0), RuntimeError, ("dilation",)),
+    "conv2d same with stride": (
+        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), stride=2, padding="same"), RuntimeError, ("same", "strid")),
+    "conv2d unknown padding": (
+        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), padding="full"), (RuntimeError, ValueError), ("padding",)),
+    "conv2d stride tuple": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), stride=(1, 1, 1)), RuntimeError, ("stride",)),
+    "conv2d dtypes": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3).double()), RuntimeError, ("float", "double|float64")),
+    "conv2d integers": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3).long()), RuntimeError, ("long|int64",)),
+    "conv_transpose2d channels": (
+        lambda: F.conv_transpose2d(zeros(1, 3, 4, 4), zeros(2, 3, 2, 2)), RuntimeError, ("3", "2")),
+    "conv_transpose2d output padding": (
+        lambda: F.conv_transpose2d(zeros(1, 2, 4, 4), zeros(2, 3, 2, 2), output_padding=1), RuntimeError, ("output padding|output_padding",)),
+    "Conv2d groups": (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, ("divisible", "groups")),
+    "Conv2d groups 0": (lambda: nn.Conv2d(3, 4, 3, groups=0), ValueError, ("groups",)),
+    # linear, products
+    "linear": (lambda: F.linear(zeros(2, 3), zeros(4, 5)), RuntimeError, ("3", "5")),
+    "matmul": (lambda: zeros(2, 3) @ zeros(4, 5), RuntimeError, ("3", "4")),
+    "matmul scalar": (lambda: zeros(2, 3) @ pycnn.tensor(1.0), RuntimeError, ()),
+    "matmul batches": (lambda: zeros(2, 3, 4) @ zeros(3, 4, 5), RuntimeError, ("2", "3")),
+    "matmul dtypes": (lambda: zeros(2, 3) @ zeros(3, 2).double(), RuntimeError, ("float", "double|float64")),
+    "bmm": (lambda: pycnn.bmm(zeros(2, 3, 4), zeros(2, 5, 4)), RuntimeError, ("4", "5")),
+    "mm ranks": (lambda: pycnn.mm(zeros(2, 3, 4), zeros(4, 5)), RuntimeError, ("matri|2",)),
+    # pooling
+    "max_pool2d padding": (lambda: F.max_pool2d(zeros(1, 1, 4, 4), 2, padding=2), RuntimeError, ("pad", "kernel")),
+    "max_pool2d size": (lambda: F.max_pool2d(zeros(1, 1, 2, 2), 5), RuntimeError, ("2", "small")),
+    "max_pool2d stride": (lambda: F.max_pool2d(zeros(1, 1, 4, 4), 2, stride=0), RuntimeError, ("stride",)),
+    "avg_pool2d padding": (lambda: F.avg_pool2d(zeros(1, 1, 4, 4), 2, padding=2), RuntimeError, ("pad", "kernel")),
+    "avg_pool2d divisor": (lambda: F.avg_pool2d(zeros(1, 1, 4, 4), 2, divisor_override=0), RuntimeError, ("divisor",)),
+    "avg_pool2d rank": (lambda: F.avg_pool2d(zeros(4, 4), 2), (RuntimeError, IndexError), ()),
+    "adaptive_avg_pool2d": (lambda: F.adaptive_avg_pool2d(zeros(1, 1, 4, 4), -1), RuntimeError, ("output",)),
+    # normalisation, dropout
+    "batch_norm one value": (
+        lambda: F.batch_norm(zeros(1, 3), zeros(3), zeros(3), training=True), ValueError, ("more than 1 value", "1, 3")),
+    "batch_norm channels": (lambda: F.batch_norm(zeros(2, 3, 4, 4), zeros(4), zeros(4)), RuntimeError, ("running_mean", "4", "3")),
+    "batch_norm weight": (
+        lambda: F.batch_norm(zeros(2, 3, 4, 4), zeros(3), zeros(3), zeros(5)), RuntimeError, ("weight", "5", "3")),
+    "BatchNorm2d rank": (lambda: nn.BatchNorm2d(3)(zeros(2, 3)), ValueError, ("4d",)),
+    "dropout probability": (lambda: F.dropout(zeros(3), 1.5), ValueError, ("1.5", "probability")),
+    "local_response_norm rank": (lambda: F.local_response_norm(zeros(3, 4), 2), ValueError, ("3d",)),
+    # losses
+    "cross_entropy class too large": (lambda: F.cross_entropy(zeros(2, 3), labels(0, 3)), IndexError, ("3", "out of bounds")),
+    "cross_entropy class negative": (lambda: F.cross_entropy(zeros(2, 3), labels(0, -1)), IndexError, ("-1", "out of bounds")),
+    "cross_entropy batch": (lambda: F.cross_entropy(zeros(2, 3), labels(0, 1, 2)), ValueError, ("2", "3")),
+    "cross_entropy pixels": (
+        lambda: F.cross_entropy(zeros(2, 3, 4, 4), zeros(2, 4, 5).long()), RuntimeError, ("4, 5",)),
+    "cross_entropy labels as floats": (lambda: F.cross_entropy(zeros(2, 3), zeros(2)), RuntimeError, ("float|dtype|long",)),
+    "cross_entropy weights": (lambda: F.cross_entropy(zeros(2, 3), labels(0, 1), zeros(4)), RuntimeError, ("weight", "3")),
+    "cross_entropy smoothing": (
+        lambda: F.cross_entropy(zeros(2, 3), labels(0, 1), label_smoothing=1.5), RuntimeError, ("label_smoothing", "1.5")),
+    "cross_entropy reduction": (
+        lambda: F.cross_entropy(zeros(2, 3), labels(0, 1), reduction="avg"), ValueError, ("avg",)),
+    "nll_loss class": (lambda: F.nll_loss(zeros(2, 3), labels(0, 7)), IndexError, ("7", "out of bounds")),
+    "bce sizes": (lambda: F.binary_cross_entropy(zeros(3), zeros(4)), ValueError, ("3", "4")),
+    "bce_with_logits sizes": (lambda: F.binary_cross_entropy_with_logits(zeros(3), zeros(4)), ValueError, ("3", "4")),
+    "mse sizes": (lambda: F.mse_loss(zeros(3), zeros(4)), RuntimeError, ("3", "4")),
+    # shapes and dimensions
+    "broadcast": (lambda: zeros(2, 3) + zeros(4), RuntimeError, ("3", "4")),
+    "negative size": (lambda: zeros(2, -3), RuntimeError, ("-3",)),
+    "reshape": (lambda: zeros(2, 3).reshape(4, 2), RuntimeError, ("4, 2", "6")),
+    "reshape two unknown": (lambda: zeros(2, 3).reshape(-1, -1), RuntimeError, ("-1|one",)),
+    "reshape unknown of nothing": (lambda: zeros(0, 3).reshape(0, -1), RuntimeError, ("0",)),
+    "transpose": (lambda: zeros(2, 3).transpose(0, 2), IndexError, ("2", "range")),
+    "permute repeated": (lambda: zeros(2, 3).permute(0, 0), RuntimeError, ("repeated|duplicate|unique",)),
+    "permute count": (lambda: zeros(2, 3).permute(0, 1, 2), RuntimeError, ("dim",)),
+    "expand": (lambda: zeros(2, 3).expand(4, 3), RuntimeError, ("4", "2")),
+    "squeeze": (lambda: zeros(2, 3).squeeze(2), IndexError, ("2",)),
+    "cat shapes": (lambda: pycnn.cat([zeros(2, 3), zeros(2, 4)]), RuntimeError, ("3", "4")),
+    "cat nothing": (lambda: pycnn.cat([]), (RuntimeError, ValueError), ()),
+    "stack shapes": (lambda: pycnn.stack([zeros(2, 3), zeros(2, 4)]), RuntimeError, ("2, 3", "2, 4")),
+    "split sizes": (lambda: pycnn.split(zeros(5), [2, 2]), RuntimeError, ("5",)),
+    "chunk 0": (lambda: pycnn.chunk(zeros(5), 0), RuntimeError, ("chunk",)),
+    "sum dimension": (lambda: zeros(2, 3).sum(2), IndexError, ("2", "range")),
+    "sum twice": (lambda: zeros(2, 3).sum((0, -2)), RuntimeError, ("multiple|twice|repeated|duplicate",)),
+    "softmax dimension": (lambda: F.softmax(zeros(2, 3), 2), IndexError, ("2", "range")),
+    "index": (lambda: zeros(2, 3)[2], IndexError, ("2", "size 2")),
+    "index negative": (lambda: zeros(2, 3)[0, -4], IndexError, ("-4", "size 3")),
+    "too many indices": (lambda: zeros(2, 3)[0, 0, 0], IndexError, ("too many",)),
+    "negative step": (lambda: zeros(2, 3)[::-1], ValueError, ("step",)),
+    "max of nothing": (lambda: zeros(0).max(), RuntimeError, ("max",)),
+    "argmax of nothing": (lambda: zeros(0, 3).argmax(0), IndexError, ("argmax",)),
+    "pad": (lambda: F.pad(zeros(2), (1, 1, 1, 1)), RuntimeError, ("pad",)),
+    # dtypes and kinds
+    "mean of integers": (lambda: pycnn.arange(3).mean(), RuntimeError, ("float",)),
+    "relu of a string": (lambda: F.relu("x"), TypeError, ()),
+    "add a string": (lambda: zeros(2) + "x", TypeError, ()),
+    "float bits": (lambda: zeros(2) & zeros(2), (RuntimeError, NotImplementedError), ("float",)),
+    "minus of bool": (lambda: -pycnn.ones(2).bool(), RuntimeError, ("bool",)),
+    "ragged list": (lambda: pycnn.tensor([[1, 2], [3]]), ValueError, ("length|ragged|shape|homogeneous",)),
+    "list of strings": (lambda: pycnn.tensor(["a"]), (TypeError, ValueError), ("str",)),
+    "unknown keyword": (lambda: F.relu(zeros(2), negative=1), TypeError, ("negative",)),
+    "shape of strings": (lambda: pycnn.zeros("2"), TypeError, ()),
+    "randint bounds": (lambda: pycnn.randint(3, 3, (2,)), RuntimeError, ("3",)),
+    "bernoulli": (lambda: F.dropout(zeros(2), -0.1), ValueError, ("-0.1",)),
+    "arange step": (lambda: pycnn.arange(0, 5, -1), RuntimeError, ("step|sign",)),
+    "threads": (lambda: pycnn.set_num_threads(0), (RuntimeError, ValueError), ("thread",)),
+    "SGD learning rate": (lambda: pycnn.optim.SGD([zeros(1)], lr=-1), ValueError, ("learning rate", "-1")),
+    "SGD nesterov": (lambda: pycnn.optim.SGD([zeros(1)], lr=1, nesterov=True), ValueError, ("nesterov", "momentum")),
+    "SGD without parameters": (lambda: pycnn.optim.SGD([], lr=1), ValueError, ("empty",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_bad_calls_raise_at_the_call(name: str) -> None:
+    call, kind, words = BAD_CALLS[name]
+    with pytest.raises(kind) as caught:
+        call()
+    message = str(caught.value).lower().replace("[", "(").replace("]", ")")
+    assert message
+    for word in words:
+        assert any(choice in message for choice in word.split("|")), f"{word!r} is not in {message!r}"
+
+
+@pytest.mark.parametrize("name", ["conv2d channels", "linear", "broadcast", "cross_entropy class too large", "index"])
+def test_nothing_is_damaged_by_an_error(name: str) -> None:
+    x = pycnn.ones(2, 3)
+    y = x * 2
+    with pytest.raises(BAD_CALLS[name][1]):
+        BAD_CALLS[name][0]()
+    assert (y + x).tolist() == [[3] * 3] * 2
+
+
+def test_errors_name_the_operator() -> None:
+    for call in (
+        lambda: F.conv2d(zeros(2, 4, 8, 8), zeros(5, 3, 3, 3)),
+        lambda: F.linear(zeros(2, 3), zeros(4, 5)),
+        lambda: F.max_pool2d(zeros(1, 1, 2, 2), 5),
+    ):
+        with pytest.raises(RuntimeError, match=r"conv2d|linear|max_pool2d|mat1|pool|convolution|channels"):
+            call()
+
+
+def test_load_state_dict_has_pytorchs_messages() -> None:
+    net = nn.Sequential(nn.Linear(2, 3))
+    with pytest.raises(RuntimeError, match=r"Missing key\(s\) in state_dict.*0\.bias"):
+        net.load_state_dict({"0.weight": zeros(3, 2)})
+    with pytest.raises(RuntimeError, match=r"Unexpected key\(s\) in state_dict.*extra"):
+        net.load_state_dict({"0.weight": zeros(3, 2), "0.bias": zeros(3), "extra": zeros(1)})
+    before = net[0].weight.tolist()
+    with pytest.raises(RuntimeError, match=r"size mismatch for 0\.weight"):
+        net.load_state_dict({"0.weight": zeros(2, 3), "0.bias": zeros(3)})
+    assert net[0].weight.tolist() == before
+    found = net.load_state_dict({"0.weight": zeros(3, 2), "extra": zeros(1)}, strict=False)
+    assert (found.missing_keys, found.unexpected_keys) == (["0.bias"], ["extra"])
