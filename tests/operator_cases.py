@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special
-
 from case import (
     Case,
     Input,
@@ -28,6 +26,7 @@ from case import (
     unit,
     values,
 )
+from scipy import special
 
 CASES: list[Case] = []
 
@@ -49,7 +48,8 @@ for note, x, weight, keywords in [
     ("plain", normal(2, 3, 6, 7), (4, 3, 3, 3), {}),
     ("without bias", normal(2, 3, 6, 7), (4, 3, 3, 2), {"bias": False}),
     ("1 channel, stride 2", normal(2, 1, 7, 8), (3, 1, 3, 3), {"stride": 2}),
-    ("17 channels, stride (2, 1), padding (1, 2)", normal(1, 17, 5, 6), (3, 17, 3, 3), {"stride": (2, 1), "padding": (1, 2)}),
+    ("17 channels, stride (2, 1), padding (1, 2)", normal(1, 17, 5, 6), (3, 17, 3, 3),
+     {"stride": (2, 1), "padding": (1, 2)}),
     ("to 17 channels", normal(1, 3, 4, 5), (17, 3, 2, 2), {"padding": 1}),
     ("17 to 17 channels", normal(1, 17, 4, 4), (17, 17, 2, 2), {}),
     ("dilation 2", normal(2, 3, 7, 8), (2, 3, 3, 3), {"dilation": 2, "padding": 2}),
@@ -102,7 +102,8 @@ for note, x, weight, keywords in [
 for note, x, weight, keywords in [
     ("plain", normal(2, 3, 4, 5), (3, 2, 3, 3), {}),
     ("without bias", normal(1, 3, 3, 4), (3, 2, 2, 3), {"bias": False}),
-    ("stride 2, padding 1, output padding 1", normal(1, 3, 4, 3), (3, 2, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ("stride 2, padding 1, output padding 1", normal(1, 3, 4, 3), (3, 2, 3, 3),
+     {"stride": 2, "padding": 1, "output_padding": 1}),
     ("stride (3, 1), dilation (1, 2)", normal(1, 2, 3, 4), (2, 3, 2, 2), {"stride": (3, 1), "dilation": (1, 2)}),
     ("groups 3", normal(1, 3, 4, 4), (3, 2, 2, 2), {"groups": 3, "stride": 2}),
     ("17 to 1 channels", normal(1, 17, 3, 3), (17, 1, 2, 2), {}),
@@ -116,8 +117,8 @@ _layer("conv_transpose1d", "F.conv_transpose1d", "plain", normal(2, 3, 5), (3, 2
 _layer("conv_transpose1d", "F.conv_transpose1d", "stride 3, output padding 2, groups 2", normal(1, 4, 4), (4, 1, 3),
        stride=3, output_padding=2, padding=1, groups=2)  # fmt: skip
 _layer("conv_transpose3d", "F.conv_transpose3d", "plain", normal(1, 2, 2, 3, 2), (2, 2, 2, 2, 3))
-_layer("conv_transpose3d", "F.conv_transpose3d", "stride, padding, output padding", normal(1, 1, 2, 3, 2), (1, 2, 2, 3, 2),
-       stride=(1, 2, 2), padding=(0, 1, 0), output_padding=(0, 1, 1))  # fmt: skip
+_layer("conv_transpose3d", "F.conv_transpose3d", "stride, padding, output padding", normal(1, 1, 2, 3, 2),
+       (1, 2, 2, 3, 2), stride=(1, 2, 2), padding=(0, 1, 0), output_padding=(0, 1, 1))  # fmt: skip
 
 # -- linear --------------------------------------------------------------------------------------------------------
 
@@ -227,8 +228,16 @@ for name in ("relu", "silu"):
     add(f"{name} permuted", f"F.{name}", permuted(apart(3, 4, 2, 3)))
     add(f"{name} empty", f"F.{name}", apart(0, 4))
     add(f"{name} scalar", f"F.{name}", apart())
-for name, oracle in [("softmax", special.softmax), ("log_softmax", special.log_softmax)]:
-    for shape, dim in [((4, 5), 1), ((4, 5), 0), ((2, 17, 3), 1), ((2, 3, 4, 3), -1), ((5,), 0), ((3, 1), 1), ((0, 4), 1)]:
+for name in ("softmax", "log_softmax"):
+    for shape, dim in [
+        ((4, 5), 1),
+        ((4, 5), 0),
+        ((2, 17, 3), 1),
+        ((2, 3, 4, 3), -1),
+        ((5,), 0),
+        ((3, 1), 1),
+        ((0, 4), 1),
+    ]:
         add(f"{name} {shape} {dim}", f"F.{name}", normal(*shape), dim=dim)
     add(f"{name} permuted", f"F.{name}", permuted(normal(3, 4, 5)), dim=1)
 
@@ -247,7 +256,13 @@ for reduction in ("mean", "sum", "none"):
     add(f"cross_entropy soft weights smoothing {reduction}", "F.cross_entropy", normal(6, 5),
         constant(probabilities(6, 5)), constant(positive(5)), label_smoothing=0.3, **r)  # fmt: skip
     add(f"cross_entropy pixels {reduction}", "F.cross_entropy", normal(2, 3, 4, 3), pixels, ignore_index=1, **r)
-    add(f"cross_entropy soft pixels {reduction}", "F.cross_entropy", normal(2, 3, 4), constant(probabilities(2, 3, 4)), **r)
+    add(
+        f"cross_entropy soft pixels {reduction}",
+        "F.cross_entropy",
+        normal(2, 3, 4),
+        constant(probabilities(2, 3, 4)),
+        **r,
+    )
     add(f"cross_entropy one sample {reduction}", "F.cross_entropy", normal(5), integers(0, 5), **r)
     add(f"nll_loss {reduction}", "F.nll_loss", normal(6, 5), labels, **r)
     add(f"nll_loss weights {reduction}", "F.nll_loss", normal(6, 5), labels, constant(positive(5)), ignore_index=3, **r)
@@ -255,7 +270,14 @@ for reduction in ("mean", "sum", "none"):
     add(f"mse_loss {reduction}", "F.mse_loss", normal(4, 5), normal(4, 5), **r)
     add(f"l1_loss {reduction}", "F.l1_loss", normal(4, 5), normal(4, 5), **r)
     add(f"bce {reduction}", "F.binary_cross_entropy", unit(4, 5), constant(unit(4, 5)), **r)
-    add(f"bce weights {reduction}", "F.binary_cross_entropy", unit(4, 5), constant(unit(4, 5)), constant(positive(4, 5)), **r)
+    add(
+        f"bce weights {reduction}",
+        "F.binary_cross_entropy",
+        unit(4, 5),
+        constant(unit(4, 5)),
+        constant(positive(4, 5)),
+        **r,
+    )
     add(f"bce_with_logits {reduction}", "F.binary_cross_entropy_with_logits", normal(4, 5), constant(unit(4, 5)), **r)
     add(f"bce_with_logits pos_weight {reduction}",
         lambda p, x, y, w, pos, reduction: p.nn.functional.binary_cross_entropy_with_logits(
@@ -281,17 +303,31 @@ for name in ("add", "sub", "mul", "div", "maximum", "minimum"):
 add("add alpha", "add", normal(3, 4), normal(4), alpha=2.5, oracle=lambda x, y, alpha: x + alpha * y)
 add("sub alpha", "sub", normal(3, 4), normal(3, 1), alpha=-0.5, oracle=lambda x, y, alpha: x - alpha * y)
 for mode, oracle in [("floor", np.floor_divide), ("trunc", lambda x, y: np.trunc(x / y))]:
-    add(f"div {mode}", "div", apart(4, 5), apart(4, 5), rounding_mode=mode, oracle=lambda x, y, rounding_mode, f=oracle: f(x, y))
+    add(
+        f"div {mode}",
+        "div",
+        apart(4, 5),
+        apart(4, 5),
+        rounding_mode=mode,
+        oracle=lambda x, y, rounding_mode, f=oracle: f(x, y),
+    )
 add("arithmetic operators", lambda p, x, y: (2 * x - y / 4 + 1) * -x / (3 - 0.5 * x * x) + (1.5 / y),
     normal(3, 4), positive(4), oracle="same")  # fmt: skip
-add("power operators", lambda p, x, y: x**y + x**2 + x**-1 + 2**x + x**0.5 + x**3, positive(3, 4), normal(3, 4), oracle="same")
+add(
+    "power operators",
+    lambda p, x, y: x**y + x**2 + x**-1 + 2**x + x**0.5 + x**3,
+    positive(3, 4),
+    normal(3, 4),
+    oracle="same",
+)
 add("integer operators", lambda p, x, y: (x + y, x - y, x * y, x // y, x % y, -x, abs(x)),
     integers(-9, 10, 20), constant(values(*[-3, 2, 5, 7] * 5)), oracle="same")  # fmt: skip
-add("true division of integers", lambda p, x, y: (x / y, x / 4, 3 / y), integers(-9, 10, 20), values(*[-3, 2, 5, 7] * 5),
+add("true division of integers", lambda p, x, y: (x / y, x / 4, 3 / y),
+    integers(-9, 10, 20), values(*[-3, 2, 5, 7] * 5),
     oracle=lambda p, x, y: tuple(p.float32(q) for q in (x / y, x / 4, 3 / y)))  # fmt: skip
 add("remainder", lambda p, x, y: x % y, apart(4, 5), constant(apart(4, 5)), oracle="same")
 add("floor division", lambda p, x, y: (x // y, x // 0.3), constant(apart(4, 5)), constant(apart(4, 5)), oracle="same")
-add("comparisons", lambda p, x, y: (x == y, x != y, x < y, x <= y, x > y, x >= y, x > 0, 1 <= x),
+add("comparisons", lambda p, x, y: (x == y, x != y, x < y, x <= y, x > y, x >= y, x > 0, x >= 1),
     integers(0, 4, 5, 6), integers(0, 4, 6), oracle="same")  # fmt: skip
 add("logic", lambda p, x, y: (x & y, x | y, x ^ y, ~x), booleans(5, 6), booleans(6), oracle="same")
 _SPECIAL = values(0.0, -1.5, np.inf, -np.inf, np.nan, dtype="float64")
@@ -315,17 +351,39 @@ add("clamp max", "clamp", apart(4, 5), max=0.0, oracle=lambda x, max: np.minimum
 add("where", "where", booleans(3, 4), normal(3, 4), normal(4), oracle=np.where)
 add("where broadcast", "where", booleans(3, 1, 2), normal(4, 1), normal(), oracle=np.where)
 add("where number", lambda p, x: p.where(x > 0, x, 0.0), apart(3, 4), oracle="same")
-add("masked_fill", lambda p, x, m: x.masked_fill(m, 2.5), normal(3, 4), booleans(4), oracle=lambda p, x, m: p.where(m, 2.5, x))
+add(
+    "masked_fill",
+    lambda p, x, m: x.masked_fill(m, 2.5),
+    normal(3, 4),
+    booleans(4),
+    oracle=lambda p, x, m: p.where(m, 2.5, x),
+)
 add("lerp", "lerp", normal(3, 4), normal(3, 4), unit(4), oracle=lambda a, b, t: a + t * (b - a))
-add("addcmul", "addcmul", normal(3, 4), normal(4), normal(3, 1), value=0.5, oracle=lambda x, a, b, value: x + value * a * b)
-add("addcdiv", "addcdiv", normal(3, 4), normal(4), apart(3, 1), value=-2, oracle=lambda x, a, b, value: x + value * a / b)
+add(
+    "addcmul",
+    "addcmul",
+    normal(3, 4),
+    normal(4),
+    normal(3, 1),
+    value=0.5,
+    oracle=lambda x, a, b, value: x + value * a * b,
+)
+add(
+    "addcdiv",
+    "addcdiv",
+    normal(3, 4),
+    normal(4),
+    apart(3, 1),
+    value=-2,
+    oracle=lambda x, a, b, value: x + value * a / b,
+)
 add("atan2", "atan2", apart(3, 4), apart(4), oracle=np.arctan2)
 add("fmod", "fmod", apart(3, 4), constant(apart(4)), oracle=np.fmod)
 add("pow tensors", "pow", positive(3, 4), normal(4), oracle=np.power)
 add("shifts", lambda p, x, y: (x << y, x >> y), integers(-20, 20, 3, 5), integers(0, 4, 5), oracle="same")
 for note, shape, pieces in [("of 2", (2, 6, 3), 2), ("of 3, matrix", (4, 3), 3), ("of 1", (1, 2, 2, 2), 1)]:
     add(f"maxout {note}", lambda p, x, pieces: p.nn.functional.maxout(x, pieces), distinct(*shape), pieces=pieces,
-        oracle=lambda p, x, pieces: x.reshape(x.shape[0], x.shape[1] // pieces, pieces, *x.shape[2:]).max(2))  # fmt: skip
+        oracle=lambda p, x, pieces: x.reshape(len(x), -1, pieces, *x.shape[2:]).max(2))  # fmt: skip
 
 # -- reductions ----------------------------------------------------------------------------------------------------
 
@@ -351,7 +409,13 @@ for name, root in [("var", 1), ("std", 0.5)]:
 for name in ("max", "min"):
     f, where = getattr(np, name), getattr(np, f"arg{name}")
     add(f"{name} all", f".{name}", distinct(3, 4), oracle=f)
-    add(f"{name} dim 1", f".{name}", distinct(3, 4, 5), dim=1, oracle=lambda x, dim, f=f, w=where: (f(x, dim), w(x, dim)))
+    add(
+        f"{name} dim 1",
+        f".{name}",
+        distinct(3, 4, 5),
+        dim=1,
+        oracle=lambda x, dim, f=f, w=where: (f(x, dim), w(x, dim)),
+    )
     add(f"{name} keepdim", f".{name}", permuted(distinct(3, 4, 5)), dim=0, keepdim=True,
         oracle=lambda x, dim, keepdim, f=f, w=where: (f(x, dim, keepdims=True), w(x, dim, keepdims=True)))  # fmt: skip
     add(f"arg{name} all", f".arg{name}", integers(0, 3, 3, 4), oracle=where)
@@ -376,7 +440,8 @@ add("sum of booleans", ".sum", booleans(7, 3), oracle=np.sum)
 
 for a, b in [
     ((3, 4), (4, 5)), ((4,), (4,)), ((3, 4), (4,)), ((4,), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)),
-    ((2, 1, 3, 4), (3, 4, 2)), ((2, 3, 4), (4,)), ((4,), (2, 4, 3)), ((0, 3), (3, 2)), ((3, 0), (0, 2)), ((1, 1), (1, 1)),
+    ((2, 1, 3, 4), (3, 4, 2)), ((2, 3, 4), (4,)), ((4,), (2, 4, 3)), ((0, 3), (3, 2)), ((3, 0), (0, 2)),
+    ((1, 1), (1, 1)),
     ((17, 33), (33, 18)),
 ]:  # fmt: skip
     add(f"matmul {a} {b}", "matmul", normal(*a), normal(*b), oracle=np.matmul)
@@ -407,7 +472,8 @@ for name, function, x, oracle in [
     ("pad", lambda p, x: p.nn.functional.pad(x, (1, 2)), normal(2, 3), lambda p, x: p.pad(x, [(0, 0), (1, 2)])),
     ("pad value", lambda p, x: p.nn.functional.pad(x, (1, 0, 2, 1), value=1.5), normal(2, 3, 4),
      lambda p, x: p.pad(x, [(0, 0), (2, 1), (1, 0)], constant_values=1.5)),
-    ("pad negative", lambda p, x: p.nn.functional.pad(x, (-1, 1)), normal(2, 4), lambda p, x: p.pad(x[:, 1:], [(0, 0), (0, 1)])),
+    ("pad negative", lambda p, x: p.nn.functional.pad(x, (-1, 1)), normal(2, 4),
+     lambda p, x: p.pad(x[:, 1:], [(0, 0), (0, 1)])),
     ("unflatten", lambda p, x: x.unflatten(1, (2, -1)), normal(3, 6), lambda p, x: x.reshape(3, 2, 3)),
     ("unbind", lambda p, x: x.unbind(1), normal(2, 3), lambda p, x: (x[:, 0], x[:, 1], x[:, 2])),
     ("narrow, select", lambda p, x: (x.narrow(1, 1, 2), x.select(0, 1)), normal(2, 4), lambda p, x: (x[:, 1:3], x[1])),
@@ -419,21 +485,41 @@ for name, function, x, oracle in [
     ("index of permuted", lambda p, x: x[1:, 0, ::2], permuted(normal(3, 2, 5)), "same"),
 ]:  # fmt: skip
     add(name, function, x, oracle=oracle)
-for name, function, dim in [("cat", "cat", 0), ("cat", "cat", 1), ("cat", "cat", -1), ("stack", "stack", 0), ("stack", "stack", 2)]:
+for name, function, dim in [
+    ("cat", "cat", 0),
+    ("cat", "cat", 1),
+    ("cat", "cat", -1),
+    ("stack", "stack", 0),
+    ("stack", "stack", 2),
+]:
     add(f"{name} {dim}", lambda p, x, y, z, f=function, d=dim: getattr(p, f)((x, y, z), dim=d),
         normal(2, 3), permuted(normal(2, 3)), normal(2, 3),
-        oracle=lambda p, x, y, z, f=function, d=dim: getattr(p, {"cat": "concatenate"}.get(f, f))((x, y, z), d))  # fmt: skip
+        oracle=lambda p, x, y, z, f=function, d=dim: (p.stack if f == "stack" else p.concatenate)((x, y, z), d))  # fmt: skip
 add("cat unequal", lambda p, x, y: p.cat([x, y], 1), normal(2, 1, 3), strided(normal(2, 4, 3)),
     oracle=lambda p, x, y: p.concatenate([x, y], 1))  # fmt: skip
-add("cat empty", lambda p, x, y: p.cat([x, y]), normal(0, 3), normal(2, 3), oracle=lambda p, x, y: p.concatenate([x, y]))
-add("index_select", lambda p, x, i: p.index_select(x, 1, i), normal(3, 4), values(2, 0, 2), oracle=lambda p, x, i: x[:, i])
+add(
+    "cat empty", lambda p, x, y: p.cat([x, y]), normal(0, 3), normal(2, 3), oracle=lambda p, x, y: p.concatenate([x, y])
+)
+add(
+    "index_select",
+    lambda p, x, i: p.index_select(x, 1, i),
+    normal(3, 4),
+    values(2, 0, 2),
+    oracle=lambda p, x, i: x[:, i],
+)
 add("gather", lambda p, x, i: p.gather(x, 1, i), normal(3, 4), integers(0, 4, 3, 2),
     oracle=lambda p, x, i: p.take_along_axis(x, i, 1))  # fmt: skip
 add("scatter", lambda p, x, i, y: p.scatter(x, 1, i, y), normal(2, 4), values([2, 0], [3, 1]), normal(2, 2),
     oracle=lambda p, x, i, y: _scattered(x, i, y, add=False))  # fmt: skip
-add("scatter_add", lambda p, x, i, y: p.scatter_add(x, 1, i, y), normal(2, 4), values([2, 2, 0], [3, 3, 3]), normal(2, 3),
+add("scatter_add", lambda p, x, i, y: p.scatter_add(x, 1, i, y), normal(2, 4), values([2, 2, 0], [3, 3, 3]),
+    normal(2, 3),
     oracle=lambda p, x, i, y: _scattered(x, i, y, add=True))  # fmt: skip
-add("one_hot", lambda p, x: p.nn.functional.one_hot(x, 5), integers(0, 5, 2, 3), oracle=lambda p, x: p.eye(5, dtype=p.int64)[x])
+add(
+    "one_hot",
+    lambda p, x: p.nn.functional.one_hot(x, 5),
+    integers(0, 5, 2, 3),
+    oracle=lambda p, x: p.eye(5, dtype=p.int64)[x],
+)
 add("slice assignment", lambda p, x, y: _assigned(p, x, y), normal(3, 4), normal(2, 2),
     oracle=lambda p, x, y: _assigned_numpy(x, y))  # fmt: skip
 

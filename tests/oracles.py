@@ -132,20 +132,18 @@ def _max_pool(
     kernel, pads, gaps = _each(kernel_size, d), _each(padding, d), _each(dilation, d)
     steps = kernel if stride is None else _each(stride, d)
     spatial = input.shape[-d:]
-    sizes = [
-        _pooled_size(*arguments, ceil_mode) for arguments in zip(spatial, kernel, steps, pads, gaps, strict=True)
-    ]
+    sizes = [_pooled_size(*arguments, ceil_mode) for arguments in zip(spatial, kernel, steps, pads, gaps, strict=True)]
     result = np.full((*input.shape[:-d], *sizes), -np.inf)
     indices = np.zeros(result.shape, np.int64)
     for place in np.ndindex(*sizes):
         for offset in np.ndindex(*kernel):
-            at = tuple(p * s - pad + k * gap for p, s, pad, k, gap in zip(place, steps, pads, offset, gaps, strict=True))
+            at = tuple(
+                p * s - pad + k * gap for p, s, pad, k, gap in zip(place, steps, pads, offset, gaps, strict=True)
+            )
             if all(0 <= a < n for a, n in zip(at, spatial, strict=True)):
                 better = input[(..., *at)] > result[(..., *place)]
                 result[(..., *place)] = np.where(better, input[(..., *at)], result[(..., *place)])
-                indices[(..., *place)] = np.where(
-                    better, np.ravel_multi_index(at, spatial), indices[(..., *place)]
-                )
+                indices[(..., *place)] = np.where(better, np.ravel_multi_index(at, spatial), indices[(..., *place)])
     return (result, indices) if return_indices else result
 
 
@@ -156,9 +154,7 @@ def _avg_pool(
     kernel, pads = _each(kernel_size, d), _each(padding, d)
     steps = kernel if stride is None else _each(stride, d)
     spatial = input.shape[-d:]
-    sizes = [
-        _pooled_size(n, k, s, p, 1, ceil_mode) for n, k, s, p in zip(spatial, kernel, steps, pads, strict=True)
-    ]
+    sizes = [_pooled_size(n, k, s, p, 1, ceil_mode) for n, k, s, p in zip(spatial, kernel, steps, pads, strict=True)]
     result = np.zeros((*input.shape[:-d], *sizes))
     for place in np.ndindex(*sizes):
         starts = [p * s - pad for p, s, pad in zip(place, steps, pads, strict=True)]
@@ -175,10 +171,13 @@ def _adaptive(d: int, input: Array, output_size: Any) -> Any:
     """Yields output positions and windows: from floor(i n / m) up to ceil((i + 1) n / m)."""
     sizes = [
         n if m is None else m
-        for n, m in zip(input.shape[-d:], output_size if isinstance(output_size, tuple) else (output_size,) * d, strict=True)
+        for n, m in zip(
+            input.shape[-d:], output_size if isinstance(output_size, tuple) else (output_size,) * d, strict=True
+        )
     ]
     windows = [
-        [slice(i * n // m, -(-(i + 1) * n // m)) for i in range(m)] for n, m in zip(input.shape[-d:], sizes, strict=True)
+        [slice(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+        for n, m in zip(input.shape[-d:], sizes, strict=True)
     ]
     return sizes, ((place, tuple(w[i] for w, i in zip(windows, place, strict=True))) for place in np.ndindex(*sizes))
 
@@ -386,9 +385,7 @@ def l1_loss(input: Array, target: Array, reduction: str = "mean") -> Array:
     return _reduce(np.abs(input - target), reduction)
 
 
-def binary_cross_entropy(
-    input: Array, target: Array, weight: Array | None = None, reduction: str = "mean"
-) -> Array:
+def binary_cross_entropy(input: Array, target: Array, weight: Array | None = None, reduction: str = "mean") -> Array:
     losses = -(target * np.log(input) + (1 - target) * np.log(1 - input))
     return _reduce(losses if weight is None else losses * weight, reduction)
 

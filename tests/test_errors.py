@@ -26,24 +26,60 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Excep
     "conv2d channels": (lambda: F.conv2d(zeros(2, 4, 8, 8), zeros(5, 3, 3, 3)), RuntimeError, ("4", "3")),
     "conv2d rank": (lambda: F.conv2d(zeros(2, 3, 4, 8, 8), zeros(5, 3, 3, 3)), RuntimeError, ("2, 3, 4, 8, 8",)),
     "conv2d weight rank": (lambda: F.conv2d(zeros(2, 3, 8, 8), zeros(5, 3, 3)), RuntimeError, ("conv2d",)),
-    "conv2d kernel larger than input": (lambda: F.conv2d(zeros(1, 1, 3, 3), zeros(1, 1, 5, 5)), RuntimeError, ("kernel", "5")),
+    "conv2d kernel larger than input": (
+        lambda: F.conv2d(zeros(1, 1, 3, 3), zeros(1, 1, 5, 5)),
+        RuntimeError,
+        ("kernel", "5"),
+    ),
     "conv2d bias": (lambda: F.conv2d(zeros(1, 3, 5, 5), zeros(4, 3, 3, 3), zeros(3)), RuntimeError, ("bias", "3")),
     "conv2d groups": (lambda: F.conv2d(zeros(1, 3, 5, 5), zeros(4, 3, 3, 3), groups=2), RuntimeError, ("groups",)),
-    "conv2d groups and outputs": (lambda: F.conv2d(zeros(1, 4, 5, 5), zeros(3, 2, 3, 3), groups=2), RuntimeError, ("groups", "3")),
-    "conv2d negative padding": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), padding=-1), RuntimeError, ("padding",)),
+    "conv2d groups and outputs": (
+        lambda: F.conv2d(zeros(1, 4, 5, 5), zeros(3, 2, 3, 3), groups=2),
+        RuntimeError,
+        ("groups", "3"),
+    ),
+    "conv2d negative padding": (
+        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), padding=-1),
+        RuntimeError,
+        ("padding",),
+    ),
     "conv2d zero stride": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), stride=0), RuntimeError, ("stride",)),
-    "conv2d zero dilation": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), dilation=0), RuntimeError, ("dilation",)),
+    "conv2d zero dilation": (
+        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), dilation=0),
+        RuntimeError,
+        ("dilation",),
+    ),
     "conv2d same with stride": (
-        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), stride=2, padding="same"), RuntimeError, ("same", "strid")),
+        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), stride=2, padding="same"),
+        RuntimeError,
+        ("same", "strid"),
+    ),
     "conv2d unknown padding": (
-        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), padding="full"), (RuntimeError, ValueError), ("padding",)),
-    "conv2d stride tuple": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), stride=(1, 1, 1)), RuntimeError, ("stride",)),
-    "conv2d dtypes": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3).double()), RuntimeError, ("float", "double|float64")),
+        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), padding="full"),
+        (RuntimeError, ValueError),
+        ("padding",),
+    ),
+    "conv2d stride tuple": (
+        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3), stride=(1, 1, 1)),
+        RuntimeError,
+        ("stride",),
+    ),
+    "conv2d dtypes": (
+        lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3).double()),
+        RuntimeError,
+        ("float", "double|float64"),
+    ),
     "conv2d integers": (lambda: F.conv2d(zeros(1, 1, 5, 5), zeros(1, 1, 3, 3).long()), RuntimeError, ("long|int64",)),
     "conv_transpose2d channels": (
-        lambda: F.conv_transpose2d(zeros(1, 3, 4, 4), zeros(2, 3, 2, 2)), RuntimeError, ("3", "2")),
+        lambda: F.conv_transpose2d(zeros(1, 3, 4, 4), zeros(2, 3, 2, 2)),
+        RuntimeError,
+        ("3", "2"),
+    ),
     "conv_transpose2d output padding": (
-        lambda: F.conv_transpose2d(zeros(1, 2, 4, 4), zeros(2, 3, 2, 2), output_padding=1), RuntimeError, ("output padding|output_padding",)),
+        lambda: F.conv_transpose2d(zeros(1, 2, 4, 4), zeros(2, 3, 2, 2), output_padding=1),
+        RuntimeError,
+        ("output padding|output_padding",),
+    ),
     "Conv2d groups": (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, ("divisible", "groups")),
     "Conv2d groups 0": (lambda: nn.Conv2d(3, 4, 3, groups=0), ValueError, ("groups",)),
     # linear, products
@@ -64,25 +100,60 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Excep
     "adaptive_avg_pool2d": (lambda: F.adaptive_avg_pool2d(zeros(1, 1, 4, 4), -1), RuntimeError, ("output",)),
     # normalisation, dropout
     "batch_norm one value": (
-        lambda: F.batch_norm(zeros(1, 3), zeros(3), zeros(3), training=True), ValueError, ("more than 1 value", "1, 3")),
-    "batch_norm channels": (lambda: F.batch_norm(zeros(2, 3, 4, 4), zeros(4), zeros(4)), RuntimeError, ("running_mean", "4", "3")),
+        lambda: F.batch_norm(zeros(1, 3), zeros(3), zeros(3), training=True),
+        ValueError,
+        ("more than 1 value", "1, 3"),
+    ),
+    "batch_norm channels": (
+        lambda: F.batch_norm(zeros(2, 3, 4, 4), zeros(4), zeros(4)),
+        RuntimeError,
+        ("running_mean", "4", "3"),
+    ),
     "batch_norm weight": (
-        lambda: F.batch_norm(zeros(2, 3, 4, 4), zeros(3), zeros(3), zeros(5)), RuntimeError, ("weight", "5", "3")),
+        lambda: F.batch_norm(zeros(2, 3, 4, 4), zeros(3), zeros(3), zeros(5)),
+        RuntimeError,
+        ("weight", "5", "3"),
+    ),
     "BatchNorm2d rank": (lambda: nn.BatchNorm2d(3)(zeros(2, 3)), ValueError, ("4d",)),
     "dropout probability": (lambda: F.dropout(zeros(3), 1.5), ValueError, ("1.5", "probability")),
     "local_response_norm rank": (lambda: F.local_response_norm(zeros(3, 4), 2), ValueError, ("3d",)),
     # losses
-    "cross_entropy class too large": (lambda: F.cross_entropy(zeros(2, 3), labels(0, 3)), IndexError, ("3", "out of bounds")),
-    "cross_entropy class negative": (lambda: F.cross_entropy(zeros(2, 3), labels(0, -1)), IndexError, ("-1", "out of bounds")),
+    "cross_entropy class too large": (
+        lambda: F.cross_entropy(zeros(2, 3), labels(0, 3)),
+        IndexError,
+        ("3", "out of bounds"),
+    ),
+    "cross_entropy class negative": (
+        lambda: F.cross_entropy(zeros(2, 3), labels(0, -1)),
+        IndexError,
+        ("-1", "out of bounds"),
+    ),
     "cross_entropy batch": (lambda: F.cross_entropy(zeros(2, 3), labels(0, 1, 2)), ValueError, ("2", "3")),
     "cross_entropy pixels": (
-        lambda: F.cross_entropy(zeros(2, 3, 4, 4), zeros(2, 4, 5).long()), RuntimeError, ("4, 5",)),
-    "cross_entropy labels as floats": (lambda: F.cross_entropy(zeros(2, 3), zeros(2)), RuntimeError, ("float|dtype|long",)),
-    "cross_entropy weights": (lambda: F.cross_entropy(zeros(2, 3), labels(0, 1), zeros(4)), RuntimeError, ("weight", "3")),
+        lambda: F.cross_entropy(zeros(2, 3, 4, 4), zeros(2, 4, 5).long()),
+        RuntimeError,
+        ("4, 5",),
+    ),
+    "cross_entropy labels as floats": (
+        lambda: F.cross_entropy(zeros(2, 3), zeros(2)),
+        RuntimeError,
+        ("float|dtype|long",),
+    ),
+    "cross_entropy weights": (
+        lambda: F.cross_entropy(zeros(2, 3), labels(0, 1), zeros(4)),
+        RuntimeError,
+        ("weight", "3"),
+    ),
     "cross_entropy smoothing": (
-        lambda: F.cross_entropy(zeros(2, 3), labels(0, 1), label_smoothing=1.5), RuntimeError, ("label_smoothing", "1.5")),
+        lambda: F.cross_entropy(zeros(2, 3), labels(0, 1), label_smoothing=1.5),
+        RuntimeError,
+        ("label_smoothing", "1.5"),
+    ),
     "cross_entropy reduction": (
-        lambda: F.cross_entropy(zeros(2, 3), labels(0, 1), reduction="avg"), ValueError, ("avg",)),
+        lambda: F.cross_entropy(zeros(2, 3), labels(0, 1), reduction="avg"),
+        ValueError,
+        ("avg",),
+    ),
     "nll_loss class": (lambda: F.nll_loss(zeros(2, 3), labels(0, 7)), IndexError, ("7", "out of bounds")),
     "bce sizes": (lambda: F.binary_cross_entropy(zeros(3), zeros(4)), ValueError, ("3", "4")),
     "bce_with_logits sizes": (lambda: F.binary_cross_entropy_with_logits(zeros(3), zeros(4)), ValueError, ("3", "4")),
@@ -130,7 +201,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Excep
     "SGD learning rate": (lambda: pycnn.optim.SGD([zeros(1)], lr=-1), ValueError, ("learning rate", "-1")),
     "SGD nesterov": (lambda: pycnn.optim.SGD([zeros(1)], lr=1, nesterov=True), ValueError, ("nesterov", "momentum")),
     "SGD without parameters": (lambda: pycnn.optim.SGD([], lr=1), ValueError, ("empty",)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD_CALLS)

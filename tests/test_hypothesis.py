@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import oracles
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import oracles
 import pycnn
 import pycnn.nn.functional as F
 
 settings.register_profile(
-    "pycnn", max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "pycnn",
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("pycnn")
 
@@ -68,7 +72,9 @@ def test_reductions(shape: tuple[int, ...], data: st.DataObject) -> None:
     np.testing.assert_array_equal(x.sum(dim=axis[0]).numpy(), array.sum(axis[0]))
     if all(shape[a] for a in axes):
         np.testing.assert_array_equal(x.amax(axis, keepdim=keep).numpy(), array.max(axis, keepdims=keep))
-        np.testing.assert_allclose(x.mean(axis, keepdim=keep).numpy(), array.mean(axis, keepdims=keep), rtol=1e-14, atol=1e-14)
+        np.testing.assert_allclose(
+            x.mean(axis, keepdim=keep).numpy(), array.mean(axis, keepdims=keep), rtol=1e-14, atol=1e-14
+        )
         np.testing.assert_array_equal(x.argmin(axis[0], keepdim=keep).numpy(), array.argmin(axis[0], keepdims=keep))
 
 
@@ -111,7 +117,9 @@ def forward_steps(index: Any) -> bool:
 
 @given(st.lists(hnp.array_shapes(min_dims=3, max_dims=3, max_side=3), min_size=1, max_size=4), st.integers(0, 2))
 def test_concatenation(pieces: list[tuple[int, ...]], dim: int) -> None:
-    shapes = [tuple(s if i == dim else p for i, (s, p) in enumerate(zip(piece, pieces[0], strict=True))) for piece in pieces]
+    shapes = [
+        tuple(s if i == dim else p for i, (s, p) in enumerate(zip(piece, pieces[0], strict=True))) for piece in pieces
+    ]
     arrays = [numbers(s, i) for i, s in enumerate(shapes)]
     tensors = [pycnn.tensor(a).requires_grad_() for a in arrays]
     joined = pycnn.cat(tensors, dim)

@@ -54,7 +54,7 @@ def correlate(image: Any, kernel: Any, **keywords: Any) -> Any:
 
 
 def rows(text: str) -> list[list[float]]:
-    """"1 2 / 3 4" or "110 011": rows of numbers, or of binary digits."""
+    """ "1 2 / 3 4" or "110 011": rows of numbers, or of binary digits."""
     if "/" in text:
         return [[float(x) for x in row.split()] for row in text.split("/")]
     return [[float(x) for x in row] for row in text.split()]
@@ -272,7 +272,9 @@ def test_cumulative_batch_norm() -> None:
     for batch in batches:
         norm(double(batch))
     np.testing.assert_allclose(norm.running_mean.numpy(), np.mean([b.mean((0, 2, 3)) for b in batches], 0), rtol=1e-12)
-    np.testing.assert_allclose(norm.running_var.numpy(), np.mean([b.var((0, 2, 3), ddof=1) for b in batches], 0), rtol=1e-12)
+    np.testing.assert_allclose(
+        norm.running_var.numpy(), np.mean([b.var((0, 2, 3), ddof=1) for b in batches], 0), rtol=1e-12
+    )
     assert norm.num_batches_tracked.item() == 3
 
 

@@ -120,8 +120,8 @@ def bfloat16_of(values: np.ndarray) -> np.ndarray:
 def hard_floats() -> np.ndarray:
     """Ties, subnormals, overflow, signed zeros, infinities and a sweep over all exponents."""
     rng = np.random.default_rng(0)
-    special = [0.0, -0.0, 1.0, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-11, 1 + 3 * 2**-11, 65504, 65519.99, 65520, 1e30, 3.4e38,
-               np.inf, -np.inf, np.nan, 6e-8, 2.9e-8, 2**-24, 2**-25, 2**-14, 1e-40, 1e-45]  # fmt: skip
+    special = [0.0, -0.0, 1.0, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-11, 1 + 3 * 2**-11, 65504, 65519.99, 65520, 1e30,
+               3.4e38, np.inf, -np.inf, np.nan, 6e-8, 2.9e-8, 2**-24, 2**-25, 2**-14, 1e-40, 1e-45]  # fmt: skip
     sweep = rng.integers(0, 2**32, 4000, dtype=np.uint64).astype(np.uint32).view(np.float32)
     return np.concatenate([np.float32(special), -np.float32(special), sweep])
 
@@ -195,7 +195,13 @@ def test_promotion_is_pytorchs(a: str, b: str) -> None:
     def outcomes(p: Any) -> list[str]:
         da, db = getattr(p, a), getattr(p, b)
         full, scalar = p.ones(2, dtype=da), p.ones((), dtype=db)
-        results = [full + p.ones(2, dtype=db), full * scalar, scalar * full, full / scalar, p.ones((), dtype=da) + scalar]
+        results = [
+            full + p.ones(2, dtype=db),
+            full * scalar,
+            scalar * full,
+            full / scalar,
+            p.ones((), dtype=da) + scalar,
+        ]
         return [str(r.dtype).rpartition(".")[2] for r in results] + [str(p.promote_types(da, db)).rpartition(".")[2]]
 
     assert outcomes(pycnn) == outcomes(torch)
@@ -231,7 +237,13 @@ def test_numpy_out_outlives_the_tensor() -> None:
 
 def test_strided_and_negative_numpy_input() -> None:
     base = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
-    for view in (base[::-1], base[:, ::2, ::-2], base.transpose(2, 0, 1), base[..., 1:3], np.broadcast_to(base[0, 0], (2, 5))):
+    for view in (
+        base[::-1],
+        base[:, ::2, ::-2],
+        base.transpose(2, 0, 1),
+        base[..., 1:3],
+        np.broadcast_to(base[0, 0], (2, 5)),
+    ):
         np.testing.assert_array_equal(pycnn.tensor(view.copy()).numpy(), view)
         np.testing.assert_array_equal((pycnn.tensor(np.array(view)) + 0).numpy(), view)
 

@@ -1,0 +1,189 @@
+"""Memory under laziness: old values, donated buffers, exported and foreign arrays, pending work."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+
+import numpy as np
+import pytest
+from support import counted
+
+import pycnn
+import pycnn.nn.functional as F
+from pycnn import nn
+
+# -- in place, donation, exported and foreign memory -----------------------------------------------------------------
+
+
+def test_what_was_recorded_sees_the_old_value() -> None:
+    x = pycnn.ones(3)
+    y = x * 2
+    piece = x[1:] * 10
+    x += 1
+    x[0] = 7
+    assert (y.tolist(), piece.tolist(), x.tolist()) == ([2, 2, 2], [10, 10], [7, 2, 2])
+
+
+def test_the_history_of_a_rebound_name_survives() -> None:
+    x = pycnn.zeros(1000)
+    history = []
+    for _ in range(20):
+        history.append(x)
+        x = x + 1
+    x.sum().item()
+    assert [h[17].item() for h in history] == list(range(20))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_old_weights_survive_the_step(momentum: float) -> None:
+    """Copies keep the old value; aliases are whole: all old or all new."""
+    p = pycnn.ones(5000).requires_grad_()
+    optimizer = pycnn.optim.SGD([p], lr=0.5, momentum=momentum)
+    for step in range(4):
+        value = p[0].item()
+        copied, scaled, alias, exported = p.detach().clone(), p.detach() * 2, p.detach(), p.detach().numpy()
+        view = p.detach().view(50, 100)
+        optimizer.zero_grad()
+        p.sum().backward()
+        gradient = p.grad
+        optimizer.step()
+        new = p[0].item()
+        assert new != value
+        assert p.tolist() == [new] * 5000
+        assert copied.tolist() == [value] * 5000
+        assert scaled.tolist() == [2 * value] * 5000
+        assert gradient.tolist() == [1] * 5000, step
+        for whole in (alias.tolist(), exported.tolist(), view.flatten().tolist()):
+            assert whole in ([value] * 5000, [new] * 5000)
+
+
+def test_exported_memory_is_never_reused() -> None:
+    x = pycnn.randn(64, 64)
+    exported = [(x * i).relu().numpy() for i in range(4)]
+    shared = np.from_dlpack((x * 7).relu())
+    kept = [e.copy() for e in exported]
+    for _ in range(10):
+        ((x * 3).relu() + (x * 2).relu()).sum().item()
+        (x @ x).numpy()
+    gc.collect()
+    for e, k in zip(exported, kept, strict=True):
+        np.testing.assert_array_equal(e, k)
+    np.testing.assert_array_equal(shared, np.maximum(x.numpy() * np.float32(7), 0))
+
+
+def test_a_write_through_numpy_is_refused_or_seen() -> None:
+    x = pycnn.zeros(3) + 1
+    y = x * 2
+    array = x.numpy()
+    if array.flags.writeable:
+        array[0] = 7
+        assert x.tolist() == [7, 1, 1]
+    assert y.tolist() in ([2, 2, 2], [14, 2, 2])
+
+
+@pytest.mark.parametrize("make", ["tensor", "from_numpy", "as_tensor"])
+def test_refilling_a_numpy_buffer_changes_no_recorded_batch(make: str) -> None:
+    buffer = np.ones((4, 4), np.float32)
+    results = []
+    for number in range(3):
+        buffer[:] = number
+        results.append(getattr(pycnn, make)(buffer) * 2)
+    buffer[:] = 99
+    assert [r[0, 0].item() for r in results] == [0, 2, 4]
+
+
+def test_refilling_a_dlpack_exporter_changes_no_recorded_batch() -> None:
+    buffer = np.ones(4, np.float32)
+    recorded = pycnn.from_dlpack(buffer) * 2
+    buffer[:] = 99
+    assert recorded.tolist() == [2, 2, 2, 2]
+
+
+def test_read_only_memory_is_shared() -> None:
+    buffer = np.arange(1000, dtype=np.float32)
+    buffer.flags.writeable = False
+    assert np.shares_memory(pycnn.from_numpy(buffer).numpy(), buffer)
+
+
+def test_foreign_memory_lives_as_long_as_needed() -> None:
+    buffer = np.arange(1000, dtype=np.float32)
+    buffer.flags.writeable = False
+    pending = pycnn.from_numpy(buffer) + 1
+    del buffer
+    gc.collect()
+    junk = [np.full(1000, 7, np.float32) for _ in range(50)]
+    assert pending.sum().item() == 1000 * 999 / 2 + 1000
+    assert len(junk) == 50
+
+
+def test_foreign_memory_may_die_on_another_thread() -> None:
+    """The deleter of a borrowed array takes the GIL."""
+    tensors = []
+    for _ in range(20):
+        buffer = np.ones(100, np.float32)
+        buffer.flags.writeable = False
+        tensors.append(pycnn.from_numpy(buffer) * 2)
+    thread = threading.Thread(target=lambda: (tensors[0].tolist(), tensors.clear()))
+    thread.start()
+    thread.join()
+    assert tensors == []
+
+
+# -- pending work ----------------------------------------------------------------------------------------------------
+
+
+def test_pending_work_is_capped_by_nodes() -> None:
+    total = pycnn.zeros(())
+
+    def accumulate() -> None:
+        nonlocal total
+        for _ in range(20_000):
+            total += 1
+
+    assert counted(accumulate)["nodes_evaluated"] > 0
+    assert total.item() == 20_000
+
+
+def test_pending_work_is_capped_by_bytes() -> None:
+    total = pycnn.zeros(1 << 20)
+
+    def accumulate() -> None:
+        nonlocal total
+        for number in range(150):
+            total = total + pycnn.tensor(np.full(1 << 20, number, np.float32))
+
+    assert counted(accumulate)["nodes_evaluated"] > 0
+    assert total[5].item() == sum(range(150))
+
+
+def test_a_training_loop_holds_no_old_graphs() -> None:
+    """Resident memory stands still, also with a running sum of losses."""
+
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("no /proc here")
+    net = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 8))
+    optimizer = pycnn.optim.SGD(net.parameters(), lr=0.01)
+    x, y = pycnn.randn(128, 64), pycnn.randint(0, 8, (128,))
+    total = pycnn.zeros(())
+
+    def steps(count: int) -> None:
+        nonlocal total
+        for _ in range(count):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
+            optimizer.step()
+            total += loss.detach()
+
+    steps(30)
+    before = resident()
+    steps(150)
+    gc.collect()
+    assert resident() - before < 32 << 20
+    assert np.isfinite(total.item())
