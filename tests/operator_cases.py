@@ -492,9 +492,14 @@ for name, function, dim in [
     ("stack", "stack", 0),
     ("stack", "stack", 2),
 ]:
-    add(f"{name} {dim}", lambda p, x, y, z, f=function, d=dim: getattr(p, f)((x, y, z), dim=d),
-        normal(2, 3), permuted(normal(2, 3)), normal(2, 3),
-        oracle=lambda p, x, y, z, f=function, d=dim: (p.stack if f == "stack" else p.concatenate)((x, y, z), d))  # fmt: skip
+    add(
+        f"{name} {dim}",
+        lambda p, x, y, z, f=function, d=dim: getattr(p, f)((x, y, z), dim=d),
+        normal(2, 3),
+        permuted(normal(2, 3)),
+        normal(2, 3),
+        oracle=lambda p, x, y, z, f={"cat": np.concatenate, "stack": np.stack}[function], d=dim: f((x, y, z), d),
+    )
 add("cat unequal", lambda p, x, y: p.cat([x, y], 1), normal(2, 1, 3), strided(normal(2, 4, 3)),
     oracle=lambda p, x, y: p.concatenate([x, y], 1))  # fmt: skip
 add(
