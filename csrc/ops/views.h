@@ -1,0 +1,22 @@
+// Windows onto a tensor's elements, without the bookkeeping that makes the public functions' results follow in-place changes.
+#pragma once
+
+#include "pycnn/ops.h"
+
+namespace pycnn::ops {
+
+Tensor permuted(const Tensor& input, const Dimensions& order);
+/// `shape` has the same number of elements.
+Tensor reshaped(const Tensor& input, const Shape& shape);
+Tensor expanded(const Tensor& input, const Shape& shape);
+Tensor sliced(const Tensor& input, int dimension, int64_t start, int64_t count, int64_t step = 1);
+/// `base` with the window replaced by `value` (which has the window's shape).
+Tensor updated(const Tensor& base, const Tensor& value, int dimension, int64_t start, int64_t count, int64_t step);
+
+/// The strides the tensor would have if its base lay row-major: PyTorch's for a tensor that was never given another layout.
+Strides nominal_strides(const Tensor& input);
+
+/// Sizes as an image of the arguments: fails for negative ones.
+void check_sizes(const char* operation, const Shape& shape);
+
+}  // namespace pycnn::ops
