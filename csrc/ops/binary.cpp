@@ -26,49 +26,69 @@ constexpr Derivative vanishes = {[](const Derivation& d) { return zeros_like(d.g
 const PointwiseRow add_row = {"add", Promoted, none, is<Opcode::Add>, {{passes, passes}}};
 const PointwiseRow sub_row = {"sub", Promoted, none, is<Opcode::Subtract>, {{passes, negates}}};
 /// a + alpha b, with alpha an input: optimisers pass their learning rate here.
-const PointwiseRow add_scaled_row = {
-    "add_scaled", Promoted, none,
-    [](P& p, Expressions x, auto&) { return p.add(x[0], p.multiply(x[2], x[1])); },
-    {{passes, {[](auto& d) { return mul(d.g(), d.c()); }, reads_c}}}};
+const PointwiseRow add_scaled_row = {"add_scaled",
+                                     Promoted,
+                                     none,
+                                     [](P& p, Expressions x, auto&) { return p.add(x[0], p.multiply(x[2], x[1])); },
+                                     {{passes, {[](auto& d) { return mul(d.g(), d.c()); }, reads_c}}}};
 const PointwiseRow sub_scaled_row = {
-    "sub_scaled", Promoted, none,
+    "sub_scaled",
+    Promoted,
+    none,
     [](P& p, Expressions x, auto&) { return p.subtract(x[0], p.multiply(x[2], x[1])); },
     {{passes, {[](auto& d) { return neg(mul(d.g(), d.c())); }, reads_c}}}};
 
-const PointwiseRow mul_row = {"mul", Promoted, none, is<Opcode::Multiply>,
-                              {{{[](auto& d) { return mul(d.g(), d.b()); }, reads_b},
-                                {[](auto& d) { return mul(d.g(), d.a()); }, reads_a}}}};
+const PointwiseRow mul_row = {
+    "mul",
+    Promoted,
+    none,
+    is<Opcode::Multiply>,
+    {{{[](auto& d) { return mul(d.g(), d.b()); }, reads_b}, {[](auto& d) { return mul(d.g(), d.a()); }, reads_a}}}};
 const PointwiseRow div_row = {
-    "div", Floating, none, is<Opcode::Divide>,
+    "div",
+    Floating,
+    none,
+    is<Opcode::Divide>,
     {{{[](auto& d) { return div(d.g(), d.b()); }, reads_b},
       {[](auto& d) { return mul(neg(d.g()), div(div(d.a(), d.b()), d.b())); }, reads_a | reads_b}}}};
-const PointwiseRow floor_divide_row = {"floor_divide", Promoted, booleans, is<Opcode::FloorDivide>,
-                                       {{vanishes, vanishes}}};
-const PointwiseRow truncate_divide_row = {"truncate_divide", Promoted, booleans, is<Opcode::TruncateDivide>,
-                                          {{vanishes, vanishes}}};
+const PointwiseRow floor_divide_row = {
+    "floor_divide", Promoted, booleans, is<Opcode::FloorDivide>, {{vanishes, vanishes}}};
+const PointwiseRow truncate_divide_row = {
+    "truncate_divide", Promoted, booleans, is<Opcode::TruncateDivide>, {{vanishes, vanishes}}};
 const PointwiseRow remainder_row = {
-    "remainder", Promoted, booleans, is<Opcode::Remainder>,
+    "remainder",
+    Promoted,
+    booleans,
+    is<Opcode::Remainder>,
     {{passes, {[](auto& d) { return mul(neg(d.g()), div(d.a(), d.b(), "floor")); }, reads_a | reads_b}}}};
 const PointwiseRow fmod_row = {
-    "fmod", Promoted, booleans, is<Opcode::Fmod>,
+    "fmod",
+    Promoted,
+    booleans,
+    is<Opcode::Fmod>,
     {{passes, {[](auto& d) { return mul(neg(d.g()), div(d.a(), d.b(), "trunc")); }, reads_a | reads_b}}}};
 
 // x⁰ is constant, even at 0 and at infinity; 0ᵉ is constant for e > 0.
-const PointwiseRow pow_row = {
-    "pow", Promoted, booleans, is<Opcode::Power>,
-    {{{[](auto& d) {
-         const Tensor slope = mul(d.b(), pow(d.a(), affine(d.b(), 1, -1)));
-         return zero_where(mul(d.g(), slope), eq(d.b(), wrap_scalar(0, d.b())));
-       },
-       reads_a | reads_b},
-      {[](auto& d) {
-         const Tensor zero = wrap_scalar(0, d.a());
-         const Tensor constant = logical_and(eq(d.a(), zero), ge(d.b(), zero));
-         return zero_where(mul(d.g(), mul(d.y(), log(d.a()))), constant);
-       },
-       reads_a | reads_b | reads_y}}}};
+const PointwiseRow pow_row = {"pow",
+                              Promoted,
+                              booleans,
+                              is<Opcode::Power>,
+                              {{{[](auto& d) {
+                                   const Tensor slope = mul(d.b(), pow(d.a(), affine(d.b(), 1, -1)));
+                                   return zero_where(mul(d.g(), slope), eq(d.b(), wrap_scalar(0, d.b())));
+                                 },
+                                 reads_a | reads_b},
+                                {[](auto& d) {
+                                   const Tensor zero = wrap_scalar(0, d.a());
+                                   const Tensor constant = logical_and(eq(d.a(), zero), ge(d.b(), zero));
+                                   return zero_where(mul(d.g(), mul(d.y(), log(d.a()))), constant);
+                                 },
+                                 reads_a | reads_b | reads_y}}}};
 const PointwiseRow atan2_row = {
-    "atan2", Floating, none, is<Opcode::Atan2>,
+    "atan2",
+    Floating,
+    none,
+    is<Opcode::Atan2>,
     {{{[](auto& d) { return mul(d.g(), div(d.b(), add(square(d.a()), square(d.b())))); }, reads_a | reads_b},
       {[](auto& d) { return mul(neg(d.g()), div(d.a(), add(square(d.a()), square(d.b())))); }, reads_a | reads_b}}}};
 
@@ -76,10 +96,16 @@ const PointwiseRow atan2_row = {
 Tensor share(const Derivation& d, const Tensor& lost) {
   return zero_where(where(eq(d.a(), d.b()), affine(d.g(), 0.5), d.g()), lost);
 }
-const PointwiseRow maximum_row = {"maximum", Promoted, none, is<Opcode::Maximum>,
+const PointwiseRow maximum_row = {"maximum",
+                                  Promoted,
+                                  none,
+                                  is<Opcode::Maximum>,
                                   {{{[](auto& d) { return share(d, lt(d.a(), d.b())); }, reads_a | reads_b},
                                     {[](auto& d) { return share(d, lt(d.b(), d.a())); }, reads_a | reads_b}}}};
-const PointwiseRow minimum_row = {"minimum", Promoted, none, is<Opcode::Minimum>,
+const PointwiseRow minimum_row = {"minimum",
+                                  Promoted,
+                                  none,
+                                  is<Opcode::Minimum>,
                                   {{{[](auto& d) { return share(d, gt(d.a(), d.b())); }, reads_a | reads_b},
                                     {[](auto& d) { return share(d, gt(d.b(), d.a())); }, reads_a | reads_b}}}};
 
@@ -178,12 +204,12 @@ Tensor pow(const Tensor& a, const Tensor& b) {
 
 #define PYCNN_DEFINE_BINARY(name) \
   Tensor name(const Tensor& a, const Tensor& b) { return pointwise(name##_row, {a, b}); }
-PYCNN_DEFINE_BINARY(atan2) PYCNN_DEFINE_BINARY(maximum) PYCNN_DEFINE_BINARY(minimum) PYCNN_DEFINE_BINARY(eq)
-PYCNN_DEFINE_BINARY(ne) PYCNN_DEFINE_BINARY(lt) PYCNN_DEFINE_BINARY(le) PYCNN_DEFINE_BINARY(gt)
-PYCNN_DEFINE_BINARY(ge) PYCNN_DEFINE_BINARY(logical_and) PYCNN_DEFINE_BINARY(logical_or)
-PYCNN_DEFINE_BINARY(logical_xor) PYCNN_DEFINE_BINARY(bitwise_and) PYCNN_DEFINE_BINARY(bitwise_or)
-PYCNN_DEFINE_BINARY(bitwise_xor) PYCNN_DEFINE_BINARY(bitwise_left_shift)
-PYCNN_DEFINE_BINARY(bitwise_right_shift)
+PYCNN_DEFINE_BINARY(atan2)
+PYCNN_DEFINE_BINARY(maximum) PYCNN_DEFINE_BINARY(minimum) PYCNN_DEFINE_BINARY(eq) PYCNN_DEFINE_BINARY(ne)
+    PYCNN_DEFINE_BINARY(lt) PYCNN_DEFINE_BINARY(le) PYCNN_DEFINE_BINARY(gt) PYCNN_DEFINE_BINARY(ge)
+        PYCNN_DEFINE_BINARY(logical_and) PYCNN_DEFINE_BINARY(logical_or) PYCNN_DEFINE_BINARY(logical_xor)
+            PYCNN_DEFINE_BINARY(bitwise_and) PYCNN_DEFINE_BINARY(bitwise_or) PYCNN_DEFINE_BINARY(bitwise_xor)
+                PYCNN_DEFINE_BINARY(bitwise_left_shift) PYCNN_DEFINE_BINARY(bitwise_right_shift)
 #undef PYCNN_DEFINE_BINARY
 
 }  // namespace pycnn

@@ -134,7 +134,9 @@ Tensor pointwise(const PointwiseRow& row, std::initializer_list<Tensor> inputs, 
 namespace {
 
 const PointwiseRow affine_row = {
-    "affine", ResultType::Promoted, none,
+    "affine",
+    ResultType::Promoted,
+    none,
     [](auto& p, auto x, auto& parameters) {
       const auto [scale, offset] = parameters;
       Expression scaled = scale == 1 ? x[0] : scale == -1 ? p.apply(Opcode::Negate, x[0]) : p.multiply(x[0], scale);
@@ -143,45 +145,61 @@ const PointwiseRow affine_row = {
     {{{[](auto& d) { return affine(d.g(), d.parameter(0)); }}}}};
 
 const PointwiseRow keep_where_row = {
-    "keep_where", ResultType::Promoted, none,
+    "keep_where",
+    ResultType::Promoted,
+    none,
     [](auto& p, auto x, auto&) { return p.select(x[1], x[0], p.constant(0, x[0].type)); },
     {{{[](auto& d) { return keep_where(d.g(), d.b()); }, reads_b}}}};
 
 const PointwiseRow zero_where_row = {
-    "zero_where", ResultType::Promoted, none,
+    "zero_where",
+    ResultType::Promoted,
+    none,
     [](auto& p, auto x, auto&) { return p.select(x[1], p.constant(0, x[0].type), x[0]); },
     {{{[](auto& d) { return zero_where(d.g(), d.b()); }, reads_b}}}};
 
-const PointwiseRow where_row = {
-    "where", ResultType::Promoted, none, [](auto& p, auto x, auto&) { return p.select(x[0], x[1], x[2]); },
-    {{{},
-      {[](auto& d) { return keep_where(d.g(), d.a()); }, reads_a},
-      {[](auto& d) { return zero_where(d.g(), d.a()); }, reads_a}}}};
+const PointwiseRow where_row = {"where",
+                                ResultType::Promoted,
+                                none,
+                                [](auto& p, auto x, auto&) { return p.select(x[0], x[1], x[2]); },
+                                {{{},
+                                  {[](auto& d) { return keep_where(d.g(), d.a()); }, reads_a},
+                                  {[](auto& d) { return zero_where(d.g(), d.a()); }, reads_a}}}};
 
 // The gradient passes where min ≤ input ≤ max; beyond, it goes to the bound, to max where both bounds hold.
 Tensor within(const Tensor& input, const Tensor& min, const Tensor& max) {
   return logical_and(ge(input, min), le(input, max));
 }
 const PointwiseRow clamp_row = {
-    "clamp", ResultType::Promoted, booleans,
+    "clamp",
+    ResultType::Promoted,
+    booleans,
     [](auto& p, auto x, auto&) { return p.minimum(p.maximum(x[0], x[1]), x[2]); },
     {{{[](auto& d) { return keep_where(d.g(), within(d.a(), d.b(), d.c())); }, reads_a | reads_b | reads_c},
       {[](auto& d) { return keep_where(d.g(), logical_and(lt(d.a(), d.b()), lt(d.b(), d.c()))); },
        reads_a | reads_b | reads_c},
       {[](auto& d) { return keep_where(d.g(), logical_or(gt(d.a(), d.c()), gt(d.b(), d.c()))); },
        reads_a | reads_b | reads_c}}}};
-const PointwiseRow clamp_min_row = {"clamp_min", ResultType::Promoted, booleans,
-                                    [](auto& p, auto x, auto&) { return p.maximum(x[0], x[1]); },
-                                    {{{[](auto& d) { return keep_where(d.g(), ge(d.a(), d.b())); }, reads_a | reads_b},
-                                      {[](auto& d) { return keep_where(d.g(), lt(d.a(), d.b())); }, reads_a | reads_b}}}};
-const PointwiseRow clamp_max_row = {"clamp_max", ResultType::Promoted, booleans,
-                                    [](auto& p, auto x, auto&) { return p.minimum(x[0], x[1]); },
-                                    {{{[](auto& d) { return keep_where(d.g(), le(d.a(), d.b())); }, reads_a | reads_b},
-                                      {[](auto& d) { return keep_where(d.g(), gt(d.a(), d.b())); }, reads_a | reads_b}}}};
+const PointwiseRow clamp_min_row = {
+    "clamp_min",
+    ResultType::Promoted,
+    booleans,
+    [](auto& p, auto x, auto&) { return p.maximum(x[0], x[1]); },
+    {{{[](auto& d) { return keep_where(d.g(), ge(d.a(), d.b())); }, reads_a | reads_b},
+      {[](auto& d) { return keep_where(d.g(), lt(d.a(), d.b())); }, reads_a | reads_b}}}};
+const PointwiseRow clamp_max_row = {
+    "clamp_max",
+    ResultType::Promoted,
+    booleans,
+    [](auto& p, auto x, auto&) { return p.minimum(x[0], x[1]); },
+    {{{[](auto& d) { return keep_where(d.g(), le(d.a(), d.b())); }, reads_a | reads_b},
+      {[](auto& d) { return keep_where(d.g(), gt(d.a(), d.b())); }, reads_a | reads_b}}}};
 
 // From the nearer end, so that weight 1 gives b exactly.
 const PointwiseRow lerp_row = {
-    "lerp", ResultType::Promoted, booleans | integers,
+    "lerp",
+    ResultType::Promoted,
+    booleans | integers,
     [](auto& p, auto x, auto&) {
       Expression difference = p.subtract(x[1], x[0]);
       Expression from_a = p.add(x[0], p.multiply(x[2], difference));
@@ -193,14 +211,18 @@ const PointwiseRow lerp_row = {
       {[](auto& d) { return mul(d.g(), sub(d.b(), d.a())); }, reads_a | reads_b}}}};
 
 const PointwiseRow addcmul_row = {
-    "addcmul", ResultType::Promoted, booleans,
+    "addcmul",
+    ResultType::Promoted,
+    booleans,
     [](auto& p, auto x, auto&) { return p.add(x[0], p.multiply(p.multiply(x[3], x[1]), x[2])); },
     {{{[](auto& d) { return d.g(); }},
       {[](auto& d) { return mul(mul(d.g(), d.c()), d.input(3)); }, reads_c | 8},
       {[](auto& d) { return mul(mul(d.g(), d.b()), d.input(3)); }, reads_b | 8}}}};
 
 const PointwiseRow addcdiv_row = {
-    "addcdiv", ResultType::Promoted, booleans,
+    "addcdiv",
+    ResultType::Promoted,
+    booleans,
     [](auto& p, auto x, auto&) { return p.add(x[0], p.divide(p.multiply(x[3], x[1]), x[2])); },
     {{{[](auto& d) { return d.g(); }},
       {[](auto& d) { return div(mul(d.g(), d.input(3)), d.c()); }, reads_c | 8},

@@ -1,5 +1,8 @@
-// Windows onto a tensor's elements, without the bookkeeping that makes the public functions' results follow in-place changes.
+// Windows onto a tensor's elements, without the bookkeeping that makes the public functions' results follow in-place
+// changes.
 #pragma once
+
+#include <functional>
 
 #include "pycnn/ops.h"
 
@@ -13,10 +16,15 @@ Tensor sliced(const Tensor& input, int dimension, int64_t start, int64_t count, 
 /// `base` with the window replaced by `value` (which has the window's shape).
 Tensor updated(const Tensor& base, const Tensor& value, int dimension, int64_t start, int64_t count, int64_t step);
 
-/// The strides the tensor would have if its base lay row-major: PyTorch's for a tensor that was never given another layout.
+/// The strides the tensor would have if its base lay row-major: PyTorch's for a tensor that was never given another
+/// layout.
 Strides nominal_strides(const Tensor& input);
 
-/// Sizes as an image of the arguments: fails for negative ones.
+/// `result` (= derive(base)) as a view of base; an in-place change raises if `write` is empty.
+Tensor make_view(const Tensor& result, const Tensor& base, Strides strides, std::function<Tensor(const Tensor&)> derive,
+                 std::function<Tensor(const Tensor&, const Tensor&)> write);
+
+/// Fails for negative sizes.
 void check_sizes(const char* operation, const Shape& shape);
 
 }  // namespace pycnn::ops

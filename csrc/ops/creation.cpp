@@ -1,0 +1,124 @@
+// Tensors from nothing.
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "graph/lowering.h"
+#include "graph/operator.h"
+#include "ops/promotion.h"
+#include "ops/views.h"
+
+namespace pycnn {
+namespace ops {
+namespace {
+
+using graph::Expression;
+using graph::Fingerprint;
+using graph::Lowering;
+using graph::ProgramBuilder;
+using graph::Slot;
+
+/// Every element is the input, which is 0-d: the value is no part of a plan.
+class Full final : public graph::Operator {
+ public:
+  explicit Full(const Shape& shape) : shape_(shape) {}
+  const char* name() const override { return "full"; }
+  void fingerprint(Fingerprint& f) const override { f.add(shape_); }
+  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
+    const DType dtype = inputs[0].dtype;
+    return {l.pointwise(inputs, shape_, compute_dtype(dtype), dtype,
+                        [](ProgramBuilder&, std::span<const Expression> x) { return x[0]; })};
+  }
+
+ private:
+  Shape shape_;
+};
+
+/// Small tables are computed here, in double or int64.
+template <typename T, typename Element>
+Tensor table(int64_t count, DType dtype, Element element) {
+  std::vector<T> elements(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) elements[static_cast<size_t>(i)] = element(i);
+  const Tensor result = from_data<T>(elements, {count});
+  if (dtype == result.dtype()) return result;
+  const Tensor converted = cast(result, dtype);
+  converted.evaluate();
+  return converted;
+}
+
+}  // namespace
+}  // namespace ops
+
+using namespace ops;
+
+Tensor full(const Shape& shape, Scalar value, DType dtype) {
+  check_sizes("full", shape);
+  const Tensor element = scalar_tensor(value, dtype);
+  if (shape.empty()) return element;
+  return graph::record(std::make_shared<Full>(shape), {element}, {shape, dtype, false});
+}
+
+Tensor zeros(const Shape& shape, DType dtype) { return full(shape, 0, dtype); }
+Tensor ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
+Tensor empty(const Shape& shape, DType dtype) { return zeros(shape, dtype); }
+Tensor zeros_like(const Tensor& input) { return zeros(input.shape(), input.dtype()); }
+Tensor ones_like(const Tensor& input) { return ones(input.shape(), input.dtype()); }
+Tensor full_like(const Tensor& input, Scalar value) { return full(input.shape(), value, input.dtype()); }
+
+Tensor arange(Scalar start, Scalar end, Scalar step, DType dtype) {
+  const bool integers =
+      start.kind() != Scalar::Kind::Float && end.kind() != Scalar::Kind::Float && step.kind() != Scalar::Kind::Float;
+  const double first = start.to_double(), last = end.to_double(), difference = step.to_double();
+  check(difference != 0, "arange: step must be nonzero");
+  check(std::isfinite(first) && std::isfinite(last), "arange: unsupported range: ", first, " -> ", last);
+  check(difference > 0 ? last >= first : last <= first,
+        "arange: upper bound and lower bound inconsistent with step sign");
+  if (integers) {
+    const int64_t low = start.to_int(), stride = step.to_int();
+    const int64_t span = end.to_int() - low;
+    const int64_t count = (span + stride - (stride > 0 ? 1 : -1)) / stride;
+    return table<int64_t>(count, dtype, [&](int64_t i) { return low + i * stride; });
+  }
+  const auto count = static_cast<int64_t>(std::ceil((last - first) / difference));
+  return table<double>(count, dtype, [&](int64_t i) { return first + static_cast<double>(i) * difference; });
+}
+
+Tensor linspace(double start, double end, int64_t steps, DType dtype) {
+  check(steps >= 0, "linspace: number of steps must be non-negative, got ", steps);
+  const double step = steps > 1 ? (end - start) / static_cast<double>(steps - 1) : 0;
+  // From the nearer end, so that both ends are exact.
+  return table<double>(steps, dtype, [&](int64_t i) {
+    return i < steps / 2 || steps == 1 ? start + step * static_cast<double>(i)
+                                       : end - step * static_cast<double>(steps - 1 - i);
+  });
+}
+
+Tensor eye(int64_t n, int64_t m, DType dtype) {
+  check(n >= 0, "eye: n must be greater or equal to 0, got ", n);
+  check(m >= 0, "eye: m must be greater or equal to 0, got ", m);
+  const Tensor rows = arange(0, n, 1, DType::Int64), columns = arange(0, m, 1, DType::Int64);
+  return cast(eq(reshaped(rows, {n, 1}), reshaped(columns, {1, m})), dtype);
+}
+
+Tensor one_hot(const Tensor& input, int64_t num_classes) {
+  check(input.dtype() == DType::Int64, "one_hot: is only applicable to index tensor of type LongTensor, got ",
+        name_of(input.dtype()));
+  check(num_classes >= -1, "one_hot: num_classes should be positive, got ", num_classes);
+  if (input.numel() == 0) {
+    check(num_classes > 0, "one_hot: Can not infer total number of classes from empty tensor.");
+    Shape shape = input.shape();
+    shape.push_back(num_classes);
+    return zeros(shape, DType::Int64);
+  }
+  const Tensor smallest = min(input), largest = max(input);
+  evaluate(std::vector<Tensor>{smallest, largest});
+  check(smallest.item<int64_t>() >= 0, "one_hot: Class values must be non-negative.");
+  const int64_t needed = largest.item<int64_t>() + 1;
+  check(num_classes == -1 || needed <= num_classes, "one_hot: Class values must be smaller than num_classes.");
+  Shape shape = input.shape();
+  shape.push_back(1);
+  const Tensor classes = arange(0, num_classes == -1 ? needed : num_classes, 1, DType::Int64);
+  return cast(eq(reshaped(input, shape), classes), DType::Int64);
+}
+
+}  // namespace pycnn

@@ -1,0 +1,162 @@
+// Random tensors. Element i depends on its key and i alone; keys are drawn from the generator when a call is recorded.
+#include <array>
+#include <mutex>
+#include <numeric>
+#include <vector>
+
+#include "graph/lowering.h"
+#include "graph/operator.h"
+#include "ops/promotion.h"
+#include "ops/views.h"
+
+namespace pycnn {
+namespace ops {
+namespace {
+
+using graph::BackwardContext;
+using graph::Fingerprint;
+using graph::Lowering;
+using graph::Slot;
+using kernels::RandomKind;
+
+/// A bijection that scatters neighbouring numbers (SplitMix64's finaliser, Steele et al. 2014).
+uint64_t scrambled(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+struct Generator {
+  std::mutex mutex;
+  uint64_t seed = 67280421310721;  // PyTorch's default
+  uint64_t drawn = 0;
+
+  uint64_t draw() {
+    const std::lock_guard lock(mutex);
+    return scrambled(scrambled(seed) + ++drawn * 0x9e3779b97f4a7c15u);
+  }
+};
+
+Generator& generator() {
+  static Generator instance;
+  return instance;
+}
+
+/// Philox4x32-10 (Salmon et al. 2011).
+std::array<uint32_t, 4> philox(uint64_t key, uint64_t counter) {
+  std::array<uint32_t, 4> c = {static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0};
+  auto low = static_cast<uint32_t>(key), high = static_cast<uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t first = uint64_t{0xD2511F53u} * c[0], second = uint64_t{0xCD9E8D57u} * c[2];
+    c = {static_cast<uint32_t>(second >> 32) ^ c[1] ^ low, static_cast<uint32_t>(second),
+         static_cast<uint32_t>(first >> 32) ^ c[3] ^ high, static_cast<uint32_t>(first)};
+    low += 0x9E3779B9u;
+    high += 0xBB67AE85u;
+  }
+  return c;
+}
+
+class Random final : public graph::Operator {
+ public:
+  Random(const Lowering::Random& parameters, const Shape& shape, DType dtype)
+      : parameters_(parameters), shape_(shape), dtype_(dtype) {}
+  const char* name() const override { return "random"; }
+  void fingerprint(Fingerprint& f) const override {
+    f.add(static_cast<int64_t>(parameters_.kind)).add(parameters_.first).add(parameters_.second);
+    f.add(parameters_.low).add(parameters_.high).add(shape_).add(static_cast<int64_t>(dtype_));
+  }
+  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
+    return {l.random(parameters_, inputs[0], dtype_, shape_)};
+  }
+
+ private:
+  Lowering::Random parameters_;
+  Shape shape_;
+  DType dtype_;
+};
+
+Tensor record_random(const char* operation, const Lowering::Random& parameters, const Shape& shape, DType dtype) {
+  check_sizes(operation, shape);
+  check<NotImplementedError>(
+      parameters.kind == RandomKind::Integer || parameters.kind == RandomKind::Bernoulli || is_floating_point(dtype),
+      operation, ": not implemented for '", type_name(dtype), "'");
+  const Tensor key = scalar_tensor(static_cast<int64_t>(generator().draw()), DType::Int64);
+  return graph::record(std::make_shared<Random>(parameters, shape, dtype), {key}, {shape, dtype, false});
+}
+
+}  // namespace
+}  // namespace ops
+
+using namespace ops;
+
+void manual_seed(uint64_t seed) { set_random_state(seed, 0); }
+
+uint64_t initial_seed() { return random_state().first; }
+
+std::pair<uint64_t, uint64_t> random_state() {
+  Generator& g = generator();
+  const std::lock_guard lock(g.mutex);
+  return {g.seed, g.drawn};
+}
+
+void set_random_state(uint64_t seed, uint64_t drawn) {
+  Generator& g = generator();
+  const std::lock_guard lock(g.mutex);
+  g.seed = seed;
+  g.drawn = drawn;
+}
+
+Tensor rand(const Shape& shape, DType dtype) {
+  return record_random("rand", {.kind = RandomKind::Uniform, .first = 0, .second = 1}, shape, dtype);
+}
+
+Tensor randn(const Shape& shape, DType dtype) {
+  return record_random("randn", {.kind = RandomKind::Normal, .first = 0, .second = 1}, shape, dtype);
+}
+
+Tensor randint(int64_t low, int64_t high, const Shape& shape, DType dtype) {
+  check(low < high, "randint: random_ expects 'from' to be less than 'to', but got from=", low, " >= to=", high);
+  return record_random("randint", {.kind = RandomKind::Integer, .low = low, .high = high}, shape, dtype);
+}
+
+Tensor randperm(int64_t n) {
+  check(n >= 0, "randperm: n must be non-negative, got ", n);
+  // Fisher-Yates on the host, from 64 bits per element: the same order on every machine.
+  const uint64_t key = generator().draw();
+  std::vector<int64_t> order(static_cast<size_t>(n));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  for (size_t i = order.size(); i > 1; --i) {
+    const auto bits = philox(key, i);
+    const uint64_t number = uint64_t{bits[1]} << 32 | bits[0];
+    std::swap(order[i - 1], order[number % i]);
+  }
+  return from_data<int64_t>(order, {n});
+}
+
+Tensor uniform(const Shape& shape, double low, double high, DType dtype) {
+  check(low <= high, "uniform: expects to return a [from, to) range, but found from=", low, " > to=", high);
+  return record_random("uniform", {.kind = RandomKind::Uniform, .first = low, .second = high}, shape, dtype);
+}
+
+Tensor normal(const Shape& shape, double mean, double deviation, DType dtype) {
+  check(deviation >= 0, "normal: expects std >= 0.0, but found std ", deviation);
+  return record_random("normal", {.kind = RandomKind::Normal, .first = mean, .second = deviation}, shape, dtype);
+}
+
+Tensor bernoulli(const Shape& shape, double probability, DType dtype) {
+  check(probability >= 0 && probability <= 1, "bernoulli: expects p to be in [0, 1], but got p=", probability);
+  return record_random("bernoulli", {.kind = RandomKind::Bernoulli, .first = probability}, shape, dtype);
+}
+
+Tensor bernoulli(const Tensor& probabilities) {
+  check_floating_point("bernoulli", probabilities);
+  const DType dtype = probabilities.dtype();
+  if (probabilities.is_evaluated()) {
+    const Tensor inside = all(logical_and(ge(probabilities, wrap_scalar(0, probabilities)),
+                                          le(probabilities, wrap_scalar(1, probabilities))));
+    check(inside.item<bool>(), "bernoulli: expects all probabilities to be in [0, 1]");
+  }
+  return cast(lt(rand(probabilities.shape(), compute_dtype(dtype)), probabilities.detach()), dtype);
+}
+
+}  // namespace pycnn
