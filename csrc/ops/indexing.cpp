@@ -131,8 +131,8 @@ Tensor record_scatter(const char* operation, const Tensor& input, int64_t dimens
   for (int d = 0; d < index.dim(); ++d) {
     const int64_t size = index.shape()[d];
     check(size <= size_along(source, d) && (d == along || size <= size_along(input, d)), operation, ": Expected index ",
-          bracketed(index.shape()), " to be no larger than self ", bracketed(input.shape()), " apart from dimension ",
-          along, " and to be no larger size than src ", bracketed(source.shape()));
+          brackets(index.shape()), " to be no larger than self ", brackets(input.shape()), " apart from dimension ",
+          along, " and to be no larger size than src ", brackets(source.shape()));
     if (size < size_along(source, d)) values = sliced(values, d, 0, size);
   }
   check_known_indices<Error>(operation, index, along, size_along(input, along));
@@ -165,7 +165,7 @@ Tensor select(const Tensor& input, int64_t dimension, int64_t index) {
   const int along = normalize_dimension(dimension, input.dim());
   const int64_t size = input.size(along);
   check<IndexError>(index >= -size && index < size, "select(): index ", index, " out of range for tensor of size ",
-                    bracketed(input.shape()), " at dimension ", along);
+                    brackets(input.shape()), " at dimension ", along);
   const int64_t at = index < 0 ? index + size : index;
   Strides strides = nominal_strides(input);
   strides.erase(along);
@@ -252,7 +252,7 @@ Tensor gather(const Tensor& input, int64_t dimension, const Tensor& index) {
   if (index.numel() == 0) return zeros(index.shape(), input.dtype());
   for (int d = 0; d < index.dim(); ++d)
     check(d == along || index.shape()[d] <= size_along(input, d), "gather(): Size does not match at dimension ", d,
-          " expected index ", bracketed(index.shape()), " to be no larger than self ", bracketed(input.shape()),
+          " expected index ", brackets(index.shape()), " to be no larger than self ", brackets(input.shape()),
           " apart from dimension ", along);
   check_known_indices<Error>("gather()", index, along, size_along(input, along));
   return graph::record(std::make_shared<Gather>(along), {input, index},

@@ -84,7 +84,7 @@ void check_operands(const PointwiseRow& row, DType common) {
   const bool refused = common == DType::Bool       ? row.refuses & booleans
                        : is_floating_point(common) ? row.refuses & floats
                                                    : row.refuses & integers;
-  check<NotImplementedError>(!refused, row.name, ": not implemented for '", type_name(common), "'");
+  check<NotImplementedError>(!refused, row.name, ": not implemented for '", scalar_type_name(common), "'");
 }
 
 class Cast final : public graph::Operator {
@@ -252,7 +252,8 @@ Tensor cast(const Tensor& input, DType dtype) {
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   check(condition.dtype() == DType::Bool || condition.dtype() == DType::UInt8,
-        "where: expected condition to be a boolean tensor, but got a tensor with dtype ", type_name(condition.dtype()));
+        "where: expected condition to be a boolean tensor, but got a tensor with dtype ",
+        scalar_type_name(condition.dtype()));
   const DType common = result_type({a, b});
   auto operand = [&](const Tensor& x) { return is_wrapped_number(x) ? x : cast(x, common); };
   return record_pointwise(where_row, {condition, operand(a), operand(b)}, common, common);

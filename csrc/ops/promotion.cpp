@@ -43,21 +43,9 @@ bool is_wrapped_number(const Tensor& tensor, double value) {
   return is_wrapped_number(tensor) && tensor.item<double>() == value;
 }
 
-std::string_view type_name(DType dtype) {
-  static constexpr std::string_view names[] = {"Bool", "Byte", "Char",     "Short", "Int",
-                                               "Long", "Half", "BFloat16", "Float", "Double"};
-  return names[static_cast<size_t>(dtype)];
-}
-
-std::string bracketed(std::span<const int64_t> sizes) {
-  std::string text = "[";
-  for (size_t i = 0; i < sizes.size(); ++i) text += (i ? ", " : "") + std::to_string(sizes[i]);
-  return text + "]";
-}
-
 void check_floating_point(const char* operation, const Tensor& input) {
   check<NotImplementedError>(is_floating_point(input.dtype()), operation, ": not implemented for '",
-                             type_name(input.dtype()), "', expected a floating point tensor");
+                             scalar_type_name(input.dtype()), "', expected a floating point tensor");
 }
 
 }  // namespace ops

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <span>
-#include <string_view>
 
 #include "graph/operator.h"
+#include "ops/arguments.h"
 #include "pycnn/tensor.h"
 
 namespace pycnn::ops {
@@ -15,12 +15,6 @@ inline DType result_type(std::initializer_list<Tensor> operands) {
   return result_type(std::span(operands.begin(), operands.size()));
 }
 
-/// What elements of this dtype are computed in: float32 for 16-bit floats, int64 for integers and bool.
-constexpr DType compute_dtype(DType dtype) {
-  if (dtype == DType::Float64 || dtype == DType::Float32) return dtype;
-  return is_floating_point(dtype) ? DType::Float32 : DType::Int64;
-}
-
 /// `dtype` if it is floating, else the default dtype.
 inline DType floating_type(DType dtype) { return is_floating_point(dtype) ? dtype : default_dtype(); }
 
@@ -28,11 +22,6 @@ inline DType floating_type(DType dtype) { return is_floating_point(dtype) ? dtyp
 bool is_wrapped_number(const Tensor& tensor);
 /// Whether it is a wrapped number (so known now) that equals `value`.
 bool is_wrapped_number(const Tensor& tensor, double value);
-
-/// "Float", "Long", …: PyTorch's names, for messages.
-std::string_view type_name(DType dtype);
-/// "[2, 3]": sizes as PyTorch's messages print them.
-std::string bracketed(std::span<const int64_t> sizes);
 
 /// NotImplementedError unless the dtype is floating.
 void check_floating_point(const char* operation, const Tensor& input);

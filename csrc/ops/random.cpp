@@ -79,7 +79,7 @@ Tensor record_random(const char* operation, const Lowering::Random& parameters, 
   check_sizes(operation, shape);
   check<NotImplementedError>(
       parameters.kind == RandomKind::Integer || parameters.kind == RandomKind::Bernoulli || is_floating_point(dtype),
-      operation, ": not implemented for '", type_name(dtype), "'");
+      operation, ": not implemented for '", scalar_type_name(dtype), "'");
   const Tensor key = scalar_tensor(static_cast<int64_t>(generator().draw()), DType::Int64);
   return graph::record(std::make_shared<Random>(parameters, shape, dtype), {key}, {shape, dtype, false});
 }

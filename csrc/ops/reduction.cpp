@@ -466,7 +466,7 @@ Tensor mean(const Tensor& input, const OptionalDimensions& dimensions, bool keep
   const Tensor terms = dtype ? cast(input, *dtype) : input;
   check(is_floating_point(terms.dtype()),
         "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: ",
-        type_name(terms.dtype()));
+        scalar_type_name(terms.dtype()));
   return ReductionOperator::record(std::make_shared<Mean>(reduced(dimensions, input, keepdim), terms.dtype()), terms);
 }
 
@@ -530,7 +530,7 @@ Tensor argmin(const Tensor& input, std::optional<int64_t> dimension, bool keepdi
 Tensor norm(const Tensor& input, double p, const OptionalDimensions& dimensions, bool keepdim) {
   check(is_floating_point(input.dtype()),
         "norm: linalg.vector_norm: Expected a floating point or complex tensor as input. Got ",
-        type_name(input.dtype()));
+        scalar_type_name(input.dtype()));
   check<ValueError>(p >= 0, "norm: p must be at least 0, got ", p);
   if (std::isinf(p)) {
     check(input.numel() > 0,

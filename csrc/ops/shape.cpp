@@ -24,22 +24,22 @@ Shape inferred_shape(const Shape& shape, int64_t count) {
   int64_t known = 1;
   for (int i = 0; i < shape.size(); ++i) {
     if (shape[i] == -1) {
-      check(unknown < 0, "reshape: only one dimension can be inferred, got shape ", bracketed(shape));
+      check(unknown < 0, "reshape: only one dimension can be inferred, got shape ", brackets(shape));
       unknown = i;
     } else {
       check(shape[i] >= 0, "reshape: invalid shape dimension ", shape[i], " at index ", i, " of shape ",
-            bracketed(shape));
+            brackets(shape));
       known *= shape[i];
     }
   }
   Shape result = shape;
   if (unknown >= 0) {
-    check(known > 0 || count > 0, "reshape: cannot reshape tensor of 0 elements into shape ", bracketed(shape),
+    check(known > 0 || count > 0, "reshape: cannot reshape tensor of 0 elements into shape ", brackets(shape),
           " because the unspecified dimension size -1 can be any value and is ambiguous");
-    check(known > 0 && count % known == 0, "shape '", bracketed(shape), "' is invalid for input of size ", count);
+    check(known > 0 && count % known == 0, "shape '", brackets(shape), "' is invalid for input of size ", count);
     result[unknown] = count / known;
   }
-  check(element_count(result) == count, "shape '", bracketed(shape), "' is invalid for input of size ", count);
+  check(element_count(result) == count, "shape '", brackets(shape), "' is invalid for input of size ", count);
   return result;
 }
 
@@ -186,7 +186,7 @@ Tensor unflatten(const Tensor& input, int64_t dimension, const Shape& sizes) {
   bool infers = false;
   for (int64_t size : sizes) size == -1 ? void(infers = true) : void(known *= size);
   const int64_t whole = input.size(at);
-  check(infers ? known != 0 && whole % known == 0 : known == whole, "unflatten: Provided sizes ", bracketed(sizes),
+  check(infers ? known != 0 && whole % known == 0 : known == whole, "unflatten: Provided sizes ", brackets(sizes),
         " don't multiply up to the size of dim ", at, " (", whole, ") in the input tensor");
   Shape shape;
   for (int d = 0; d < input.dim(); ++d) {
@@ -208,7 +208,7 @@ Tensor permute(const Tensor& input, const Dimensions& order) {
   uint32_t seen = 0;
   for (int i = 0; i < order.size(); ++i) {
     const int d = normalize_dimension(order[i], input.dim());
-    check(!(seen >> d & 1u), "permute: duplicate dims are not allowed, got ", bracketed(order));
+    check(!(seen >> d & 1u), "permute: duplicate dims are not allowed, got ", brackets(order));
     seen |= 1u << d;
     normalized.push_back(d);
     back[d] = i;
@@ -268,7 +268,7 @@ Tensor expand(const Tensor& input, const Shape& shape) {
     if (shape[d] == -1) target[d] = size;
     check(target[d] == size || (size == 1 && target[d] >= 0), "expand: The expanded size of the tensor (", shape[d],
           ") must match the existing size (", size, ") at non-singleton dimension ", d,
-          ".  Target sizes: ", bracketed(shape), ".  Tensor sizes: ", bracketed(input.shape()));
+          ".  Target sizes: ", brackets(shape), ".  Tensor sizes: ", brackets(input.shape()));
     strides.push_back(d < added || (size == 1 && target[d] != 1) ? 0 : from[d - added]);
   }
   // Without a way to write back, an in-place change raises.
@@ -326,7 +326,7 @@ Tensor stack(std::span<const Tensor> tensors, int64_t dimension) {
   Tensors parts;
   for (size_t i = 0; i < tensors.size(); ++i) {
     check(tensors[i].shape() == tensors[0].shape(), "stack: expects each tensor to be equal size, but got ",
-          bracketed(tensors[0].shape()), " at entry 0 and ", bracketed(tensors[i].shape()), " at entry ", i);
+          brackets(tensors[0].shape()), " at entry 0 and ", brackets(tensors[i].shape()), " at entry ", i);
     Shape shape = tensors[i].shape();
     shape.insert(at, 1);
     parts.push_back(reshaped(tensors[i], shape));
@@ -340,11 +340,11 @@ Tensors split(const Tensor& input, const Dimensions& sizes, int64_t dimension) {
   int64_t total = 0;
   for (int64_t size : sizes) {
     check(size >= 0,
-          "split: expects split_sizes to have only non-negative entries, but got split_sizes=", bracketed(sizes));
+          "split: expects split_sizes to have only non-negative entries, but got split_sizes=", brackets(sizes));
     total += size;
   }
   check(total == input.size(along), "split: expects split_sizes to sum exactly to ", input.size(along),
-        " (input tensor's size at dimension ", along, "), but got split_sizes=", bracketed(sizes));
+        " (input tensor's size at dimension ", along, "), but got split_sizes=", brackets(sizes));
   Tensors parts;
   int64_t start = 0;
   for (int64_t size : sizes) {
@@ -392,7 +392,7 @@ Tensors unbind(const Tensor& input, int64_t dimension) {
 
 Tensor pad(const Tensor& input, const std::vector<int64_t>& padding, std::string_view mode, double value) {
   check<NotImplementedError>(mode == "constant", "pad: padding mode '", mode, "' is not built, expected 'constant'");
-  check(padding.size() % 2 == 0, "pad: Padding length must be divisible by 2, got ", bracketed(padding));
+  check(padding.size() % 2 == 0, "pad: Padding length must be divisible by 2, got ", join(padding, ", "));
   check(padding.size() <= 2 * static_cast<size_t>(input.dim()),
         "pad: Padding length should be less than or equal to two times the input dimension but got padding length ",
         padding.size(), " and input of dimension ", input.dim());

@@ -229,7 +229,7 @@ Tensor make_view(const Tensor& result, const Tensor& base, Strides strides, std:
 
 void check_sizes(const char* operation, const Shape& shape) {
   for (int64_t size : shape)
-    check(size >= 0, operation, ": Trying to create tensor with negative dimension ", size, ": ", bracketed(shape));
+    check(size >= 0, operation, ": Trying to create tensor with negative dimension ", size, ": ", brackets(shape));
 }
 
 }  // namespace pycnn::ops
