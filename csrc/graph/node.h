@@ -48,6 +48,10 @@ struct Output {
   std::shared_ptr<AutogradState> autograd;
   /// Observable handles (see Cell). An output with handles is computed and kept; one without may be fused away.
   std::atomic<int> handles{0};
+  /// Inputs of live nodes that are this value.
+  std::atomic<int> consumers{0};
+  /// A Python number: it takes part in type promotion only by its kind.
+  bool wrapped_number = false;
   /// Filled by evaluation if the value was kept.
   Buffer buffer;
 };
@@ -70,6 +74,8 @@ struct Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
+  void set_inputs(std::vector<Value> values);
+  void drop_inputs();
   bool is_evaluated() const { return state.load(std::memory_order_acquire) == NodeState::Done; }
 };
 
@@ -80,8 +86,9 @@ Value make_leaf(const Shape& shape, DType dtype, Buffer buffer);
 
 /// How a view follows its base and writes back to it.
 struct View {
+  /// The view's value for the base's present one; empty for `detach()`, which keeps the value it was made from.
   std::function<Tensor(const Tensor& base)> derive;
-  /// The base's new value after the view was assigned `value`.
+  /// The base's new value after the view was assigned `value`; empty where it cannot be written back (expanded views).
   std::function<Tensor(const Tensor& base, const Tensor& value)> write;
   bool bypasses_autograd = false;  ///< `.data` and `.detach()`
   /// The view's strides if its root base lay row-major: they say, as in PyTorch, whether reshape() is a view or a copy.
@@ -115,6 +122,15 @@ struct TensorHandle {
   TensorHandle(const TensorHandle&) = delete;
   TensorHandle& operator=(const TensorHandle&) = delete;
 };
+
+/// The cell's value after following its base's changes.
+const Value& refresh(Cell& cell);
+
+/// True if gradients stop here: nothing was recorded for it, whether or not it wants its own gradient.
+inline bool is_leaf(const Value& value) { return !(value.node->differentiable && output_of(value).requires_grad); }
+
+/// The same value under a new node outside the autograd graph.
+Value detached(const Value& value);
 
 /// Makes `result` (= view->derive(base)) a view of base: it sees base's in-place changes and writes back to it.
 Tensor make_view(const Tensor& result, const Tensor& base, std::shared_ptr<const View> view);

@@ -26,11 +26,11 @@ class ProgramBuilder {
   struct Step {
     Opcode opcode;
     RegisterType type;
-    RegisterType source;
-    int operands[3];
-    int index;  ///< Load, Store: operand; RoundTo: DType
-    double floating;
-    int64_t integer;
+    RegisterType source = RegisterType::F32;
+    int operands[3] = {-1, -1, -1};
+    int index = 0;  ///< Load, Store: operand; RoundTo: DType
+    double floating = 0;
+    int64_t integer = 0;
   };
 
   Expression load(int operand, DType dtype);

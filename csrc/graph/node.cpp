@@ -1,0 +1,98 @@
+#include "graph/node.h"
+
+#include "graph/operator.h"
+
+namespace pycnn::graph {
+
+Node::Node(int outputs_of_node) : outputs(std::make_unique<Output[]>(static_cast<size_t>(outputs_of_node))), output_count(outputs_of_node) {}
+
+void Node::set_inputs(std::vector<Value> values) {
+  inputs = std::move(values);
+  for (const Value& input : inputs) output_of(input).consumers.fetch_add(1);
+}
+
+void Node::drop_inputs() {
+  for (const Value& input : inputs) output_of(input).consumers.fetch_sub(1);
+  inputs.clear();
+}
+
+Node::~Node() {
+  for (const Value& input : inputs) output_of(input).consumers.fetch_sub(1);
+  // Long chains would otherwise recurse once per node: whoever is last drains the chain in a loop.
+  thread_local std::vector<Value>* draining = nullptr;
+  if (draining != nullptr) {
+    for (Value& input : inputs) draining->push_back(std::move(input));
+    return;
+  }
+  std::vector<Value> chain = std::move(inputs);
+  draining = &chain;
+  while (!chain.empty()) {
+    const Value last = std::move(chain.back());
+    chain.pop_back();
+  }
+  draining = nullptr;
+}
+
+Value make_leaf(const Shape& shape, DType dtype, Buffer buffer) {
+  auto node = std::make_shared<Node>(1);
+  Output& output = node->outputs[0];
+  output.shape = shape;
+  output.dtype = dtype;
+  output.buffer = std::move(buffer);
+  node->state.store(NodeState::Done, std::memory_order_release);
+  return {std::move(node), 0};
+}
+
+Cell::~Cell() {
+  if (base) base->drop_references(1);
+}
+
+void Cell::add_references(int count) {
+  const int before = references.fetch_add(count);
+  if (before < 2 && before + count >= 2) output_of(value).handles.fetch_add(1);
+}
+
+void Cell::drop_references(int count) {
+  const int before = references.fetch_sub(count);
+  if (before >= 2 && before - count < 2) output_of(value).handles.fetch_sub(1);
+}
+
+void Cell::bind(Value replacement) {
+  const bool held = references.load() >= 2;
+  if (held) output_of(replacement).handles.fetch_add(1);
+  std::swap(value, replacement);
+  if (held) output_of(replacement).handles.fetch_sub(1);
+  ++version;
+}
+
+TensorHandle::TensorHandle(std::shared_ptr<Cell> bound) : cell(std::move(bound)) { cell->add_references(2); }
+TensorHandle::~TensorHandle() { cell->drop_references(2); }
+
+const Value& refresh(Cell& cell) {
+  if (cell.base && cell.view->derive) {
+    refresh(*cell.base);
+    if (cell.base_version != cell.base->version) {
+      const Tensor base(std::make_shared<TensorHandle>(cell.base));
+      cell.bind(cell.view->derive(base).value());
+      cell.base_version = cell.base->version;
+    }
+  }
+  return cell.value;
+}
+
+Tensor make_view(const Tensor& result, const Tensor& base, std::shared_ptr<const View> view) {
+  const std::shared_ptr<Cell>& cell = result.handle()->cell;
+  const std::shared_ptr<Cell>& base_cell = base.handle()->cell;
+  if (cell == base_cell) return result;
+  if (cell->base) {
+    // The result is a view already (an operator made of views): hang it onto the new base instead.
+    cell->base->drop_references(1);
+  }
+  cell->base = base_cell;
+  cell->view = std::move(view);
+  cell->base_version = base_cell->version;
+  base_cell->add_references(1);
+  return result;
+}
+
+}  // namespace pycnn::graph

@@ -1,0 +1,57 @@
+// Recording: operators become nodes, and nothing is computed.
+#include <bit>
+
+#include "graph/evaluate.h"
+#include "graph/operator.h"
+#include "pycnn/autograd.h"
+
+namespace pycnn::graph {
+
+Fingerprint& Fingerprint::add(double value) {
+  words_.push_back(std::bit_cast<uint64_t>(value));
+  return *this;
+}
+
+Tensor BackwardContext::input(int i) const { return Tensor(node_->inputs[static_cast<size_t>(i)]); }
+Tensor BackwardContext::output(int i) const { return Tensor(Value{node_, i}); }
+const Shape& BackwardContext::input_shape(int i) const { return output_of(node_->inputs[static_cast<size_t>(i)]).shape; }
+DType BackwardContext::input_dtype(int i) const { return output_of(node_->inputs[static_cast<size_t>(i)]).dtype; }
+bool BackwardContext::needs(int i) const { return output_of(node_->inputs[static_cast<size_t>(i)]).requires_grad; }
+
+Tensors Operator::backward(const BackwardContext&) const {
+  fail<NotImplementedError>("the operator '", name(), "' has no derivative");
+}
+
+Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> inputs, std::span<const Spec> outputs) {
+  static std::atomic<uint64_t> next_sequence{1};
+  auto node = std::make_shared<Node>(static_cast<int>(outputs.size()));
+  std::vector<Value> values;
+  values.reserve(inputs.size());
+  bool wants_gradient = false;
+  for (const Tensor& input : inputs) {
+    values.push_back(input.value());
+    wants_gradient |= output_of(values.back()).requires_grad;
+  }
+  node->op = std::move(op);
+  node->set_inputs(std::move(values));
+  node->sequence = next_sequence.fetch_add(1);
+  wants_gradient = wants_gradient && is_grad_enabled();
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Output& output = node->outputs[i];
+    output.shape = outputs[i].shape;
+    output.dtype = outputs[i].dtype;
+    output.requires_grad = wants_gradient && outputs[i].differentiable && is_floating_point(outputs[i].dtype);
+    node->differentiable |= output.requires_grad;
+  }
+  Tensors results;
+  results.reserve(outputs.size());
+  for (int i = 0; i < node->output_count; ++i) results.emplace_back(Value{node, i});
+  note_pending(node);
+  return results;
+}
+
+Tensor record(std::shared_ptr<const Operator> op, std::initializer_list<Tensor> inputs, const Spec& output) {
+  return record(std::move(op), std::span(inputs.begin(), inputs.size()), std::span(&output, 1))[0];
+}
+
+}  // namespace pycnn::graph

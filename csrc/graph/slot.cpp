@@ -1,0 +1,123 @@
+// Slots: windows onto a plan's buffers.
+#include "graph/lowering.h"
+
+namespace pycnn::graph {
+namespace {
+
+// Dimensions of size 1 may have any stride.
+bool same_layout(const Slot& slot, const Strides& strides) {
+  for (int d = 0; d < slot.shape.size(); ++d)
+    if (slot.shape[d] != 1 && slot.strides[d] != strides[d]) return false;
+  return true;
+}
+
+}  // namespace
+
+bool Slot::is_contiguous() const { return count() == 0 || same_layout(*this, contiguous_strides(shape)); }
+
+bool Slot::is_channels_last() const { return count() == 0 || same_layout(*this, channels_last_strides(shape)); }
+
+bool Slot::is_dense() const {
+  int64_t expected = 1;
+  Dimensions sizes, steps;
+  for (int d = 0; d < shape.size(); ++d) {
+    if (shape[d] == 0) return true;
+    if (shape[d] == 1) continue;
+    sizes.push_back(shape[d]);
+    steps.push_back(strides[d]);
+  }
+  for (int done = 0; done < sizes.size(); ++done) {
+    int next = -1;
+    for (int d = 0; d < sizes.size(); ++d)
+      if (steps[d] == expected) next = d;
+    if (next < 0) return false;
+    expected *= sizes[next];
+    steps[next] = -1;
+  }
+  return true;
+}
+
+Slot Slot::permuted(std::span<const int64_t> order) const {
+  Slot result = *this;
+  for (int d = 0; d < shape.size(); ++d) {
+    result.shape[d] = shape[static_cast<int>(order[static_cast<size_t>(d)])];
+    result.strides[d] = strides[static_cast<int>(order[static_cast<size_t>(d)])];
+  }
+  return result;
+}
+
+Slot Slot::expanded(const Shape& target) const {
+  Slot result = *this;
+  result.shape = target;
+  result.strides = Dimensions::filled(target.size(), 0);
+  const int shift = target.size() - shape.size();
+  for (int d = 0; d < shape.size(); ++d)
+    if (shape[d] == target[d + shift]) result.strides[d + shift] = strides[d];
+  return result;
+}
+
+Slot Slot::sliced(int dimension, int64_t begin, int64_t size, int64_t step) const {
+  Slot result = *this;
+  result.offset += begin * strides[dimension];
+  result.shape[dimension] = size;
+  result.strides[dimension] = strides[dimension] * step;
+  return result;
+}
+
+Slot Slot::squeezed(int dimension) const {
+  Slot result = *this;
+  result.shape.erase(dimension);
+  result.strides.erase(dimension);
+  return result;
+}
+
+Slot Slot::unsqueezed(int dimension) const {
+  Slot result = *this;
+  result.shape.insert(dimension, 1);
+  result.strides.insert(dimension, 1);
+  return result;
+}
+
+Slot Slot::reshaped(const Shape& target) const {
+  Slot result = *this;
+  result.shape = target;
+  result.strides = contiguous_strides(target);
+  if (count() == 0 || is_contiguous()) return result;
+  // Walk both shapes from the back, matching runs of source dimensions that are contiguous among themselves.
+  int from = shape.size() - 1;
+  int to = target.size() - 1;
+  while (from >= 0 || to >= 0) {
+    while (from >= 0 && shape[from] == 1) --from;
+    while (to >= 0 && target[to] == 1) result.strides[to--] = 1;
+    if (from < 0 || to < 0) break;
+    int64_t source_run = shape[from];
+    int64_t target_run = target[to];
+    const int64_t innermost = strides[from];
+    const int first_target = to;
+    int inner = from;
+    while (source_run != target_run) {
+      if (source_run < target_run) {
+        --from;
+        while (from >= 0 && shape[from] == 1) --from;
+        if (from < 0 || strides[from] != strides[inner] * shape[inner]) {
+          result.buffer = -1;
+          return result;
+        }
+        inner = from;
+        source_run *= shape[from];
+      } else {
+        target_run *= target[--to];
+      }
+    }
+    int64_t step = innermost;
+    for (int d = first_target; d >= to; --d) {
+      result.strides[d] = step;
+      step *= target[d];
+    }
+    --from;
+    --to;
+  }
+  return result;
+}
+
+}  // namespace pycnn::graph
