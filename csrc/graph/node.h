@@ -50,8 +50,6 @@ struct Output {
   std::atomic<int> handles{0};
   /// Inputs of live nodes that are this value.
   std::atomic<int> consumers{0};
-  /// A Python number: it takes part in type promotion only by its kind.
-  bool wrapped_number = false;
   /// Filled by evaluation if the value was kept.
   Buffer buffer;
 };

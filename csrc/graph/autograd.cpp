@@ -1,0 +1,364 @@
+// Differentiation is a walk over recorded nodes, newest first, that records their gradient operators.
+#include "pycnn/autograd.h"
+
+#include <algorithm>
+#include <cmath>
+#include <queue>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "graph/evaluate.h"
+#include "graph/lowering.h"
+#include "graph/operator.h"
+#include "pycnn/ops.h"
+
+namespace pycnn {
+namespace {
+
+thread_local bool grad_enabled = true;
+thread_local bool inference_mode = false;
+
+class GradMode {
+ public:
+  explicit GradMode(bool enabled) : previous_(is_grad_enabled()) { set_grad_enabled(enabled); }
+  ~GradMode() { set_grad_enabled(previous_); }
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
+
+ private:
+  bool previous_;
+};
+
+}  // namespace
+
+bool is_grad_enabled() { return grad_enabled && !inference_mode; }
+void set_grad_enabled(bool enabled) { grad_enabled = enabled; }
+bool is_inference_mode_enabled() { return inference_mode; }
+void set_inference_mode(bool enabled) { inference_mode = enabled; }
+
+namespace graph {
+namespace {
+
+// One backward pass: gradients of values on their way, and what became of those that were asked for.
+class Walk {
+ public:
+  Walk(bool create_graph, bool retain_graph) : create_graph_(create_graph), retain_graph_(retain_graph) {}
+
+  void seed(const Tensor& output, const Tensor& gradient) { deliver(output.value(), gradient); }
+
+  /// Gradients of these values are wanted (besides hooks and retained ones); an empty list means every leaf.
+  void want(const Value& value) { wanted_.insert(&output_of(value)); }
+
+  void run() {
+    const GradMode mode(create_graph_);
+    while (!queue_.empty()) {
+      const std::shared_ptr<Node> node = queue_.top();
+      queue_.pop();
+      visit(node);
+    }
+    if (retain_graph_) return;
+    for (const auto& node : visited_) {
+      node->released = true;
+      if (node->is_evaluated()) node->drop_inputs();
+    }
+  }
+
+  Tensor gradient_of(const Value& value) const {
+    const auto found = finished_.find(&output_of(value));
+    return found == finished_.end() ? Tensor() : found->second;
+  }
+  const std::vector<Value>& leaves() const { return leaves_; }
+
+ private:
+  struct Older {
+    bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const { return a->sequence < b->sequence; }
+  };
+
+  void deliver(const Value& value, const Tensor& gradient) {
+    Tensor& sum = arriving_[&output_of(value)];
+    sum = sum.defined() ? add(sum, gradient) : gradient;
+    if (!queued_.insert(value.node.get()).second) return;
+    if (is_leaf(value)) leaf_nodes_.push_back(value);
+    queue_.push(value.node);
+  }
+
+  // The gradient of an output once all its consumers have delivered, after its hooks.
+  Tensor finish(const Output& output) {
+    const auto found = arriving_.find(&output);
+    if (found == arriving_.end()) return {};
+    Tensor gradient = found->second;
+    if (output.autograd) {
+      const std::shared_ptr<AutogradState> state = output.autograd;
+      const auto hooks = state->hooks;
+      for (const auto& [id, hook] : hooks)
+        if (const Tensor replacement = hook(gradient); replacement.defined()) {
+          check(replacement.shape() == output.shape, "a hook changed the gradient's shape from ", output.shape, " to ", replacement.shape());
+          gradient = replacement;
+        }
+    }
+    finished_[&output] = gradient;
+    return gradient;
+  }
+
+  void visit(const std::shared_ptr<Node>& node) {
+    if (!node->differentiable) {
+      for (int i = 0; i < node->output_count; ++i)
+        if (finish(node->outputs[static_cast<size_t>(i)]).defined()) leaves_.push_back({node, i});
+      return;
+    }
+    check(!node->released,
+          "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved "
+          "intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
+          "backward through the graph a second time.");
+    Tensors gradients;
+    for (int i = 0; i < node->output_count; ++i) {
+      const Output& output = node->outputs[static_cast<size_t>(i)];
+      gradients.push_back(finish(output));
+      if (gradients.back().defined() && output.autograd && (output.autograd->retain_grad || wanted_.contains(&output))) retained_.push_back({node, i});
+    }
+    visited_.push_back(node);
+    const Tensors input_gradients = node->op->backward(BackwardContext(node, gradients));
+    check(input_gradients.size() <= node->inputs.size(), "internal error: '", node->op->name(), "' returned too many gradients");
+    for (size_t i = 0; i < input_gradients.size(); ++i) {
+      const Value& input = node->inputs[i];
+      const Output& output = output_of(input);
+      if (!output.requires_grad || !input_gradients[i].defined()) continue;
+      Tensor gradient = input_gradients[i];
+      check(gradient.shape() == output.shape, "the gradient of input ", i, " of '", node->op->name(), "' has shape ", gradient.shape(), ", expected ",
+            output.shape);
+      if (gradient.dtype() != output.dtype) gradient = cast(gradient, output.dtype);
+      deliver(input, gradient);
+    }
+  }
+
+ public:
+  const std::vector<Value>& retained() const { return retained_; }
+
+ private:
+  bool create_graph_, retain_graph_;
+  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, Older> queue_;
+  std::unordered_set<const Node*> queued_;
+  std::unordered_set<const Output*> wanted_;
+  std::unordered_map<const Output*, Tensor> arriving_, finished_;
+  std::vector<std::shared_ptr<Node>> visited_;
+  std::vector<Value> leaf_nodes_, leaves_, retained_;
+};
+
+// Seeds of a walk with PyTorch's checks.
+void seed_outputs(Walk& walk, std::span<const Tensor> outputs, std::span<const Tensor> gradients) {
+  check(gradients.empty() || gradients.size() == outputs.size(), "got ", outputs.size(), " tensors and ", gradients.size(), " gradients");
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    check(outputs[i].requires_grad(), "element ", i, " of tensors does not require grad and does not have a grad_fn");
+    Tensor gradient = i < gradients.size() ? gradients[i] : Tensor();
+    if (!gradient.defined()) {
+      check(outputs[i].numel() == 1, "grad can be implicitly created only for scalar outputs");
+      gradient = ones_like(outputs[i]);
+    }
+    check(gradient.shape() == outputs[i].shape(), "Mismatch in shape: grad_output[", i, "] has a shape of ", gradient.shape(), " and output[", i,
+          "] has a shape of ", outputs[i].shape(), ".");
+    if (gradient.dtype() != outputs[i].dtype()) gradient = cast(gradient, outputs[i].dtype());
+    walk.seed(outputs[i], gradient);
+  }
+}
+
+void accumulate(AutogradState& state, const Tensor& gradient, bool create_graph) {
+  if (!state.grad.defined()) {
+    // A handle of its own: two leaves may share one gradient value.
+    state.grad = create_graph ? Tensor(gradient.value()) : gradient.detach();
+    return;
+  }
+  if (create_graph) {
+    state.grad = add(state.grad, gradient);
+  } else {
+    const NoGradGuard no_grad;
+    state.grad.assign_(add(state.grad, gradient));
+  }
+}
+
+class CustomFunction final : public Operator {
+ public:
+  CustomFunction(const char* name, autograd::BackwardFunction backward, int inputs, bool once_differentiable)
+      : name_(name), backward_(std::move(backward)), inputs_(inputs), once_differentiable_(once_differentiable) {}
+  const char* name() const override { return name_; }
+  void fingerprint(Fingerprint& key) const override { key.add(static_cast<int64_t>(inputs_)); }
+  Tensors backward(const BackwardContext& context) const override;
+  // The nodes after the differentiable inputs are the computed outputs: this node only names them.
+  std::vector<Slot> lower(Lowering&, std::span<const Slot> inputs) const override {
+    return {inputs.begin() + inputs_, inputs.end()};
+  }
+
+ private:
+  const char* name_;
+  autograd::BackwardFunction backward_;
+  int inputs_;
+  bool once_differentiable_;
+};
+
+/// Passes values on but refuses to be differentiated.
+class OnceDifferentiable final : public Operator {
+ public:
+  const char* name() const override { return "once_differentiable"; }
+  Tensors backward(const BackwardContext&) const override {
+    fail("trying to differentiate twice a function that was marked with @once_differentiable");
+  }
+  std::vector<Slot> lower(Lowering&, std::span<const Slot> inputs) const override { return {inputs[0]}; }
+};
+
+Tensors CustomFunction::backward(const BackwardContext& context) const {
+  Tensors gradients;
+  for (int i = 0; i < context.input_count() - inputs_; ++i) {
+    Tensor gradient = context.gradient(i);
+    if (!gradient.defined()) gradient = zeros_like(context.output(i).detach());
+    gradients.push_back(gradient);
+  }
+  if (!once_differentiable_ || !is_grad_enabled()) return backward_(gradients);
+  Tensors results;
+  {
+    const NoGradGuard no_grad;
+    results = backward_(gradients);
+  }
+  for (Tensor& result : results)
+    if (result.defined()) {
+      Tensors sources = {result};
+      sources.insert(sources.end(), gradients.begin(), gradients.end());
+      for (int i = 0; i < inputs_; ++i) sources.push_back(context.input(i));
+      const Spec spec{result.shape(), result.dtype()};
+      result = record(std::make_shared<OnceDifferentiable>(), sources, std::span(&spec, 1))[0];
+    }
+  return results;
+}
+
+}  // namespace
+}  // namespace graph
+
+namespace autograd {
+
+void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients, bool retain_graph, bool create_graph,
+              std::span<const Tensor> inputs) {
+  graph::Walk walk(create_graph, retain_graph || create_graph);
+  {
+    const GradMode mode(create_graph);
+    graph::seed_outputs(walk, outputs, gradients);
+  }
+  std::unordered_set<const graph::Output*> limited;
+  for (const Tensor& input : inputs) {
+    check(input.requires_grad(), "One of the differentiated Tensors does not require grad");
+    limited.insert(&graph::output_of(input.value()));
+    if (!input.is_leaf()) input.retain_grad();
+  }
+  walk.run();
+  Tensors results;
+  for (const std::vector<graph::Value>* values : {&walk.leaves(), &walk.retained()})
+    for (const graph::Value& value : *values) {
+      const graph::Output& output = graph::output_of(value);
+      if (!output.autograd || (!limited.empty() && !limited.contains(&output))) continue;
+      graph::accumulate(*output.autograd, walk.gradient_of(value), create_graph);
+      results.push_back(output.autograd->grad);
+    }
+  // Forward, loss and gradients are one plan.
+  for (const Tensor& output : outputs) results.push_back(output);
+  evaluate(results);
+}
+
+Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> gradients, bool retain_graph, bool create_graph,
+             bool allow_unused) {
+  graph::Walk walk(create_graph, retain_graph || create_graph);
+  {
+    const GradMode mode(create_graph);
+    graph::seed_outputs(walk, outputs, gradients);
+  }
+  for (const Tensor& input : inputs) {
+    check(input.requires_grad(), "One of the differentiated Tensors does not require grad");
+    walk.want(input.value());
+  }
+  walk.run();
+  Tensors results;
+  for (const Tensor& input : inputs) {
+    const Tensor gradient = walk.gradient_of(input.value());
+    check(gradient.defined() || allow_unused,
+          "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior.");
+    results.push_back(gradient.defined() ? Tensor(gradient.value()) : Tensor());
+  }
+  return results;
+}
+
+Tensors apply_function(const char* name, BackwardFunction backward, std::span<const Tensor> inputs, std::span<const Tensor> outputs,
+                       const std::vector<bool>& non_differentiable, bool once_differentiable) {
+  Tensors sources(inputs.begin(), inputs.end());
+  std::vector<graph::Spec> specs;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    sources.push_back(outputs[i].requires_grad() ? outputs[i].detach() : outputs[i]);
+    specs.push_back({outputs[i].shape(), outputs[i].dtype(), i >= non_differentiable.size() || !non_differentiable[i]});
+  }
+  return graph::record(std::make_shared<graph::CustomFunction>(name, std::move(backward), static_cast<int>(inputs.size()), once_differentiable), sources,
+                       specs);
+}
+
+GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function, const Tensors& inputs, const GradcheckOptions& options) {
+  for (const Tensor& input : inputs)
+    check<ValueError>(!input.requires_grad() || input.dtype() == DType::Float64,
+                      "gradcheck expects inputs that require gradient to be float64, got ", input.dtype());
+  const auto weights_like = [](const Tensor& output) {
+    // Fixed, without symmetry, of both signs: a wrong gradient cannot cancel.
+    std::vector<double> weights;
+    for (int64_t i = 0; i < output.numel(); ++i) weights.push_back(std::cos(1.0 + 1.7 * static_cast<double>(i)) + 0.25);
+    return from_data<double>(weights, output.shape());
+  };
+  const auto weighted_sum = [&](const Tensors& arguments) {
+    double total = 0;
+    const NoGradGuard no_grad;
+    for (const Tensor& output : function(arguments))
+      if (output.defined() && is_floating_point(output.dtype())) total += sum(mul(cast(output, DType::Float64), weights_like(output))).item<double>();
+    return total;
+  };
+  Tensors leaves;
+  Tensors differentiated;
+  for (const Tensor& input : inputs) {
+    leaves.push_back(Tensor(graph::detached(input.value())));
+    if (input.requires_grad()) differentiated.push_back(leaves.back().requires_grad_());
+  }
+  check<ValueError>(!differentiated.empty(), "gradcheck expects at least one input that requires gradient");
+  Tensors outputs, weights;
+  for (const Tensor& output : function(leaves))
+    if (output.defined() && output.requires_grad()) {
+      outputs.push_back(output);
+      weights.push_back(cast(weights_like(output), output.dtype()));
+    }
+  GradcheckResult result;
+  const Tensors analytic = outputs.empty() ? Tensors(differentiated.size()) : grad(outputs, differentiated, weights, false, false, true);
+  size_t next = 0;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!inputs[i].requires_grad()) continue;
+    const Tensor& gradient = analytic[next++];
+    const std::vector<double> original = inputs[i].detach().to_vector<double>();
+    const std::vector<double> claimed = gradient.defined() ? gradient.to_vector<double>() : std::vector<double>(original.size(), 0.0);
+    for (size_t e = 0; e < original.size(); ++e) {
+      const auto shifted = [&](double step) {
+        std::vector<double> values = original;
+        values[e] += step;
+        Tensors arguments = leaves;
+        arguments[i] = from_data<double>(values, inputs[i].shape());
+        return weighted_sum(arguments);
+      };
+      const double numerical = (shifted(options.epsilon) - shifted(-options.epsilon)) / (2 * options.epsilon);
+      const double error = std::abs(claimed[e] - numerical);
+      const double scale = std::max(std::abs(numerical), std::abs(claimed[e]));
+      if (scale > 0) result.worst_relative_error = std::max(result.worst_relative_error, error / std::max(scale, 1.0));
+      if (!(error <= options.absolute + options.relative * std::abs(numerical)) && result.passed) {
+        result.passed = false;
+        result.message = detail::concatenate("Jacobian mismatch for input ", i, " of shape ", inputs[i].shape(), " at element ", e, ": analytic ",
+                                             claimed[e], ", numerical ", numerical);
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace autograd
+
+void Tensor::backward(const Tensor& gradient, bool retain_graph, bool create_graph) const {
+  const Tensors gradients = gradient.defined() ? Tensors{gradient} : Tensors{};
+  autograd::backward(std::span(this, 1), gradients, retain_graph, create_graph);
+}
+
+}  // namespace pycnn

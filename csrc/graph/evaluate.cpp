@@ -1,0 +1,400 @@
+#include "graph/evaluate.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <list>
+#include <mutex>
+#include <typeinfo>
+#include <unordered_map>
+
+#include "cpu/features.h"
+#include "graph/plan.h"
+#include "pycnn/graph.h"
+
+namespace pycnn {
+namespace graph {
+namespace {
+
+// Guards states and buffers of nodes while they are claimed and published.
+std::mutex graph_mutex;
+std::condition_variable published;
+
+// Pending work of a thread is bounded, so that `correct += …` over an epoch does not pile up.
+constexpr size_t max_pending_nodes = 8192;
+constexpr size_t max_pending_bytes = size_t{2} << 30;
+
+struct PendingWork {
+  std::vector<std::weak_ptr<Node>> nodes;
+  size_t bytes = 0;
+};
+thread_local PendingWork pending;
+
+size_t result_bytes(const Node& node) {
+  size_t bytes = 0;
+  for (int i = 0; i < node.output_count; ++i)
+    bytes += static_cast<size_t>(element_count(node.outputs[static_cast<size_t>(i)].shape)) * size_of(node.outputs[static_cast<size_t>(i)].dtype);
+  return bytes;
+}
+
+bool is_held(const Node& node) {
+  for (int i = 0; i < node.output_count; ++i)
+    if (node.outputs[static_cast<size_t>(i)].handles.load() > 0) return true;
+  return false;
+}
+
+// What one evaluation computes: pending nodes in order, and for each output whether it is kept.
+struct Work {
+  std::vector<std::shared_ptr<Node>> nodes;
+  std::vector<std::vector<bool>> kept;
+  std::unordered_map<const Node*, int> index;
+};
+
+// Adds the pending ancestors. Returns false if another thread is computing one of them.
+bool collect(Work& work, const std::shared_ptr<Node>& root) {
+  std::vector<std::shared_ptr<Node>> stack = {root};
+  while (!stack.empty()) {
+    const std::shared_ptr<Node> node = std::move(stack.back());
+    stack.pop_back();
+    const NodeState state = node->state.load(std::memory_order_acquire);
+    if (state == NodeState::Done || work.index.contains(node.get())) continue;
+    if (state == NodeState::Running) return false;
+    work.index.emplace(node.get(), 0);
+    work.nodes.push_back(node);
+    for (const Value& input : node->inputs) stack.push_back(input.node);
+  }
+  return true;
+}
+
+// Kept are: what was asked for, what handles or nodes outside of this work refer to, and what backwards will read.
+void decide_kept(Work& work, std::span<const Value> requested) {
+  std::sort(work.nodes.begin(), work.nodes.end(), [](const auto& a, const auto& b) { return a->sequence < b->sequence; });
+  for (size_t i = 0; i < work.nodes.size(); ++i) work.index[work.nodes[i].get()] = static_cast<int>(i);
+  std::vector<std::vector<int>> consumers(work.nodes.size());
+  work.kept.resize(work.nodes.size());
+  for (size_t i = 0; i < work.nodes.size(); ++i) {
+    work.kept[i].assign(static_cast<size_t>(work.nodes[i]->output_count), false);
+    consumers[i].assign(static_cast<size_t>(work.nodes[i]->output_count), 0);
+  }
+  const auto find = [&](const Value& value) {
+    const auto found = work.index.find(value.node.get());
+    return found == work.index.end() ? -1 : found->second;
+  };
+  for (const auto& node : work.nodes)
+    for (const Value& input : node->inputs)
+      if (const int i = find(input); i >= 0) ++consumers[static_cast<size_t>(i)][static_cast<size_t>(input.index)];
+  for (size_t i = 0; i < work.nodes.size(); ++i)
+    for (size_t o = 0; o < work.kept[i].size(); ++o) {
+      const Output& output = work.nodes[i]->outputs[o];
+      work.kept[i][o] = output.handles.load() > 0 || output.consumers.load() > consumers[i][o];
+    }
+  for (const Value& value : requested)
+    if (const int i = find(value); i >= 0) work.kept[static_cast<size_t>(i)][static_cast<size_t>(value.index)] = true;
+  // A gradient can be asked for only through kept outputs; from there it walks up differentiable nodes.
+  std::vector<bool> reachable(work.nodes.size(), false);
+  for (size_t i = work.nodes.size(); i-- > 0;) {
+    const Node& node = *work.nodes[i];
+    if (!node.differentiable || node.released) continue;
+    reachable[i] = reachable[i] || std::find(work.kept[i].begin(), work.kept[i].end(), true) != work.kept[i].end();
+    if (!reachable[i]) continue;
+    const BackwardReads reads = node.op->backward_reads();
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      const int source = find(node.inputs[k]);
+      if (source < 0) continue;
+      if (output_of(node.inputs[k]).requires_grad) reachable[static_cast<size_t>(source)] = true;
+      if (k < 32 && (reads.inputs >> k & 1U) != 0) work.kept[static_cast<size_t>(source)][static_cast<size_t>(node.inputs[k].index)] = true;
+    }
+    for (size_t o = 0; o < work.kept[i].size(); ++o)
+      if (o < 32 && (reads.outputs >> o & 1U) != 0) work.kept[i][o] = true;
+  }
+  // Nodes that will not be walked again need their inputs no more; see publish().
+}
+
+// -- plans -----------------------------------------------------------------------------------------------------------------
+
+struct CachedPlan {
+  std::vector<uint64_t> key;
+  std::shared_ptr<const Plan> plan;
+};
+
+class PlanCache {
+ public:
+  std::shared_ptr<const Plan> find(const std::vector<uint64_t>& key, uint64_t hash) {
+    const std::lock_guard lock(mutex_);
+    const auto [begin, end] = by_hash_.equal_range(hash);
+    for (auto entry = begin; entry != end; ++entry)
+      if (entry->second->key == key) {
+        recent_.splice(recent_.begin(), recent_, entry->second);
+        return entry->second->plan;
+      }
+    return nullptr;
+  }
+
+  void insert(std::vector<uint64_t> key, uint64_t hash, std::shared_ptr<const Plan> plan) {
+    const std::lock_guard lock(mutex_);
+    recent_.push_front({std::move(key), std::move(plan)});
+    by_hash_.emplace(hash, recent_.begin());
+    if (recent_.size() <= capacity) return;
+    const auto oldest = std::prev(recent_.end());
+    for (auto entry = by_hash_.begin(); entry != by_hash_.end(); ++entry)
+      if (entry->second == oldest) {
+        by_hash_.erase(entry);
+        break;
+      }
+    recent_.pop_back();
+  }
+
+  void clear() {
+    const std::lock_guard lock(mutex_);
+    by_hash_.clear();
+    recent_.clear();
+  }
+
+ private:
+  static constexpr size_t capacity = 512;
+  std::mutex mutex_;
+  std::list<CachedPlan> recent_;
+  std::unordered_multimap<uint64_t, std::list<CachedPlan>::iterator> by_hash_;
+};
+
+PlanCache& plan_cache() {
+  static PlanCache* instance = new PlanCache;
+  return *instance;
+}
+
+uint64_t hash_of(const std::vector<uint64_t>& words) {
+  uint64_t hash = 0x9E3779B97F4A7C15ULL;
+  for (uint64_t word : words) {
+    hash ^= word;
+    hash *= 0xFF51AFD7ED558CCDULL;
+    hash ^= hash >> 32;
+  }
+  return hash;
+}
+
+// A plan for the work and the values it starts from.
+struct Prepared {
+  std::vector<Value> inputs;
+  std::vector<int> uses;  ///< how often the work's nodes refer to each input
+  std::shared_ptr<const Plan> plan;
+};
+
+Prepared prepare(const Work& work, bool fused) {
+  Prepared prepared;
+  Fingerprint key;
+  const kernels::Kernels& kernels = cpu::active_kernels();
+  key.add(reinterpret_cast<intptr_t>(&kernels)).add(forced_algorithm_generation()).add(static_cast<int64_t>(fused));
+  std::vector<PlanNode> nodes;
+  nodes.reserve(work.nodes.size());
+  std::unordered_map<const Output*, int> input_index;
+  for (size_t i = 0; i < work.nodes.size(); ++i) {
+    const Node& node = *work.nodes[i];
+    // Operators of one class with different names are different (rows of the pointwise table).
+    key.add(reinterpret_cast<intptr_t>(&typeid(*node.op))).add(reinterpret_cast<intptr_t>(node.op->name()));
+    node.op->fingerprint(key);
+    PlanNode planned{node.op.get(), {}, work.kept[i]};
+    for (const Value& input : node.inputs) {
+      PlanNode::Source source{-1, input.index};
+      if (const auto found = work.index.find(input.node.get()); found != work.index.end()) {
+        source.node = found->second;
+      } else {
+        const auto [entry, fresh] = input_index.emplace(&output_of(input), static_cast<int>(prepared.inputs.size()));
+        if (fresh) {
+          prepared.inputs.push_back(input);
+          prepared.uses.push_back(0);
+        }
+        ++prepared.uses[static_cast<size_t>(entry->second)];
+        source.index = entry->second;
+      }
+      key.add(static_cast<int64_t>(source.node)).add(static_cast<int64_t>(source.index));
+      planned.inputs.push_back(source);
+    }
+    for (int o = 0; o < node.output_count; ++o) {
+      const Output& output = node.outputs[static_cast<size_t>(o)];
+      key.add(output.shape).add(static_cast<int64_t>(output.dtype) * 2 + static_cast<int64_t>(work.kept[i][static_cast<size_t>(o)]));
+    }
+    nodes.push_back(std::move(planned));
+  }
+  std::vector<PlanInput> inputs;
+  for (const Value& input : prepared.inputs) {
+    const Output& output = output_of(input);
+    check(output.buffer.storage != nullptr, "internal error: an input of '", "plan", "' (", input.node->op ? input.node->op->name() : "leaf",
+          ") was not kept");
+    inputs.push_back({output.shape, output.dtype, output.buffer.strides});
+    key.add(output.shape).add(output.buffer.strides).add(static_cast<int64_t>(output.dtype));
+  }
+  const uint64_t hash = hash_of(key.words());
+  prepared.plan = plan_cache().find(key.words(), hash);
+  if (prepared.plan) {
+    counters().plan_cache_hits++;
+  } else {
+    prepared.plan = std::make_shared<Plan>(nodes, inputs, kernels, fused);
+    plan_cache().insert(key.words(), hash, prepared.plan);
+  }
+  return prepared;
+}
+
+std::vector<Buffer> run(const Prepared& prepared) {
+  std::vector<RunInput> inputs;
+  for (size_t i = 0; i < prepared.inputs.size(); ++i) {
+    const Value& value = prepared.inputs[i];
+    const Output& output = output_of(value);
+    // Only the work's own edges and our copy refer to the node, only the node to its memory: it may be overwritten.
+    const bool alone = output.handles.load() == 0 && value.node.use_count() == prepared.uses[i] + 1 && output.buffer.storage.use_count() == 1 &&
+                       !output.buffer.storage->pinned();
+    inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
+  }
+  return prepared.plan->run(inputs);
+}
+
+void publish(Work& work, const Plan& plan, std::vector<Buffer> buffers) {
+  const std::vector<PlanResult>& results = plan.results();
+  for (size_t i = 0; i < results.size(); ++i)
+    work.nodes[static_cast<size_t>(results[i].node)]->outputs[static_cast<size_t>(results[i].index)].buffer = std::move(buffers[i]);
+  for (const auto& node : work.nodes) node->state.store(NodeState::Done, std::memory_order_release);
+  counters().nodes_evaluated += work.nodes.size();
+}
+
+// Computes the ancestors of the roots. Kept are the requested values and whatever is held.
+void evaluate_work(std::span<const Value> requested, std::span<const std::shared_ptr<Node>> roots, bool fused) {
+  Work work;
+  {
+    std::unique_lock lock(graph_mutex);
+    while (true) {
+      work = {};
+      if (std::all_of(roots.begin(), roots.end(), [&](const auto& root) { return collect(work, root); })) break;
+      published.wait(lock);
+    }
+    if (work.nodes.empty()) return;
+    decide_kept(work, requested);
+    for (const auto& node : work.nodes) node->state.store(NodeState::Running, std::memory_order_release);
+  }
+  try {
+    Prepared prepared = prepare(work, fused);
+    std::vector<Buffer> buffers = run(prepared);
+    {
+      const std::lock_guard lock(graph_mutex);
+      publish(work, *prepared.plan, std::move(buffers));
+    }
+    published.notify_all();
+  } catch (...) {
+    {
+      const std::lock_guard lock(graph_mutex);
+      for (const auto& node : work.nodes) node->state.store(NodeState::Pending, std::memory_order_release);
+    }
+    published.notify_all();
+    throw;
+  }
+  // Neither evaluation nor autograd will walk these again: let go of what they were computed from.
+  for (const auto& node : work.nodes)
+    if (!node->differentiable || node->released) node->drop_inputs();
+}
+
+Mode initial_mode() {
+  const char* value = std::getenv("PYCNN_MODE");
+  if (value == nullptr || *value == '\0' || std::strcmp(value, "lazy") == 0) return Mode::Lazy;
+  check<ValueError>(std::strcmp(value, "eager") == 0, "PYCNN_MODE is '", value, "'; it may be 'lazy' or 'eager'");
+  return Mode::Eager;
+}
+
+std::atomic<Mode>& current_mode() {
+  static std::atomic<Mode> instance{initial_mode()};
+  return instance;
+}
+
+std::vector<std::shared_ptr<Node>> held_pending_work() {
+  std::vector<std::shared_ptr<Node>> held;
+  std::vector<std::weak_ptr<Node>> remaining;
+  for (std::weak_ptr<Node>& weak : pending.nodes)
+    if (std::shared_ptr<Node> node = weak.lock(); node && !node->is_evaluated()) {
+      if (is_held(*node)) held.push_back(node);
+      remaining.push_back(std::move(weak));
+    }
+  pending.nodes = std::move(remaining);
+  return held;
+}
+
+}  // namespace
+
+Counters& counters() {
+  static Counters instance;
+  return instance;
+}
+
+void evaluate_values(std::span<const Value> requested) {
+  std::vector<std::shared_ptr<Node>> roots;
+  for (const Value& value : requested) roots.push_back(value.node);
+  const size_t asked = roots.size();
+  std::vector<std::shared_ptr<Node>> others = held_pending_work();
+  roots.insert(roots.end(), others.begin(), others.end());
+  others.clear();
+  const bool fused = mode() == Mode::Lazy;
+  bool bystanders = roots.size() > asked;
+  try {
+    evaluate_work(requested, roots, fused);
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const std::exception&) {
+    // Perhaps a bystander failed: whoever asked for something else does not hear of it.
+    if (!bystanders) throw;
+    roots.resize(asked);
+    evaluate_work(requested, roots, fused);
+  }
+  pending.bytes = 0;
+}
+
+void note_pending(const std::shared_ptr<Node>& node) {
+  counters().nodes_recorded++;
+  if (mode() == Mode::Eager) {
+    std::vector<Value> values;
+    for (int i = 0; i < node->output_count; ++i) values.push_back({node, i});
+    evaluate_work(values, std::span(&node, 1), false);
+    return;
+  }
+  pending.nodes.push_back(node);
+  pending.bytes += result_bytes(*node);
+  if (pending.nodes.size() < max_pending_nodes && pending.bytes < max_pending_bytes) return;
+  pending.bytes = 0;
+  const std::vector<std::shared_ptr<Node>> held = held_pending_work();
+  if (pending.nodes.size() >= max_pending_nodes || !held.empty()) {
+    try {
+      evaluate_work({}, held, true);
+    } catch (const Interrupted&) {
+      throw;
+    } catch (const std::exception&) {
+      // Whoever asks for the failing value will hear of it.
+    }
+  }
+}
+
+}  // namespace graph
+
+Mode mode() { return graph::current_mode().load(std::memory_order_relaxed); }
+void set_mode(Mode mode) { graph::current_mode().store(mode, std::memory_order_relaxed); }
+
+std::map<std::string, uint64_t> statistics() {
+  const graph::Counters& c = graph::counters();
+  return {{"plans_compiled", c.plans_compiled},   {"plans_run", c.plans_run},   {"plan_cache_hits", c.plan_cache_hits}, {"nodes_recorded", c.nodes_recorded},
+          {"nodes_evaluated", c.nodes_evaluated}, {"steps_run", c.steps_run}, {"buffers_donated", c.buffers_donated}};
+}
+
+std::string describe_plan(std::span<const Tensor> tensors) {
+  graph::Work work;
+  std::vector<graph::Value> requested;
+  const std::lock_guard lock(graph::graph_mutex);
+  for (const Tensor& tensor : tensors) {
+    requested.push_back(tensor.value());
+    check(graph::collect(work, requested.back().node), "describe_plan: another thread is computing these tensors");
+  }
+  if (work.nodes.empty()) return "plan: nothing to do, all values are known\n";
+  graph::decide_kept(work, requested);
+  return graph::prepare(work, mode() == Mode::Lazy).plan->describe();
+}
+
+void clear_plan_cache() {
+  graph::plan_cache().clear();
+  empty_cache();
+}
+
+}  // namespace pycnn

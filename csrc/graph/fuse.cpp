@@ -1,0 +1,271 @@
+#include "graph/fuse.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace pycnn::graph {
+namespace {
+
+bool same_window(const Slot& a, const Slot& b) {
+  return a.buffer == b.buffer && a.offset == b.offset && a.dtype == b.dtype && a.shape == b.shape && a.strides == b.strides;
+}
+
+bool touches(const std::vector<Slot>& slots, int buffer) {
+  return std::any_of(slots.begin(), slots.end(), [buffer](const Slot& slot) { return slot.buffer == buffer; });
+}
+
+bool overlap(const std::vector<Slot>& a, const std::vector<Slot>& b) {
+  return std::any_of(a.begin(), a.end(), [&](const Slot& slot) { return touches(b, slot.buffer); });
+}
+
+// Whether the order of the two matters.
+bool conflict(const Primitive& a, const Primitive& b) {
+  return overlap(a.writes, b.reads) || overlap(a.writes, b.writes) || overlap(a.reads, b.writes);
+}
+
+// A formula in which some windows are known as expressions: what a later formula may read without memory.
+struct Known {
+  Formulation formulation;
+  std::vector<std::pair<Slot, int>> windows;
+};
+
+void note_stores(Known& known) {
+  for (const ProgramBuilder::Step& step : known.formulation.formula.steps())
+    if (step.opcode == Opcode::Store) known.windows.emplace_back(known.formulation.operands[static_cast<size_t>(step.index)], step.operands[0]);
+}
+
+// Appends `next` to `known`, reading known windows from registers. Returns the new ids of next's expressions, or nothing if
+// next reads a known buffer through another window.
+std::vector<int> append(Known& known, const Formulation& next) {
+  Formulation& merged = known.formulation;
+  std::vector<int> operand_index(next.operands.size());
+  for (size_t i = 0; i < next.operands.size(); ++i) {
+    const auto found = std::find_if(merged.operands.begin(), merged.operands.end(), [&](const Slot& slot) { return same_window(slot, next.operands[i]); });
+    operand_index[i] = static_cast<int>(found - merged.operands.begin());
+    if (found == merged.operands.end()) merged.operands.push_back(next.operands[i]);
+  }
+  std::vector<int> ids;
+  for (ProgramBuilder::Step step : next.formula.steps()) {
+    if (step.opcode == Opcode::Load) {
+      const Slot& slot = next.operands[static_cast<size_t>(step.index)];
+      int expression = -1;
+      for (const auto& [window, id] : known.windows) {
+        if (same_window(window, slot)) {
+          expression = id;
+        } else if (window.buffer == slot.buffer) {
+          return {};
+        }
+      }
+      if (expression >= 0) {
+        ids.push_back(expression);
+        continue;
+      }
+    }
+    for (int& operand : step.operands)
+      if (operand >= 0) operand = ids[static_cast<size_t>(operand)];
+    if (step.opcode == Opcode::Load || step.opcode == Opcode::Store) step.index = operand_index[static_cast<size_t>(step.index)];
+    merged.formula.steps().push_back(step);
+    ids.push_back(static_cast<int>(merged.formula.steps().size()) - 1);
+  }
+  if (ids.empty()) ids.push_back(-1);
+  return ids;
+}
+
+// Stores become unused constants, so that expression numbers stay.
+void drop_stores(Formulation& formulation, int buffer) {
+  for (ProgramBuilder::Step& step : formulation.formula.steps())
+    if (step.opcode == Opcode::Store && formulation.operands[static_cast<size_t>(step.index)].buffer == buffer) {
+      step = ProgramBuilder::Step{};
+      step.opcode = Opcode::Constant;
+      step.type = RegisterType::F32;
+    }
+}
+
+class Fuser {
+ public:
+  Fuser(Primitives& primitives, const std::vector<bool>& kept) : steps_(primitives), kept_(kept) {}
+
+  void run() {
+    for (size_t at = 0; at < steps_.size(); ++at) {
+      size_t position = at;
+      while (steps_[position] && join_producer(position)) {
+      }
+    }
+    std::erase_if(steps_, [](const auto& step) { return step == nullptr; });
+  }
+
+ private:
+  // Tries to merge the step at `at` with one of the steps that made its inputs; `at` becomes where the result is.
+  bool join_producer(size_t& at) {
+    Primitive& consumer = *steps_[at];
+    auto* pointwise = dynamic_cast<PointwisePrimitive*>(&consumer);
+    auto* reduce = dynamic_cast<ReducePrimitive*>(&consumer);
+    if (pointwise == nullptr && reduce == nullptr) return false;
+    for (size_t i = at; i-- > 0;) {
+      if (!steps_[i] || !overlap(steps_[i]->writes, consumer.reads)) continue;
+      const bool hoist = can_move(at, i, consumer);
+      if (!hoist && !can_move(i, at, *steps_[i])) continue;
+      std::unique_ptr<Primitive> merged = pointwise != nullptr ? merge(*steps_[i], *pointwise) : merge(*steps_[i], *reduce);
+      if (!merged) continue;
+      merged->operator_name = consumer.operator_name;
+      merged->fused = (steps_[i]->fused.empty() ? std::string(steps_[i]->operator_name) : steps_[i]->fused) + "+" +
+                      (consumer.fused.empty() ? consumer.operator_name : consumer.fused);
+      const size_t target = hoist ? i : at;
+      steps_[hoist ? at : i].reset();
+      steps_[target] = std::move(merged);
+      at = target;
+      return true;
+    }
+    return false;
+  }
+
+  // Whether the step may move from its place to just beside `to` without passing anything it depends on or that depends on it.
+  bool can_move(size_t from, size_t to, const Primitive& step) const {
+    const auto [low, high] = std::minmax(from, to);
+    for (size_t k = low + 1; k < high; ++k)
+      if (steps_[k] && conflict(*steps_[k], step)) return false;
+    return true;
+  }
+
+  // Whether anyone but these two reads the buffer, or it is a result.
+  bool is_needed(int buffer, const Primitive& producer, const Primitive& consumer) const {
+    if (kept_[static_cast<size_t>(buffer)]) return true;
+    return std::any_of(steps_.begin(), steps_.end(), [&](const auto& step) {
+      return step && step.get() != &producer && step.get() != &consumer && (touches(step->reads, buffer) || touches(step->writes, buffer));
+    });
+  }
+
+  static void collect_slots(Primitive& merged, const Formulation& formulation, std::vector<Slot> reads, std::vector<Slot> writes) {
+    for (const ProgramBuilder::Step& step : formulation.formula.steps()) {
+      if (step.opcode == Opcode::Load) reads.push_back(formulation.operands[static_cast<size_t>(step.index)]);
+      if (step.opcode == Opcode::Store) writes.push_back(formulation.operands[static_cast<size_t>(step.index)]);
+    }
+    merged.reads = std::move(reads);
+    merged.writes = std::move(writes);
+  }
+
+  // Stores of the producer that only the consumer read are gone for good.
+  void drop_unneeded(Formulation& formulation, const Primitive& producer, const Primitive& consumer) const {
+    for (const Slot& slot : producer.writes)
+      if (!is_needed(slot.buffer, producer, consumer)) drop_stores(formulation, slot.buffer);
+  }
+
+  std::unique_ptr<Primitive> merge(Primitive& producer, PointwisePrimitive& consumer) const {
+    if (auto* first = dynamic_cast<PointwisePrimitive*>(&producer)) {
+      if (!(first->program.shape == consumer.program.shape) || overlap(consumer.writes, first->reads)) return nullptr;
+      Known known{first->program, {}};
+      note_stores(known);
+      if (append(known, consumer.program).empty()) return nullptr;
+      drop_unneeded(known.formulation, producer, consumer);
+      auto merged = std::make_unique<PointwisePrimitive>();
+      merged->order = consumer.order;
+      merged->program = std::move(known.formulation);
+      collect_slots(*merged, merged->program, {}, {});
+      CompiledProgram trial;
+      if (!trial.compile(merged->program, {.order = merged->order, .allow_extra = true})) return nullptr;
+      return merged;
+    }
+    auto* first = dynamic_cast<EpiloguePrimitive*>(&producer);
+    if (first == nullptr || !(first->raw().shape == consumer.program.shape) || overlap(consumer.writes, producer.reads)) return nullptr;
+    if (auto* convolution = dynamic_cast<ConvolutionPrimitive*>(first); convolution != nullptr && convolution->pass == kernels::ConvolutionPass::WeightGradient)
+      return nullptr;
+    Known known;
+    known.formulation.shape = consumer.program.shape;
+    if (first->epilogue) {
+      known.formulation = *first->epilogue;
+      note_stores(known);
+    }
+    const Slot raw = first->raw();
+    if (!touches_window(known, raw)) {
+      known.windows.emplace_back(raw, known.formulation.formula.load(static_cast<int>(known.formulation.operands.size()), raw.dtype).id);
+      known.formulation.operands.push_back(raw);
+    }
+    if (append(known, consumer.program).empty()) return nullptr;
+    drop_unneeded(known.formulation, producer, consumer);
+    CompiledProgram trial;
+    if (!first->compile_epilogue(known.formulation, trial)) return nullptr;
+    return with_epilogue(*first, consumer, std::move(known.formulation), raw);
+  }
+
+  static bool touches_window(const Known& known, const Slot& raw) {
+    return std::any_of(known.windows.begin(), known.windows.end(), [&](const auto& window) { return same_window(window.first, raw); });
+  }
+
+  std::unique_ptr<Primitive> with_epilogue(EpiloguePrimitive& first, const Primitive& consumer, Formulation formulation, const Slot& raw) const {
+    std::unique_ptr<EpiloguePrimitive> merged;
+    if (auto* convolution = dynamic_cast<ConvolutionPrimitive*>(&first))
+      merged = std::make_unique<ConvolutionPrimitive>(std::move(*convolution));
+    else
+      merged = std::make_unique<MatmulPrimitive>(std::move(dynamic_cast<MatmulPrimitive&>(first)));
+    merged->epilogue = std::make_unique<Formulation>(std::move(formulation));
+    Formulation& epilogue = *merged->epilogue;
+    if (!is_needed(raw.buffer, first, consumer)) {
+      // Nobody else sees the raw result: let it lie where the first equally shaped result of the epilogue will.
+      for (const ProgramBuilder::Step& step : epilogue.formula.steps()) {
+        if (step.opcode != Opcode::Store) continue;
+        const Slot result = epilogue.operands[static_cast<size_t>(step.index)];
+        if (result.dtype != raw.dtype || !(result.strides == raw.strides) || result.buffer == raw.buffer) continue;
+        for (Slot& operand : epilogue.operands)
+          if (same_window(operand, raw)) operand = result;
+        merged->raw() = result;
+        break;
+      }
+    }
+    std::vector<Slot> reads;
+    if (auto* convolution = dynamic_cast<ConvolutionPrimitive*>(merged.get())) {
+      reads = {convolution->weight, convolution->pass == kernels::ConvolutionPass::Forward ? convolution->input : convolution->output};
+    } else {
+      const auto& matmul = dynamic_cast<MatmulPrimitive&>(*merged);
+      reads = {matmul.a, matmul.b};
+    }
+    const Slot written = merged->raw();
+    collect_slots(*merged, epilogue, reads, {written});
+    std::erase_if(merged->reads, [&](const Slot& slot) { return same_window(slot, written); });
+    return merged;
+  }
+
+  std::unique_ptr<Primitive> merge(Primitive& producer, ReducePrimitive& consumer) const {
+    auto* first = dynamic_cast<PointwisePrimitive*>(&producer);
+    if (first == nullptr || !(first->program.shape == consumer.prologue.shape)) return nullptr;
+    Known known{first->program, {}};
+    note_stores(known);
+    const std::vector<int> ids = append(known, consumer.prologue);
+    if (ids.empty()) return nullptr;
+    drop_unneeded(known.formulation, producer, consumer);
+    auto merged = std::make_unique<ReducePrimitive>();
+    merged->prologue = std::move(known.formulation);
+    merged->source = ids[static_cast<size_t>(consumer.source)];
+    merged->dimensions = consumer.dimensions;
+    merged->kind = consumer.kind;
+    merged->order = consumer.order;
+    merged->reduced_slot = consumer.reduced_slot;
+    merged->results = consumer.results;
+    collect_slots(*merged, merged->prologue, {}, consumer.results);
+    CompiledProgram trial;
+    if (!merged->compile(trial)) return nullptr;
+    return merged;
+  }
+
+  Primitives& steps_;
+  const std::vector<bool>& kept_;
+};
+
+}  // namespace
+
+void remove_dead(Primitives& primitives, const std::vector<bool>& kept) {
+  std::vector<bool> needed = kept;
+  for (size_t i = primitives.size(); i-- > 0;) {
+    const std::vector<Slot>& writes = primitives[i]->writes;
+    const bool alive = std::any_of(writes.begin(), writes.end(), [&](const Slot& slot) { return needed[static_cast<size_t>(slot.buffer)]; });
+    if (!alive) {
+      primitives[i].reset();
+      continue;
+    }
+    for (const Slot& slot : primitives[i]->reads) needed[static_cast<size_t>(slot.buffer)] = true;
+  }
+  std::erase_if(primitives, [](const auto& primitive) { return primitive == nullptr; });
+}
+
+void fuse(Primitives& primitives, const std::vector<bool>& kept) { Fuser(primitives, kept).run(); }
+
+}  // namespace pycnn::graph

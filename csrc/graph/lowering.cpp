@@ -1,0 +1,499 @@
+// Operators call these to describe their work as primitives. See lowering.h.
+#include "graph/lowering.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "graph/primitives.h"
+
+namespace pycnn::graph {
+namespace {
+
+std::vector<int> identity_order(int rank) {
+  std::vector<int> order(static_cast<size_t>(rank));
+  std::iota(order.begin(), order.end(), 0);
+  return order;
+}
+
+// Dimensions from the largest stride to the smallest; equal ones (and those of size 1) keep their logical order.
+std::vector<int> memory_order(const Slot& slot) {
+  std::vector<int> order = identity_order(slot.shape.size());
+  std::vector<int> wide;
+  for (int d : order)
+    if (slot.shape[d] != 1) wide.push_back(d);
+  std::stable_sort(wide.begin(), wide.end(), [&](int a, int b) { return std::abs(slot.strides[a]) > std::abs(slot.strides[b]); });
+  for (int d : order)
+    if (slot.shape[d] == 1) wide.insert(wide.begin(), d);
+  return wide;
+}
+
+Strides strides_in_order(const Shape& shape, std::span<const int> order) {
+  Strides strides = Dimensions::filled(shape.size(), 1);
+  int64_t step = 1;
+  for (size_t i = order.size(); i-- > 0;) {
+    strides[order[i]] = step;
+    step *= std::max<int64_t>(shape[order[i]], 1);
+  }
+  return strides;
+}
+
+DType accumulation_dtype(DType dtype) {
+  return dtype == DType::Float16 || dtype == DType::BFloat16 ? DType::Float32 : dtype;
+}
+
+// Merges dimensions [begin, end) of a slot into one stride; false if they do not lie evenly.
+bool merge_dimensions(const Slot& slot, int begin, int end, int64_t& stride) {
+  stride = 0;
+  int64_t next = 0;
+  bool first = true;
+  for (int d = end - 1; d >= begin; --d) {
+    if (slot.shape[d] == 1) continue;
+    if (first)
+      stride = slot.strides[d];
+    else if (slot.strides[d] != next)
+      return false;
+    next = slot.strides[d] * slot.shape[d];
+    first = false;
+  }
+  return true;
+}
+
+int64_t merged_size(const Slot& slot, int begin, int end) {
+  int64_t size = 1;
+  for (int d = begin; d < end; ++d) size *= slot.shape[d];
+  return size;
+}
+
+}  // namespace
+
+Lowering::Lowering(const kernels::Kernels& kernels) : kernels_(kernels) {}
+Lowering::~Lowering() = default;
+
+void Lowering::append(std::unique_ptr<Primitive> primitive) {
+  primitive->operator_name = operator_name_;
+  primitives_.push_back(std::move(primitive));
+}
+
+// -- memory ------------------------------------------------------------------------------------------------------------
+
+Slot Lowering::allocate(DType dtype, const Shape& shape, const Strides& strides) {
+  buffers_.push_back({.bytes = static_cast<size_t>(element_count(shape)) * size_of(dtype)});
+  return {static_cast<int>(buffers_.size()) - 1, dtype, shape, strides, 0};
+}
+
+Slot Lowering::allocate_like(DType dtype, const Shape& shape, std::span<const Slot> like) {
+  for (const Slot& slot : like)
+    if (slot.shape == shape && slot.is_dense()) return allocate(dtype, shape, strides_in_order(shape, memory_order(slot)));
+  return allocate(dtype, shape);
+}
+
+Slot Lowering::contiguous(const Slot& slot) {
+  if (slot.is_contiguous()) return slot;
+  const Slot result = allocate(slot.dtype, slot.shape);
+  copy_into(result, slot);
+  return result;
+}
+
+Slot Lowering::channels_last(const Slot& slot) {
+  if (slot.is_channels_last()) return slot;
+  const Slot result = allocate(slot.dtype, slot.shape, channels_last_strides(slot.shape));
+  copy_into(result, slot);
+  return result;
+}
+
+Slot Lowering::dense(const Slot& slot) { return slot.is_dense() ? slot : contiguous(slot); }
+
+Slot Lowering::cast(const Slot& slot, DType dtype) {
+  if (slot.dtype == dtype) return slot;
+  return pointwise(std::span(&slot, 1), slot.shape, slot.dtype, dtype,
+                   [](ProgramBuilder&, std::span<const Expression> x) { return x[0]; });
+}
+
+Slot Lowering::reshape(const Slot& slot, const Shape& shape) {
+  const Slot window = slot.reshaped(shape);
+  return window.buffer >= 0 ? window : contiguous(slot).reshaped(shape);
+}
+
+// -- pointwise ---------------------------------------------------------------------------------------------------------
+
+Slot Lowering::pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, DType out, const Formula& formula) {
+  const Formulas formulas = [&](ProgramBuilder& builder, std::span<const Expression> x) {
+    return std::vector<Expression>{formula(builder, x)};
+  };
+  return pointwise(inputs, shape, compute, std::span(&out, 1), formulas)[0];
+}
+
+std::vector<Slot> Lowering::pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, std::span<const DType> outs,
+                                      const Formulas& formulas) {
+  std::vector<Slot> outputs;
+  for (DType out : outs) outputs.push_back(allocate_like(out, shape, inputs));
+  pointwise_into(outputs, inputs, compute, formulas);
+  return outputs;
+}
+
+void Lowering::pointwise_into(std::span<const Slot> outputs, std::span<const Slot> inputs, DType compute, const Formulas& formulas) {
+  const Shape& shape = outputs[0].shape;
+  auto primitive = std::make_unique<PointwisePrimitive>();
+  ProgramBuilder& builder = primitive->program.formula;
+  std::vector<Expression> loaded;
+  for (const Slot& input : inputs) {
+    const auto index = static_cast<int>(primitive->program.operands.size());
+    primitive->program.operands.push_back(input.expanded(shape));
+    primitive->reads.push_back(input);
+    loaded.push_back(builder.convert(builder.load(index, input.dtype), register_type_of(compute)));
+  }
+  const std::vector<Expression> results = formulas(builder, loaded);
+  check(results.size() == outputs.size(), "internal error: a formula gave ", results.size(), " results for ", outputs.size(), " outputs");
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    Expression value = results[i];
+    if (outputs[i].dtype == DType::Bool) value = builder.round_to(value, DType::Bool);
+    value = builder.round_to(builder.convert(value, register_type_of(outputs[i].dtype)), outputs[i].dtype);
+    builder.store(static_cast<int>(primitive->program.operands.size()), value);
+    primitive->program.operands.push_back(outputs[i]);
+    primitive->writes.push_back(outputs[i]);
+  }
+  primitive->program.shape = shape;
+  primitive->order = memory_order(outputs[0]);
+  append(std::move(primitive));
+}
+
+void Lowering::copy_into(const Slot& destination, const Slot& source) {
+  pointwise_into(std::span(&destination, 1), std::span(&source, 1), source.dtype,
+                 [](ProgramBuilder&, std::span<const Expression> x) { return std::vector<Expression>{x[0]}; });
+}
+
+void Lowering::fill(const Slot& destination, double value) {
+  pointwise_into(std::span(&destination, 1), {}, destination.dtype, [&](ProgramBuilder& builder, std::span<const Expression>) {
+    return std::vector<Expression>{builder.constant(value, register_type_of(destination.dtype))};
+  });
+}
+
+// -- reductions ----------------------------------------------------------------------------------------------------------
+
+Slot Lowering::reduce(kernels::ReduceKind kind, const Slot& input, uint32_t dimensions, DType compute, DType out) {
+  // A reduction runs over at most max_loops groups of neighbouring dimensions; more (rare) are first brought into order.
+  std::vector<int> order = memory_order(input);
+  Slot source = input;
+  int groups = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const auto is_reduced = [&](int d) { return (dimensions >> d & 1U) != 0; };
+    const bool merges = i > 0 && is_reduced(order[i]) == is_reduced(order[i - 1]) &&
+                        source.strides[order[i - 1]] == source.strides[order[i]] * source.shape[order[i]];
+    if (source.shape[order[i]] != 1 && !merges) ++groups;
+  }
+  if (groups > kernels::max_loops) {
+    std::stable_partition(order.begin(), order.end(), [&](int d) { return (dimensions >> d & 1U) == 0; });
+    source = allocate(input.dtype, input.shape, strides_in_order(input.shape, order));
+    copy_into(source, input);
+  }
+  auto primitive = std::make_unique<ReducePrimitive>();
+  ProgramBuilder& builder = primitive->prologue.formula;
+  primitive->prologue.shape = source.shape;
+  primitive->prologue.operands.push_back(source);
+  primitive->source = builder.convert(builder.load(0, source.dtype), register_type_of(compute)).id;
+  primitive->reduced_slot = source;
+  primitive->dimensions = dimensions;
+  primitive->kind = kind;
+  primitive->order = order;
+  primitive->reads.push_back(source);
+  Shape kept = source.shape;
+  for (int d = 0; d < kept.size(); ++d)
+    if ((dimensions >> d & 1U) != 0) kept[d] = 1;
+  const Strides strides = strides_in_order(kept, order);
+  primitive->results.push_back(allocate(out, kept, strides));
+  if (kind == kernels::ReduceKind::Moments) primitive->results.push_back(allocate(out, kept, strides));
+  primitive->writes = primitive->results;
+  const Slot result = primitive->results[0];
+  append(std::move(primitive));
+  return result;
+}
+
+Lowering::Moments Lowering::moments(const Slot& input, uint32_t dimensions, DType compute, DType out) {
+  const Slot mean = reduce(kernels::ReduceKind::Moments, input, dimensions, compute, out);
+  return {mean, primitives_.back()->writes[1]};
+}
+
+Lowering::Extremum Lowering::arg_extremum(bool maximum, const Slot& input, int dimension) {
+  const int rank = input.shape.size();
+  int64_t outer = 0;
+  int64_t inner = 0;
+  Slot source = input;
+  if (!merge_dimensions(source, 0, dimension, outer) || !merge_dimensions(source, dimension + 1, rank, inner)) {
+    source = contiguous(input);
+    merge_dimensions(source, 0, dimension, outer);
+    merge_dimensions(source, dimension + 1, rank, inner);
+  }
+  auto primitive = std::make_unique<ArgReducePrimitive>();
+  primitive->maximum = maximum;
+  primitive->dimension = dimension;
+  primitive->input = source;
+  primitive->sizes[0] = merged_size(source, 0, dimension);
+  primitive->sizes[1] = source.shape[dimension];
+  primitive->sizes[2] = merged_size(source, dimension + 1, rank);
+  Shape kept = source.shape;
+  kept[dimension] = 1;
+  primitive->values = allocate(source.dtype, kept);
+  primitive->indices = allocate(DType::Int64, kept);
+  primitive->reads = {source};
+  primitive->writes = {primitive->values, primitive->indices};
+  const Extremum result{primitive->values, primitive->indices};
+  append(std::move(primitive));
+  return result;
+}
+
+// -- structured primitives -------------------------------------------------------------------------------------------------
+
+namespace {
+
+// The kernel's taps must lie evenly: (o, i, k…) with one stride for all of k.
+bool weight_lies_evenly(const Slot& weight) {
+  int64_t tap = 0;
+  return merge_dimensions(weight, 2, weight.shape.size(), tap);
+}
+
+}  // namespace
+
+Slot Lowering::convolution(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& weight, const Shape& output) {
+  const DType compute = accumulation_dtype(input.dtype);
+  auto primitive = std::make_unique<ConvolutionPrimitive>();
+  primitive->pass = kernels::ConvolutionPass::Forward;
+  primitive->shape = shape;
+  primitive->input = channels_last(cast(input, compute));
+  const Slot converted = cast(weight, compute);
+  primitive->weight = weight_lies_evenly(converted) ? converted : contiguous(converted);
+  primitive->output = allocate(compute, output, channels_last_strides(output));
+  primitive->reads = {primitive->input, primitive->weight};
+  primitive->writes = {primitive->output};
+  const Slot result = primitive->output;
+  append(std::move(primitive));
+  return cast(result, input.dtype);
+}
+
+Slot Lowering::convolution_input_gradient(const kernels::ConvolutionShape& shape, const Slot& output_gradient, const Slot& weight,
+                                          const Shape& input) {
+  const DType compute = accumulation_dtype(output_gradient.dtype);
+  auto primitive = std::make_unique<ConvolutionPrimitive>();
+  primitive->pass = kernels::ConvolutionPass::InputGradient;
+  primitive->shape = shape;
+  primitive->output = channels_last(cast(output_gradient, compute));
+  const Slot converted = cast(weight, compute);
+  primitive->weight = weight_lies_evenly(converted) ? converted : contiguous(converted);
+  primitive->input = allocate(compute, input, channels_last_strides(input));
+  primitive->reads = {primitive->output, primitive->weight};
+  primitive->writes = {primitive->input};
+  const Slot result = primitive->input;
+  append(std::move(primitive));
+  return cast(result, output_gradient.dtype);
+}
+
+Slot Lowering::convolution_weight_gradient(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& output_gradient,
+                                           const Shape& weight) {
+  const DType compute = accumulation_dtype(input.dtype);
+  auto primitive = std::make_unique<ConvolutionPrimitive>();
+  primitive->pass = kernels::ConvolutionPass::WeightGradient;
+  primitive->shape = shape;
+  primitive->input = channels_last(cast(input, compute));
+  primitive->output = channels_last(cast(output_gradient, compute));
+  primitive->weight = allocate(compute, weight);
+  primitive->reads = {primitive->input, primitive->output};
+  primitive->writes = {primitive->weight};
+  const Slot result = primitive->weight;
+  append(std::move(primitive));
+  return cast(result, input.dtype);
+}
+
+Slot Lowering::matmul(const Slot& a, const Slot& b) {
+  DType compute = accumulation_dtype(a.dtype);
+  if (!is_floating_point(compute)) compute = DType::Int64;
+  const int rank = std::max(a.shape.size(), b.shape.size());
+  Shape result_shape = Dimensions::filled(rank, 1);
+  for (const Slot* operand : {&a, &b})
+    for (int d = 0; d < operand->shape.size() - 2; ++d) {
+      int64_t& size = result_shape[rank - operand->shape.size() + d];
+      if (operand->shape[d] != 1) size = operand->shape[d];
+    }
+  const int64_t m = a.shape[a.shape.size() - 2];
+  const int64_t k = a.shape.back();
+  const int64_t n = b.shape.back();
+  // Leading dimensions become one or two batch loops; where an operand's strides do not allow it, it is copied.
+  const auto with_leading = [&](const Slot& operand) {
+    Shape full = result_shape;
+    full[rank - 2] = operand.shape[operand.shape.size() - 2];
+    full[rank - 1] = operand.shape.back();
+    return cast(operand, compute).expanded(full);
+  };
+  Slot left = with_leading(a);
+  Slot right = with_leading(b);
+  int64_t left_batch[2] = {0, 0};
+  int64_t right_batch[2] = {0, 0};
+  const int cut = rank - 2 == 2 ? 1 : 0;  // two leading dimensions need no merging
+  const auto batch_strides = [&](const Slot& slot, int64_t* strides) {
+    return merge_dimensions(slot, 0, cut, strides[0]) && merge_dimensions(slot, cut, rank - 2, strides[1]);
+  };
+  if (!batch_strides(left, left_batch)) batch_strides(left = contiguous(left), left_batch);
+  if (!batch_strides(right, right_batch)) batch_strides(right = contiguous(right), right_batch);
+  result_shape[rank - 2] = m;
+  result_shape[rank - 1] = n;
+  auto primitive = std::make_unique<MatmulPrimitive>();
+  primitive->a = left;
+  primitive->b = right;
+  primitive->c = allocate(compute, result_shape);
+  kernels::MatmulArguments& arguments = primitive->shape;
+  arguments.dtype = compute;
+  arguments.batch[0] = merged_size(primitive->c, 0, cut);
+  arguments.batch[1] = merged_size(primitive->c, cut, rank - 2);
+  arguments.m = m;
+  arguments.n = n;
+  arguments.k = k;
+  arguments.a_row = left.strides[rank - 2];
+  arguments.a_column = left.strides[rank - 1];
+  arguments.b_row = right.strides[rank - 2];
+  arguments.b_column = right.strides[rank - 1];
+  arguments.c_row = n;
+  for (int i = 0; i < 2; ++i) {
+    arguments.a_batch[i] = left_batch[i];
+    arguments.b_batch[i] = right_batch[i];
+  }
+  arguments.c_batch[1] = m * n;
+  arguments.c_batch[0] = arguments.batch[1] * m * n;
+  primitive->reads = {left, right};
+  primitive->writes = {primitive->c};
+  const Slot result = primitive->c;
+  append(std::move(primitive));
+  return cast(result, a.dtype);
+}
+
+std::vector<Slot> Lowering::max_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows, bool indices) {
+  DType compute = accumulation_dtype(input.dtype);
+  if (!is_floating_point(compute)) compute = DType::Int64;
+  auto primitive = std::make_unique<PoolingPrimitive>();
+  primitive->kind = PoolingPrimitive::Kind::Maximum;
+  primitive->windows = std::move(windows);
+  primitive->input = channels_last(cast(input, compute));
+  primitive->output = allocate(compute, output, channels_last_strides(output));
+  primitive->reads = {primitive->input};
+  primitive->writes = {primitive->output};
+  std::vector<Slot> results = {primitive->output};
+  if (indices) {
+    primitive->indices = allocate(DType::Int64, output, channels_last_strides(output));
+    primitive->writes.push_back(primitive->indices);
+    results.push_back(primitive->indices);
+  }
+  append(std::move(primitive));
+  results[0] = cast(results[0], input.dtype);
+  return results;
+}
+
+Slot Lowering::max_pool_backward(const Slot& output_gradient, const Slot& indices, const Shape& input,
+                                 std::shared_ptr<const PoolingWindows> windows) {
+  const DType compute = accumulation_dtype(output_gradient.dtype);
+  auto primitive = std::make_unique<PoolingPrimitive>();
+  primitive->kind = PoolingPrimitive::Kind::MaximumBackward;
+  primitive->windows = std::move(windows);
+  primitive->output = channels_last(cast(output_gradient, compute));
+  primitive->indices = channels_last(indices);
+  primitive->input = allocate(compute, input, channels_last_strides(input));
+  primitive->reads = {primitive->output, primitive->indices};
+  primitive->writes = {primitive->input};
+  const Slot result = primitive->input;
+  append(std::move(primitive));
+  return cast(result, output_gradient.dtype);
+}
+
+Slot Lowering::average_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows) {
+  const DType compute = accumulation_dtype(input.dtype);
+  auto primitive = std::make_unique<PoolingPrimitive>();
+  primitive->kind = PoolingPrimitive::Kind::Average;
+  primitive->windows = std::move(windows);
+  primitive->input = channels_last(cast(input, compute));
+  primitive->output = allocate(compute, output, channels_last_strides(output));
+  primitive->reads = {primitive->input};
+  primitive->writes = {primitive->output};
+  const Slot result = primitive->output;
+  append(std::move(primitive));
+  return cast(result, input.dtype);
+}
+
+Slot Lowering::average_pool_backward(const Slot& output_gradient, const Shape& input, std::shared_ptr<const PoolingWindows> windows) {
+  const DType compute = accumulation_dtype(output_gradient.dtype);
+  auto primitive = std::make_unique<PoolingPrimitive>();
+  primitive->kind = PoolingPrimitive::Kind::AverageBackward;
+  primitive->windows = std::move(windows);
+  primitive->output = channels_last(cast(output_gradient, compute));
+  primitive->input = allocate(compute, input, channels_last_strides(input));
+  primitive->reads = {primitive->output};
+  primitive->writes = {primitive->input};
+  const Slot result = primitive->input;
+  append(std::move(primitive));
+  return cast(result, output_gradient.dtype);
+}
+
+namespace {
+
+// (outer, axis, inner) strides of a slot around `dimension`; false if it does not lie evenly.
+bool index_strides(const Slot& slot, int dimension, int64_t* strides) {
+  strides[1] = slot.strides[dimension];
+  return merge_dimensions(slot, 0, dimension, strides[0]) && merge_dimensions(slot, dimension + 1, slot.shape.size(), strides[2]);
+}
+
+}  // namespace
+
+Slot Lowering::gather(const Slot& table, const Slot& index, int dimension) {
+  auto primitive = std::make_unique<IndexPrimitive>();
+  primitive->kind = IndexPrimitive::Kind::Gather;
+  primitive->table = table;
+  if (!index_strides(table, dimension, primitive->table_strides))
+    index_strides(primitive->table = contiguous(table), dimension, primitive->table_strides);
+  primitive->index = cast(index, DType::Int64);
+  if (!index_strides(primitive->index, dimension, primitive->index_strides))
+    index_strides(primitive->index = contiguous(primitive->index), dimension, primitive->index_strides);
+  primitive->values = allocate(table.dtype, index.shape);
+  index_strides(primitive->values, dimension, primitive->values_strides);
+  primitive->sizes[0] = merged_size(index, 0, dimension);
+  primitive->sizes[1] = index.shape[dimension];
+  primitive->sizes[2] = merged_size(index, dimension + 1, index.shape.size());
+  primitive->axis_size = table.shape[dimension];
+  primitive->reads = {primitive->table, primitive->index};
+  primitive->writes = {primitive->values};
+  const Slot result = primitive->values;
+  append(std::move(primitive));
+  return result;
+}
+
+Slot Lowering::scatter(const Slot& table, const Slot& index, const Slot& values, int dimension, bool add) {
+  auto primitive = std::make_unique<IndexPrimitive>();
+  primitive->kind = add ? IndexPrimitive::Kind::ScatterAdd : IndexPrimitive::Kind::Scatter;
+  const DType compute = add ? accumulation_dtype(table.dtype) : table.dtype;
+  primitive->table = allocate(compute, table.shape);
+  copy_into(primitive->table, table);
+  index_strides(primitive->table, dimension, primitive->table_strides);
+  primitive->index = cast(index, DType::Int64);
+  if (!index_strides(primitive->index, dimension, primitive->index_strides))
+    index_strides(primitive->index = contiguous(primitive->index), dimension, primitive->index_strides);
+  primitive->values = cast(values, compute);
+  if (!index_strides(primitive->values, dimension, primitive->values_strides))
+    index_strides(primitive->values = contiguous(primitive->values), dimension, primitive->values_strides);
+  primitive->sizes[0] = merged_size(index, 0, dimension);
+  primitive->sizes[1] = index.shape[dimension];
+  primitive->sizes[2] = merged_size(index, dimension + 1, index.shape.size());
+  primitive->axis_size = table.shape[dimension];
+  primitive->reads = {primitive->index, primitive->values, primitive->table};
+  primitive->writes = {primitive->table};
+  const Slot result = primitive->table;
+  append(std::move(primitive));
+  return cast(result, table.dtype);
+}
+
+Slot Lowering::random(const Random& parameters, const Slot& key, DType dtype, const Shape& shape) {
+  auto primitive = std::make_unique<RandomPrimitive>();
+  primitive->parameters = parameters;
+  primitive->key = key;
+  primitive->output = allocate(dtype, shape);
+  primitive->reads = {key};
+  primitive->writes = {primitive->output};
+  const Slot result = primitive->output;
+  append(std::move(primitive));
+  return result;
+}
+
+}  // namespace pycnn::graph

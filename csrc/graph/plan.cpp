@@ -1,0 +1,257 @@
+#include "graph/plan.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <mutex>
+
+#include "graph/evaluate.h"
+#include "pycnn/graph.h"
+
+namespace pycnn::graph {
+namespace {
+
+constexpr size_t alignment = 64;
+size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+std::mutex interrupt_mutex;
+std::function<bool()> interrupt_check;
+
+void poll_interrupt() {
+  std::function<bool()> poll;
+  {
+    const std::lock_guard lock(interrupt_mutex);
+    poll = interrupt_check;
+  }
+  if (poll && poll()) throw Interrupted("evaluation was interrupted");
+}
+
+}  // namespace
+
+Planner::Planner(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels) : lowering_(kernels) {
+  std::vector<Slot> input_slots;
+  for (const PlanInput& input : inputs) {
+    lowering_.buffers_.push_back({.bytes = 0, .input = static_cast<int>(input_slots.size())});
+    input_slots.push_back({static_cast<int>(input_slots.size()), input.dtype, input.shape, input.strides, 0});
+  }
+  std::vector<std::vector<Slot>> slots;
+  for (const PlanNode& node : nodes) {
+    std::vector<Slot> arguments;
+    for (const PlanNode::Source& source : node.inputs)
+      arguments.push_back(source.node < 0 ? input_slots[static_cast<size_t>(source.index)]
+                                          : slots[static_cast<size_t>(source.node)][static_cast<size_t>(source.index)]);
+    lowering_.operator_name_ = node.op->name();
+    slots.push_back(node.op->lower(lowering_, arguments));
+    for (size_t i = 0; i < node.kept.size(); ++i)
+      if (node.kept[i]) results.push_back({static_cast<int>(slots.size()) - 1, static_cast<int>(i), slots.back()[i]});
+  }
+}
+
+std::vector<Planner::BufferInfo> Planner::buffers() const {
+  std::vector<BufferInfo> infos;
+  for (const Lowering::BufferInfo& buffer : lowering_.buffers_) infos.push_back({buffer.bytes, buffer.input});
+  return infos;
+}
+
+Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels, bool fused) : kernels_(kernels) {
+  Planner planner(nodes, inputs, kernels);
+  for (const PlanInput& input : inputs) input_widths_.push_back(size_of(input.dtype));
+  results_ = std::move(planner.results);
+  for (const Planner::BufferInfo& buffer : planner.buffers()) buffers_.push_back({.bytes = buffer.bytes, .input = buffer.input});
+  std::vector<bool> kept(buffers_.size(), false);
+  for (const PlanResult& result : results_) {
+    kept[static_cast<size_t>(result.slot.buffer)] = true;
+    BufferPlace& place = buffers_[static_cast<size_t>(result.slot.buffer)];
+    place.kept = place.input < 0;
+  }
+  steps_ = planner.take_primitives();
+  remove_dead(steps_, kept);
+  if (fused) fuse(steps_, kept);
+  for (const auto& step : steps_) {
+    step->prepare(kernels);
+    workspace_bytes_ = std::max(workspace_bytes_, aligned(step->workspace));
+  }
+  find_donations();
+  place_buffers();
+  counters().plans_compiled++;
+}
+
+void Plan::find_donations() {
+  // A pointwise step whose results nobody reads within the plan (a parameter's update) may write over an input that nobody reads
+  // later. Such steps run last: until then every input is whole.
+  std::vector<int> readers(buffers_.size(), 0);
+  std::vector<int> writers(buffers_.size(), 0);
+  for (const auto& step : steps_) {
+    std::vector<int> read;
+    for (const Slot& slot : step->reads) read.push_back(slot.buffer);
+    std::sort(read.begin(), read.end());
+    read.erase(std::unique(read.begin(), read.end()), read.end());
+    for (int buffer : read) ++readers[static_cast<size_t>(buffer)];
+    for (const Slot& slot : step->writes) ++writers[static_cast<size_t>(slot.buffer)];
+  }
+  const auto is_final = [&](const Primitive& step) {
+    return dynamic_cast<const PointwisePrimitive*>(&step) != nullptr && std::all_of(step.writes.begin(), step.writes.end(), [&](const Slot& slot) {
+             const auto buffer = static_cast<size_t>(slot.buffer);
+             return buffers_[buffer].kept && readers[buffer] == 0 && writers[buffer] == 1;
+           });
+  };
+  std::vector<int> results_on(buffers_.size(), 0);
+  for (const PlanResult& result : results_) ++results_on[static_cast<size_t>(result.slot.buffer)];
+  const auto donor_for = [&](const Primitive& step, const Slot& result) -> int {
+    for (const Slot& read : step.reads) {
+      const BufferPlace& place = buffers_[static_cast<size_t>(read.buffer)];
+      const bool alone = std::count_if(step.reads.begin(), step.reads.end(), [&](const Slot& other) {
+                           return other.buffer == read.buffer && !(other.shape == read.shape && other.strides == read.strides && other.offset == 0);
+                         }) == 0;
+      const bool taken = std::any_of(buffers_.begin(), buffers_.end(), [&](const BufferPlace& other) { return other.donor == place.input; });
+      if (place.input >= 0 && alone && !taken && results_on[static_cast<size_t>(read.buffer)] == 0 && read.dtype == result.dtype &&
+          read.shape == result.shape && read.strides == result.strides && result.offset == 0 && result.is_dense())
+        return place.input;
+    }
+    return -1;
+  };
+  std::vector<const Primitive*> last_phase;
+  for (const auto& step : steps_) {
+    if (!is_final(*step)) continue;
+    bool donated = false;
+    for (const Slot& result : step->writes) {
+      const int donor = donor_for(*step, result);
+      // Another final step that reads the donor would see it overwritten.
+      const int donor_buffer = donor;  // inputs are the first buffers
+      const bool read_by_other_final = donor >= 0 && std::any_of(steps_.begin(), steps_.end(), [&](const auto& other) {
+        return other.get() != step.get() && is_final(*other) &&
+               std::any_of(other->reads.begin(), other->reads.end(), [&](const Slot& slot) { return slot.buffer == donor_buffer; });
+      });
+      if (donor < 0 || read_by_other_final) continue;
+      buffers_[static_cast<size_t>(result.buffer)].donor = donor;
+      donated = true;
+    }
+    if (donated) last_phase.push_back(step.get());
+  }
+  const auto moved = std::stable_partition(steps_.begin(), steps_.end(), [&](const auto& step) {
+    return std::find(last_phase.begin(), last_phase.end(), step.get()) == last_phase.end();
+  });
+  last_phase_ = static_cast<size_t>(moved - steps_.begin());
+}
+
+void Plan::place_buffers() {
+  // First fit: a buffer occupies its bytes from the step that first touches it to the one that touches it last.
+  struct Life {
+    size_t first = SIZE_MAX, last = 0;
+  };
+  std::vector<Life> lives(buffers_.size());
+  for (size_t i = 0; i < steps_.size(); ++i)
+    for (const std::vector<Slot>* slots : {&steps_[i]->reads, &steps_[i]->writes})
+      for (const Slot& slot : *slots) {
+        Life& life = lives[static_cast<size_t>(slot.buffer)];
+        life.first = std::min(life.first, i);
+        life.last = std::max(life.last, i);
+      }
+  std::vector<size_t> order;
+  for (size_t b = 0; b < buffers_.size(); ++b)
+    if (buffers_[b].input < 0 && !buffers_[b].kept && lives[b].first != SIZE_MAX) order.push_back(b);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return buffers_[a].bytes > buffers_[b].bytes; });
+  std::vector<size_t> placed;
+  for (size_t b : order) {
+    const size_t bytes = aligned(buffers_[b].bytes);
+    std::vector<std::pair<size_t, size_t>> occupied;
+    for (size_t other : placed)
+      if (lives[other].first <= lives[b].last && lives[b].first <= lives[other].last)
+        occupied.emplace_back(buffers_[other].arena_offset, buffers_[other].arena_offset + aligned(buffers_[other].bytes));
+    std::sort(occupied.begin(), occupied.end());
+    size_t at = 0;
+    for (const auto& [begin, end] : occupied) {
+      if (at + bytes <= begin) break;
+      at = std::max(at, end);
+    }
+    buffers_[b].arena_offset = at;
+    arena_bytes_ = std::max(arena_bytes_, at + bytes);
+    placed.push_back(b);
+  }
+}
+
+std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
+  // Everything is allocated before the first step; the last phase can then neither fail nor be interrupted half-way.
+  const StoragePointer arena = arena_bytes_ + workspace_bytes_ > 0 ? allocate_storage(workspace_bytes_ + arena_bytes_) : nullptr;
+  char* const arena_data = arena ? static_cast<char*>(arena->data()) : nullptr;
+  std::vector<void*> addresses(buffers_.size());
+  std::vector<StoragePointer> storages(buffers_.size());
+  for (size_t b = 0; b < buffers_.size(); ++b) {
+    const BufferPlace& place = buffers_[b];
+    if (place.input >= 0) {
+      storages[b] = inputs[static_cast<size_t>(place.input)].storage;
+      addresses[b] = storages[b]->data();
+    } else if (!place.kept) {
+      addresses[b] = arena_data + workspace_bytes_ + place.arena_offset;
+    } else if (place.donor >= 0 && inputs[static_cast<size_t>(place.donor)].donatable && inputs[static_cast<size_t>(place.donor)].offset == 0) {
+      storages[b] = inputs[static_cast<size_t>(place.donor)].storage;
+      addresses[b] = storages[b]->data();
+      counters().buffers_donated++;
+    } else {
+      storages[b] = allocate_storage(place.bytes);
+      addresses[b] = storages[b]->data();
+    }
+  }
+  // Slots of inputs count from the value's first element, which need not be the storage's.
+  for (size_t b = 0; b < buffers_.size(); ++b)
+    if (const int input = buffers_[b].input; input >= 0) {
+      const RunInput& given = inputs[static_cast<size_t>(input)];
+      addresses[b] = static_cast<char*>(addresses[b]) + given.offset * static_cast<int64_t>(input_widths_[static_cast<size_t>(input)]);
+    }
+  const Addresses all{addresses, arena_data};
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (i < last_phase_ || i == 0) poll_interrupt();
+    steps_[i]->run(kernels_, all);
+  }
+  counters().plans_run++;
+  counters().steps_run += steps_.size();
+  std::vector<Buffer> buffers;
+  buffers.reserve(results_.size());
+  for (const PlanResult& result : results_) {
+    const auto b = static_cast<size_t>(result.slot.buffer);
+    const int input = buffers_[b].input;
+    const int64_t base = input >= 0 ? inputs[static_cast<size_t>(input)].offset : 0;
+    buffers.push_back({storages[b], base + result.slot.offset, result.slot.strides});
+  }
+  return buffers;
+}
+
+std::string Plan::describe() const {
+  std::string text;
+  char line[512];
+  size_t kept_bytes = 0;
+  for (const BufferPlace& place : buffers_)
+    if (place.kept) kept_bytes += place.bytes;
+  std::snprintf(line, sizeof line, "plan: %zu steps, arena %zu bytes, workspace %zu bytes, results %zu bytes, kernels %s/%s\n", steps_.size(),
+                arena_bytes_, workspace_bytes_, kept_bytes, kernels_.device, kernels_.level);
+  text += line;
+  const auto slot_text = [](const Slot& slot) {
+    return detail::concatenate("b", slot.buffer, slot.offset != 0 ? "+" + std::to_string(slot.offset) : "", ":", name_of(slot.dtype), to_string(slot.shape));
+  };
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Primitive& step = *steps_[i];
+    text += detail::concatenate(i >= last_phase_ ? "last " : "     ", i, " ", step.name(), " [", step.details(), "] ",
+                                step.fused.empty() ? step.operator_name : step.fused, ":");
+    for (const Slot& slot : step.reads) text += " " + slot_text(slot);
+    text += " ->";
+    for (const Slot& slot : step.writes) {
+      const BufferPlace& place = buffers_[static_cast<size_t>(slot.buffer)];
+      text += " " + slot_text(slot);
+      if (place.donor >= 0) text += " (over input b" + std::to_string(place.donor) + ")";
+      else if (place.kept) text += " (result)";
+    }
+    text += detail::concatenate("; ", static_cast<int64_t>(step.flops()), " operations\n");
+  }
+  return text;
+}
+
+}  // namespace pycnn::graph
+
+namespace pycnn {
+
+void set_interrupt_check(std::function<bool()> check) {
+  const std::lock_guard lock(graph::interrupt_mutex);
+  graph::interrupt_check = std::move(check);
+}
+
+}  // namespace pycnn

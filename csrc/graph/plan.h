@@ -1,0 +1,90 @@
+// A plan: primitives in order with every buffer placed. Compiled once per fingerprint, run with different values.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/fuse.h"
+
+namespace pycnn::graph {
+
+/// A value that the plan reads, as it lies in memory. Part of the fingerprint but for its address.
+struct PlanInput {
+  Shape shape;
+  DType dtype;
+  Strides strides;
+};
+
+/// A node of the graph to be planned. Inputs refer to (node index, output) or, with node -1, to a plan input.
+struct PlanNode {
+  const Operator* op;
+  struct Source {
+    int node, index;
+  };
+  std::vector<Source> inputs;
+  std::vector<bool> kept;  ///< per output
+};
+
+struct PlanResult {
+  int node, index;
+  Slot slot;
+};
+
+/// What running needs to know about the inputs.
+struct RunInput {
+  StoragePointer storage;
+  int64_t offset;
+  bool donatable;  ///< nobody but the plan refers to it: it may be overwritten in the last phase
+};
+
+class Plan {
+ public:
+  /// Lowers, fuses (if asked), orders and places.
+  Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels, bool fused);
+
+  /// Runs all steps and returns where each kept output lies, in the order of results(). Throws what a step throws, or Interrupted;
+  /// no input has been overwritten then.
+  std::vector<Buffer> run(std::span<const RunInput> inputs) const;
+  const std::vector<PlanResult>& results() const { return results_; }
+  std::string describe() const;
+
+ private:
+  struct BufferPlace {
+    size_t bytes;
+    int input = -1;            ///< among the plan's inputs
+    bool kept = false;         ///< outlives the plan: storage of its own
+    size_t arena_offset = 0;
+    int donor = -1;            ///< the input whose memory it may take
+  };
+  void find_donations();
+  void place_buffers();
+
+  const kernels::Kernels& kernels_;
+  Primitives steps_;
+  size_t last_phase_ = 0;  ///< index of the first step that may overwrite inputs
+  std::vector<BufferPlace> buffers_;
+  std::vector<size_t> input_widths_;  ///< bytes per element of each input
+  std::vector<PlanResult> results_;
+  size_t arena_bytes_ = 0;
+  size_t workspace_bytes_ = 0;
+};
+
+/// Lowers nodes to primitives; friend of Lowering.
+class Planner {
+ public:
+  Planner(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels);
+  Primitives take_primitives() { return std::move(lowering_.primitives_); }
+  struct BufferInfo {
+    size_t bytes;
+    int input;
+  };
+  std::vector<BufferInfo> buffers() const;
+  std::vector<PlanResult> results;
+
+ private:
+  Lowering lowering_;
+};
+
+}  // namespace pycnn::graph

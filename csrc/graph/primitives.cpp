@@ -1,0 +1,353 @@
+#include "graph/primitives.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+
+#include "cpu/features.h"
+#include "pycnn/graph.h"
+
+namespace pycnn::graph {
+namespace {
+
+kernels::Operand plain_operand(const Slot& slot, const Addresses& addresses) {
+  return {addresses.of(slot), slot.dtype, {}};
+}
+
+constexpr std::array<const char*, 4> choosable = {"convolution_forward", "convolution_input_gradient", "convolution_weight_gradient", "matmul"};
+
+int choosable_index(std::string_view primitive) {
+  for (size_t i = 0; i < choosable.size(); ++i)
+    if (primitive == choosable[i]) return static_cast<int>(i);
+  fail<ValueError>("there is no choice of algorithms for '", primitive,
+                   "'; primitives with one: convolution_forward, convolution_input_gradient, convolution_weight_gradient, matmul");
+}
+
+struct Forced {
+  std::mutex mutex;
+  std::array<std::string, 4> names;
+  std::atomic<int64_t> generation{0};
+};
+Forced& forced() {
+  static Forced instance;
+  return instance;
+}
+
+bool verbose() {
+  static const bool enabled = [] {
+    const char* value = std::getenv("PYCNN_VERBOSE");
+    return value != nullptr && *value != '\0' && std::strcmp(value, "0") != 0;
+  }();
+  return enabled;
+}
+
+// The first algorithm that does not decline, or the forced one. `list` ends with a null name.
+template <typename Algorithm, typename Arguments>
+const Algorithm* choose(int primitive, const Algorithm* list, const Arguments& arguments, const std::string& shapes) {
+  const std::string wanted = forced_algorithm(primitive);
+  std::string refusals;
+  for (const Algorithm* algorithm = list; algorithm->name != nullptr; ++algorithm) {
+    if (!wanted.empty() && wanted != algorithm->name) continue;
+    const char* reason = algorithm->declines(arguments);
+    if (reason == nullptr) {
+      if (verbose())
+        std::fprintf(stderr, "pycnn: %s %s: %s%s\n", choosable[static_cast<size_t>(primitive)], shapes.c_str(), algorithm->name, refusals.c_str());
+      return algorithm;
+    }
+    refusals += std::string("; not ") + algorithm->name + ": " + reason;
+  }
+  fail(choosable[static_cast<size_t>(primitive)], " ", shapes, ": no algorithm applies", refusals);
+}
+
+std::string spatial(const int64_t* sizes) {
+  return std::to_string(sizes[0]) + "x" + std::to_string(sizes[1]) + "x" + std::to_string(sizes[2]);
+}
+
+std::string describe(const kernels::ConvolutionShape& s) {
+  return detail::concatenate("n", s.batch, " c", s.in_channels, " ", spatial(s.input), " -> c", s.out_channels, " ", spatial(s.output), " k",
+                             spatial(s.kernel), " s", spatial(s.stride), " p", spatial(s.padding), " d", spatial(s.dilation), " g", s.groups);
+}
+
+}  // namespace
+
+std::string forced_algorithm(int primitive) {
+  if (forced_algorithm_generation() == 0) return "";
+  const std::lock_guard lock(forced().mutex);
+  return forced().names[static_cast<size_t>(primitive)];
+}
+
+int64_t forced_algorithm_generation() { return forced().generation.load(std::memory_order_acquire); }
+
+// -- pointwise -----------------------------------------------------------------------------------------------------------
+
+void PointwisePrimitive::prepare(const kernels::Kernels&) {
+  check(compiled.compile(program, {.order = order, .allow_extra = true}), "internal error: a pointwise program is too large");
+}
+
+void PointwisePrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  if (element_count(program.shape) == 0) return;
+  compiled.for_each_launch(addresses, [&](const kernels::PointwiseArguments& arguments) { kernels.pointwise(arguments); });
+}
+
+std::string PointwisePrimitive::details() const { return std::to_string(compiled.code_size()) + " instructions"; }
+
+double PointwisePrimitive::flops() const { return static_cast<double>(element_count(program.shape)); }
+
+// -- reductions ------------------------------------------------------------------------------------------------------------
+
+bool ReducePrimitive::compile(CompiledProgram& into) const {
+  return into.compile(prologue, {.order = order, .split = dimensions, .reference = &reduced_slot, .live = source});
+}
+
+void ReducePrimitive::prepare(const kernels::Kernels& kernels) {
+  check(compile(compiled), "internal error: a reduction has too many loops");
+  kernels::Operand operands[kernels::max_operands];
+  kernels::Accumulation accumulation;
+  workspace = kernels.reduce_workspace(arguments({}, operands, &accumulation));
+}
+
+kernels::ReduceArguments ReducePrimitive::arguments(const Addresses& addresses, kernels::Operand* operands,
+                                                    kernels::Accumulation* accumulation) const {
+  kernels::ReduceArguments result{};
+  result.prologue = compiled.arguments(addresses, operands);
+  *accumulation = {kind, compiled.live_register(), plain_operand(results[0], addresses), {}};
+  if (kind == kernels::ReduceKind::Moments) accumulation->second = plain_operand(results[1], addresses);
+  for (int loop = 0; loop < compiled.loops(); ++loop) {
+    result.reduced[loop] = compiled.is_split(loop);
+    accumulation->output.strides[loop] = result.reduced[loop] ? 0 : compiled.stride(results[0], loop);
+    if (kind == kernels::ReduceKind::Moments) accumulation->second.strides[loop] = accumulation->output.strides[loop];
+  }
+  result.accumulations = accumulation;
+  result.accumulation_count = 1;
+  result.workspace = addresses.workspace;
+  return result;
+}
+
+void ReducePrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  if (results[0].count() == 0) return;
+  kernels::Operand operands[kernels::max_operands];
+  kernels::Accumulation accumulation;
+  kernels.reduce(arguments(addresses, operands, &accumulation));
+}
+
+std::string ReducePrimitive::details() const {
+  constexpr const char* names[] = {"sum", "product", "maximum", "minimum", "moments"};
+  return names[static_cast<size_t>(kind)];
+}
+
+double ReducePrimitive::flops() const { return static_cast<double>(element_count(prologue.shape)); }
+
+// -- convolution and matmul --------------------------------------------------------------------------------------------------
+
+bool EpiloguePrimitive::compile_epilogue(const Formulation& formulation, CompiledProgram& into) const {
+  const std::vector<int> order = result_order();
+  return into.compile(formulation, {.order = order, .keep_innermost = true});
+}
+
+const char* ConvolutionPrimitive::name() const { return choosable[static_cast<size_t>(pass)]; }
+
+std::vector<int> ConvolutionPrimitive::result_order() const {
+  const int rank = output.shape.size();
+  std::vector<int> order = {0};
+  for (int d = 2; d < rank; ++d) order.push_back(d);
+  order.push_back(1);
+  return order;
+}
+
+kernels::ConvolutionArguments ConvolutionPrimitive::arguments() const {
+  kernels::ConvolutionArguments result{};
+  result.shape = shape;
+  result.dtype = output.dtype;
+  result.weight_strides[0] = weight.strides[0];
+  result.weight_strides[1] = weight.strides[1];
+  result.weight_strides[2] = 1;
+  for (int d = 2; d < weight.shape.size(); ++d)
+    if (weight.shape[d] != 1) result.weight_strides[2] = weight.strides[d];
+  return result;
+}
+
+void ConvolutionPrimitive::prepare(const kernels::Kernels& kernels) {
+  if (epilogue) check(compile_epilogue(*epilogue, compiled_epilogue), "internal error: an epilogue is too large");
+  const kernels::ConvolutionArguments result = arguments();
+  algorithm = choose(static_cast<int>(pass), kernels.convolution[static_cast<size_t>(pass)], result, describe(shape));
+  workspace = algorithm->workspace(result);
+}
+
+void ConvolutionPrimitive::run(const kernels::Kernels&, const Addresses& addresses) const {
+  if (raw().count() == 0) return;
+  kernels::ConvolutionArguments result = arguments();
+  result.input = addresses.of(input);
+  result.weight = addresses.of(weight);
+  result.output = addresses.of(output);
+  result.workspace = addresses.workspace;
+  kernels::Operand operands[kernels::max_operands];
+  kernels::PointwiseArguments applied;
+  if (epilogue) {
+    applied = compiled_epilogue.arguments(addresses, operands);
+    result.epilogue = &applied;
+  }
+  algorithm->run(result);
+}
+
+double ConvolutionPrimitive::flops() const {
+  double taps = 2;
+  double pixels = static_cast<double>(shape.batch);
+  for (int d = 0; d < 3; ++d) {
+    taps *= static_cast<double>(shape.kernel[d]);
+    pixels *= static_cast<double>(shape.output[d]);
+  }
+  return taps * pixels * static_cast<double>(shape.in_channels / shape.groups) * static_cast<double>(shape.out_channels);
+}
+
+std::vector<int> MatmulPrimitive::result_order() const {
+  std::vector<int> order;
+  for (int d = 0; d < c.shape.size(); ++d) order.push_back(d);
+  return order;
+}
+
+void MatmulPrimitive::prepare(const kernels::Kernels& kernels) {
+  if (epilogue) check(compile_epilogue(*epilogue, compiled_epilogue), "internal error: an epilogue is too large");
+  algorithm = choose(3, kernels.matmul, shape, detail::concatenate(a.shape, " x ", b.shape));
+  workspace = algorithm->workspace(shape);
+}
+
+void MatmulPrimitive::run(const kernels::Kernels&, const Addresses& addresses) const {
+  if (c.count() == 0) return;
+  kernels::MatmulArguments result = shape;
+  result.a = addresses.of(a);
+  result.b = addresses.of(b);
+  result.c = addresses.of(c);
+  result.workspace = addresses.workspace;
+  kernels::Operand operands[kernels::max_operands];
+  kernels::PointwiseArguments applied;
+  if (epilogue) {
+    applied = compiled_epilogue.arguments(addresses, operands);
+    result.epilogue = &applied;
+  }
+  algorithm->run(result);
+}
+
+double MatmulPrimitive::flops() const {
+  return 2.0 * static_cast<double>(shape.batch[0] * shape.batch[1]) * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
+         static_cast<double>(shape.k);
+}
+
+// -- pooling, indexing, random -------------------------------------------------------------------------------------------------
+
+const char* PoolingPrimitive::name() const {
+  constexpr const char* names[] = {"max_pool", "max_pool_backward", "average_pool", "average_pool_backward"};
+  return names[static_cast<size_t>(kind)];
+}
+
+void PoolingPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  kernels::PoolingArguments result{};
+  result.dtype = input.dtype;
+  result.batch = input.shape[0];
+  result.channels = input.shape[1];
+  const int missing = 5 - input.shape.size();
+  for (int d = 0; d < 3; ++d) {
+    result.input_size[d] = d < missing ? 1 : input.shape[d - missing + 2];
+    result.output_size[d] = d < missing ? 1 : output.shape[d - missing + 2];
+    result.begin[d] = windows->begin[d].data();
+    result.end[d] = windows->end[d].data();
+    result.divisor[d] = windows->divisor[d].data();
+    result.step[d] = windows->step[d];
+  }
+  result.input = addresses.of(input);
+  result.output = addresses.of(output);
+  result.indices = indices.buffer >= 0 ? static_cast<int64_t*>(addresses.of(indices)) : nullptr;
+  const auto kernel = kind == Kind::Maximum           ? kernels.max_pool
+                      : kind == Kind::MaximumBackward ? kernels.max_pool_backward
+                      : kind == Kind::Average         ? kernels.average_pool
+                                                      : kernels.average_pool_backward;
+  kernel(result);
+}
+
+void ArgReducePrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  if (indices.count() == 0) return;
+  kernels::ArgReduceArguments result{};
+  result.maximum = maximum;
+  result.input = plain_operand(input, addresses);
+  result.values = plain_operand(values, addresses);
+  result.indices = plain_operand(indices, addresses);
+  const auto stride_of = [](const Slot& slot, int begin, int end) {
+    for (int d = end - 1; d >= begin; --d)
+      if (slot.shape[d] != 1) return slot.strides[d];
+    return int64_t{0};
+  };
+  std::copy_n(sizes, 3, result.sizes);
+  const int rank = input.shape.size();
+  for (kernels::Operand* operand : {&result.input, &result.values, &result.indices}) {
+    const Slot& slot = operand == &result.input ? input : values;
+    operand->strides[0] = stride_of(slot, 0, dimension);
+    operand->strides[1] = operand == &result.input ? slot.strides[dimension] : 0;
+    operand->strides[2] = stride_of(slot, dimension + 1, rank);
+  }
+  kernels.arg_reduce(result);
+}
+
+const char* IndexPrimitive::name() const {
+  constexpr const char* names[] = {"gather", "scatter", "scatter_add"};
+  return names[static_cast<size_t>(kind)];
+}
+
+void IndexPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  if (index.count() == 0) return;
+  kernels::IndexArguments result{};
+  result.dtype = values.dtype;
+  result.loops = 3;
+  result.axis = 1;
+  result.values = plain_operand(values, addresses);
+  result.index = plain_operand(index, addresses);
+  result.table = plain_operand(table, addresses);
+  for (int loop = 0; loop < 3; ++loop) {
+    result.sizes[loop] = sizes[loop];
+    result.values.strides[loop] = values_strides[loop];
+    result.index.strides[loop] = index_strides[loop];
+    result.table.strides[loop] = loop == 1 ? 0 : table_strides[loop];
+  }
+  result.axis_stride = table_strides[1];
+  result.axis_size = axis_size;
+  const auto kernel = kind == Kind::Gather ? kernels.gather : kind == Kind::Scatter ? kernels.scatter : kernels.scatter_add;
+  check<IndexError>(kernel(result), operator_name, ": index out of range: the indexed dimension has size ", axis_size);
+}
+
+void RandomPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  if (output.count() == 0) return;
+  int64_t drawn = 0;
+  std::memcpy(&drawn, addresses.of(key), sizeof drawn);
+  kernels.random({parameters.kind, static_cast<uint64_t>(drawn), parameters.first, parameters.second, parameters.low, parameters.high, output.dtype,
+                  addresses.of(output), output.count()});
+}
+
+}  // namespace pycnn::graph
+
+namespace pycnn {
+
+std::vector<std::string> algorithms(std::string_view primitive) {
+  const int index = graph::choosable_index(primitive);
+  const kernels::Kernels& kernels = cpu::active_kernels();
+  std::vector<std::string> names;
+  if (index == 3) {
+    for (const kernels::MatmulAlgorithm* a = kernels.matmul; a->name != nullptr; ++a) names.emplace_back(a->name);
+  } else {
+    for (const kernels::ConvolutionAlgorithm* a = kernels.convolution[index]; a->name != nullptr; ++a) names.emplace_back(a->name);
+  }
+  return names;
+}
+
+void force_algorithm(std::string_view primitive, std::string_view algorithm) {
+  const int index = graph::choosable_index(primitive);
+  const std::vector<std::string> names = algorithms(primitive);
+  check<ValueError>(algorithm.empty() || std::find(names.begin(), names.end(), algorithm) != names.end(), primitive, " has no algorithm '", algorithm,
+                    "'");
+  const std::lock_guard lock(graph::forced().mutex);
+  graph::forced().names[static_cast<size_t>(index)] = algorithm;
+  graph::forced().generation.fetch_add(1);
+}
+
+}  // namespace pycnn

@@ -1,0 +1,221 @@
+// Primitives: what a plan is made of. Each knows the slots it touches and how to call its kernel.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/lowering.h"
+
+namespace pycnn::graph {
+
+/// Addresses of the plan's buffers while it runs.
+struct Addresses {
+  std::span<void* const> buffers;
+  void* workspace = nullptr;
+  /// Null while planning, when there are no buffers yet.
+  void* of(const Slot& slot) const {
+    if (buffers.empty()) return nullptr;
+    return static_cast<char*>(buffers[static_cast<size_t>(slot.buffer)]) + slot.offset * static_cast<int64_t>(size_of(slot.dtype));
+  }
+};
+
+/// A pointwise program as the planner sees it: formula, and the slots its Load and Store refer to.
+struct Formulation {
+  ProgramBuilder formula;
+  std::vector<Slot> operands;  ///< inputs and outputs; all expanded to `shape`
+  Shape shape;
+};
+
+/// A formula over an iteration space, ready for the interpreter but for its pointers.
+class CompiledProgram {
+ public:
+  struct Options {
+    std::span<const int> order;         ///< dimensions from outermost to innermost
+    bool keep_innermost = false;        ///< the last one stays a loop of its own (epilogues)
+    uint32_t split = 0;                 ///< dimensions merged only among their like (what a reduction reduces)
+    const Slot* reference = nullptr;    ///< if set, it alone decides which dimensions merge; other slots must follow
+    bool allow_extra = false;           ///< more than max_loops loops are run as several launches
+    int live = -1;                      ///< an expression needed after the program, besides what is stored
+  };
+  /// False if the slots need more loops or the formula more registers or operands than a device has.
+  bool compile(const Formulation& formulation, const Options& options);
+  /// Fills `operands` (max_operands entries) and returns arguments that point at them.
+  kernels::PointwiseArguments arguments(const Addresses& addresses, kernels::Operand* operands) const;
+  /// Calls launch(arguments) once per index of the loops beyond max_loops.
+  template <typename Launch>
+  void for_each_launch(const Addresses& addresses, const Launch& launch) const {
+    kernels::Operand operands[kernels::max_operands];
+    kernels::PointwiseArguments launched = arguments(addresses, operands);
+    visit_extra(0, launched, [&] { launch(launched); });
+  }
+
+  int loops() const { return sizes_.size() - extra_; }
+  /// The stride of a slot (of the iteration's shape) along a loop.
+  int64_t stride(const Slot& slot, int loop) const;
+  bool is_split(int loop) const { return splits_[static_cast<size_t>(loop + extra_)]; }
+  uint8_t live_register() const { return live_register_; }
+  size_t code_size() const { return code_.size(); }
+
+ private:
+  bool allot_registers(const Formulation& formulation, int live);
+  template <typename Visit>
+  void visit_extra(int loop, kernels::PointwiseArguments& launched, const Visit& visit) const {
+    if (loop == extra_) return visit();
+    for (int64_t i = 0; i < sizes_[loop]; ++i) {
+      visit_extra(loop + 1, launched, visit);
+      move(launched, loop, 1);
+    }
+    move(launched, loop, -sizes_[loop]);
+  }
+  void move(kernels::PointwiseArguments& launched, int loop, int64_t steps) const;
+
+  std::vector<kernels::Instruction> code_;
+  std::vector<Slot> slots_;        ///< the operands in use
+  std::vector<Strides> strides_;   ///< of each, over all loops
+  Dimensions sizes_;               ///< of all loops, the extra ones first
+  Dimensions innermost_;           ///< for each loop, the innermost dimension merged into it (-1: none)
+  std::vector<bool> splits_;
+  int extra_ = 0;
+  int registers_ = 0;
+  uint8_t live_register_ = 0;
+};
+
+struct Primitive {
+  virtual ~Primitive() = default;
+  virtual const char* name() const = 0;
+  /// After fusion: choose the algorithm, compile programs, size the workspace.
+  virtual void prepare(const kernels::Kernels& kernels) = 0;
+  virtual void run(const kernels::Kernels& kernels, const Addresses& addresses) const = 0;
+  /// Algorithm and attributes in a few words.
+  virtual std::string details() const { return ""; }
+  virtual double flops() const { return 0; }
+
+  std::vector<Slot> reads, writes;
+  const char* operator_name = "";
+  std::string fused;  ///< names of the operators that were fused into this one
+  size_t workspace = 0;
+};
+
+struct PointwisePrimitive final : Primitive {
+  Formulation program;
+  std::vector<int> order;  ///< dimensions, outermost first: the memory order of the first output
+  const char* name() const override { return "pointwise"; }
+  void prepare(const kernels::Kernels& kernels) override;
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+  std::string details() const override;
+  double flops() const override;
+  CompiledProgram compiled;
+};
+
+struct ReducePrimitive final : Primitive {
+  Formulation prologue;   ///< without stores unless fused ones are still needed
+  int source = -1;        ///< the expression that is reduced
+  uint32_t dimensions = 0;
+  kernels::ReduceKind kind = kernels::ReduceKind::Sum;
+  std::vector<int> order;       ///< memory order of the reduced slot: it fixes the order of additions
+  Slot reduced_slot;            ///< where the reduced values would lie, unfused
+  std::vector<Slot> results;    ///< one, or mean and centred sum
+  const char* name() const override { return "reduce"; }
+  bool compile(CompiledProgram& into) const;
+  void prepare(const kernels::Kernels& kernels) override;
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+  std::string details() const override;
+  double flops() const override;
+  CompiledProgram compiled;
+
+ private:
+  kernels::ReduceArguments arguments(const Addresses& addresses, kernels::Operand* operands, kernels::Accumulation* accumulation) const;
+};
+
+/// Primitives whose finished result a pointwise program may transform while it is in cache.
+struct EpiloguePrimitive : Primitive {
+  std::unique_ptr<Formulation> epilogue;
+  CompiledProgram compiled_epilogue;
+  /// Memory order of the result, outermost first; its last dimension is the innermost loop.
+  virtual std::vector<int> result_order() const = 0;
+  bool compile_epilogue(const Formulation& formulation, CompiledProgram& into) const;
+  /// Where the kernel writes, and hence what an epilogue reads.
+  virtual Slot& raw() = 0;
+  const Slot& raw() const { return const_cast<EpiloguePrimitive*>(this)->raw(); }
+};
+
+struct ConvolutionPrimitive final : EpiloguePrimitive {
+  kernels::ConvolutionPass pass;
+  kernels::ConvolutionShape shape;
+  Slot input, weight, output;
+  const kernels::ConvolutionAlgorithm* algorithm = nullptr;
+  const char* name() const override;
+  void prepare(const kernels::Kernels& kernels) override;
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+  std::string details() const override { return algorithm ? algorithm->name : ""; }
+  double flops() const override;
+  std::vector<int> result_order() const override;
+  using EpiloguePrimitive::raw;
+  Slot& raw() override {
+    return pass == kernels::ConvolutionPass::InputGradient ? input : pass == kernels::ConvolutionPass::Forward ? output : weight;
+  }
+
+ private:
+  kernels::ConvolutionArguments arguments() const;
+};
+
+struct MatmulPrimitive final : EpiloguePrimitive {
+  kernels::MatmulArguments shape{};
+  Slot a, b, c;
+  const kernels::MatmulAlgorithm* algorithm = nullptr;
+  const char* name() const override { return "matmul"; }
+  void prepare(const kernels::Kernels& kernels) override;
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+  std::string details() const override { return algorithm ? algorithm->name : ""; }
+  double flops() const override;
+  std::vector<int> result_order() const override;
+  using EpiloguePrimitive::raw;
+  Slot& raw() override { return c; }
+};
+
+struct PoolingPrimitive final : Primitive {
+  enum class Kind : uint8_t { Maximum, MaximumBackward, Average, AverageBackward } kind;
+  std::shared_ptr<const Lowering::PoolingWindows> windows;
+  Slot input, output, indices;  ///< gradients in the backward kinds
+  const char* name() const override;
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+};
+
+struct ArgReducePrimitive final : Primitive {
+  bool maximum = true;
+  int dimension = 0;
+  int64_t sizes[3];
+  Slot input, values, indices;
+  const char* name() const override { return "arg_reduce"; }
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+};
+
+struct IndexPrimitive final : Primitive {
+  enum class Kind : uint8_t { Gather, Scatter, ScatterAdd } kind;
+  int64_t sizes[3];  ///< outer, axis, inner of index and values
+  int64_t axis_size = 0;
+  int64_t index_strides[3], values_strides[3], table_strides[3];
+  Slot values, index, table;
+  const char* name() const override;
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+};
+
+struct RandomPrimitive final : Primitive {
+  Lowering::Random parameters;
+  Slot key, output;
+  const char* name() const override { return "random"; }
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+};
+
+/// Which algorithm force_algorithm() asked for, empty if none: convolution passes 0 … 2, matmul 3.
+std::string forced_algorithm(int primitive);
+/// Changes with every force_algorithm(): part of a plan's key.
+int64_t forced_algorithm_generation();
+
+}  // namespace pycnn::graph
