@@ -11,7 +11,7 @@ from pycnn import _core
 from pycnn._core import initial_seed, manual_seed
 from pycnn._device import check_device
 
-__all__ = ["Generator", "initial_seed", "manual_seed", "seed"]
+__all__ = ["Generator", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
 
 
 def seed() -> int:
@@ -19,6 +19,20 @@ def seed() -> int:
     value = secrets.randbits(63)
     manual_seed(value)
     return value
+
+
+def get_rng_state() -> Any:
+    """The global generator's state, a uint8 tensor of 16 elements: its seed and the number of keys drawn."""
+    return _core.tensor(np.array(_core.random_state(), np.uint64).view(np.uint8))
+
+
+def set_rng_state(new_state: Any) -> None:
+    """Restores what `get_rng_state` gave. ValueError if it is something else."""
+    state = new_state.numpy()
+    if state.dtype != np.uint8 or state.shape != (16,):
+        raise ValueError(f"set_rng_state: expected a uint8 tensor of 16 elements, got {state.dtype} {state.shape}")
+    seed, drawn = np.ascontiguousarray(state).view(np.uint64).tolist()
+    _core.set_random_state(seed, drawn)
 
 
 class Generator:

@@ -17,6 +17,7 @@ __all__ = [
     "enable_grad",
     "grad",
     "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "no_grad",
     "once_differentiable",
@@ -113,4 +114,42 @@ def gradcheck(
     """
     return bool(
         _core.gradcheck(func, _as_tuple(inputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
+    )
+
+
+def gradgradcheck(
+    func: Callable[..., Tensor | Sequence[Tensor]],
+    inputs: Tensor | Sequence[Any],
+    grad_outputs: Tensor | Sequence[Tensor] | None = None,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
+    """Like `gradcheck`, for second derivatives: checks the gradient as a function of inputs and output gradients.
+
+    Args:
+        func: takes the inputs, gives a tensor or several.
+        inputs: those that are float64 and require grad are checked.
+        grad_outputs: one float64 tensor of its shape per output that requires grad, or None for random ones.
+        eps, atol, rtol, raise_exception: as for `gradcheck`.
+    """
+    sources = _as_tuple(inputs)
+    differentiable = [i for i, x in enumerate(sources) if isinstance(x, Tensor) and x.requires_grad]
+    if grad_outputs is None:
+        outputs = [y for y in _as_tuple(func(*sources)) if y.requires_grad]
+        weights = tuple(_core.randn(tuple(y.shape), dtype=y.dtype).requires_grad_() for y in outputs)
+    else:
+        weights = tuple(weight.detach().requires_grad_() for weight in _as_tuple(grad_outputs))
+
+    def first_gradient(*arguments: Any) -> tuple[Tensor, ...]:
+        values, directions = arguments[: len(sources)], arguments[len(sources) :]
+        outputs = [y for y in _as_tuple(func(*values)) if y.requires_grad]
+        wanted = [values[i] for i in differentiable]
+        gradients = grad(outputs, wanted, directions, create_graph=True, materialize_grads=True)
+        return tuple(g for g in gradients if g is not None and g.requires_grad)
+
+    return gradcheck(
+        first_gradient, (*sources, *weights), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception
     )
