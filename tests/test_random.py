@@ -81,14 +81,6 @@ def test_the_state_can_be_saved() -> None:
     assert pycnn.rand(4).tolist() == first
 
 
-def test_generators_are_their_own() -> None:
-    generator = pycnn.Generator().manual_seed(5)
-    first = pycnn.randperm(10, generator=generator).tolist()
-    pycnn.rand(3)
-    generator.manual_seed(5)
-    assert pycnn.randperm(10, generator=generator).tolist() == first
-
-
 @pytest.mark.parametrize(
     ("draw", "distribution"),
     [
