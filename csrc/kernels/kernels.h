@@ -20,6 +20,8 @@ enum class ReduceKind : uint8_t {
   Moments,  ///< output: mean; second: Σ(x-mean)², shifted or Welford's, combined pairwise (Chan et al. 1979)
 };
 
+inline constexpr int max_accumulations = 8;  ///< that share one pass
+
 /// One result of a reduction. F32 sums accumulate blockwise so that the error grows with log n.
 struct Accumulation {
   ReduceKind kind;
@@ -29,7 +31,8 @@ struct Accumulation {
 };
 
 /// Runs the prologue over the iteration space (it may also store) and reduces registers over the loops marked in `reduced`.
-/// The order of additions depends on sizes and reduced alone, not on the prologue or strides. Empty reduced loops give the identity.
+/// The order of additions depends on sizes and reduced alone, not on the prologue or strides. Empty reduced loops give the identity
+/// (infinities or the extreme integers for Maximum and Minimum; mean 0 and second 0 for Moments).
 struct ReduceArguments {
   PointwiseArguments prologue;
   bool reduced[max_loops];

@@ -43,6 +43,7 @@ enum class Opcode : uint8_t {
 inline constexpr int max_registers = 24;
 inline constexpr int max_operands = 32;
 inline constexpr int max_loops = 4;
+inline constexpr int max_instructions = 256;
 
 struct Instruction {
   Opcode opcode;

@@ -1,0 +1,376 @@
+#include "cpu/isa/interpreter.h"
+
+#include <cstring>
+
+#include "cpu/isa/convert.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+namespace {
+
+using kernels::Instruction;
+using kernels::max_instructions;
+using kernels::max_loops;
+using kernels::max_operands;
+using kernels::max_registers;
+using kernels::Opcode;
+using kernels::PointwiseArguments;
+using kernels::RegisterType;
+
+template <typename Register, typename Memory>
+void load_loop(void* destination, const void* source, int64_t stride, int64_t n) {
+  Register* to = static_cast<Register*>(destination);
+  const Memory* from = static_cast<const Memory*>(source);
+  if (stride == 1) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) widen(from[i], to[i]);
+  } else if (stride == 0) {
+    Register value;
+    widen(*from, value);
+    for (int64_t i = 0; i < n; ++i) to[i] = value;
+  } else {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) widen(from[i * stride], to[i]);
+  }
+}
+
+template <typename Register, typename Memory>
+void store_loop(void* destination, const void* source, int64_t stride, int64_t n) {
+  Memory* to = static_cast<Memory*>(destination);
+  const Register* from = static_cast<const Register*>(source);
+  if (stride == 1) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) narrow(from[i], to[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) narrow(from[i], to[i * stride]);
+  }
+}
+
+int64_t size_of_register(RegisterType type) { return type == RegisterType::F32 ? 4 : 8; }
+
+/// Calls function(offset, position, count) for the stretches of [begin, begin + n) that lie in one innermost loop.
+template <typename Function>
+void for_each_run(const OperandView& view, int64_t begin, int64_t n, Function function) {
+  const int inner = view.loops - 1;
+  int64_t index[max_loops];
+  int64_t rest = begin, offset = 0;
+  for (int d = inner; d > 0; --d) {
+    index[d] = rest % view.sizes[d];
+    rest /= view.sizes[d];
+    offset += index[d] * view.strides[d];
+  }
+  index[0] = rest;
+  offset += rest * view.strides[0];
+  int64_t run = view.sizes[inner] - index[inner];
+  for (int64_t position = 0;;) {
+    const int64_t count = run < n - position ? run : n - position;
+    function(offset, position, count);
+    position += count;
+    if (position >= n) return;
+    // To the beginning of the next innermost loop.
+    offset += (run - view.sizes[inner]) * view.strides[inner];
+    run = view.sizes[inner];
+    for (int d = inner - 1; d >= 0; --d) {
+      offset += view.strides[d];
+      if (++index[d] < view.sizes[d] || d == 0) break;
+      offset -= view.sizes[d] * view.strides[d];
+      index[d] = 0;
+    }
+  }
+}
+
+int source_count(const Instruction& instruction) {
+  static constexpr uint8_t counts[] = {
+#define PYCNN_OPERAND_COUNT(name, operands) operands,
+      PYCNN_OPCODES(PYCNN_OPERAND_COUNT)
+#undef PYCNN_OPERAND_COUNT
+  };
+  return counts[static_cast<int>(instruction.opcode)];
+}
+
+/// What the code does with registers and memory, for the decisions of prepare().
+struct Analysis {
+  const PointwiseArguments& arguments;
+  const bool* keep;
+
+  const Instruction& at(int i) const { return arguments.code[i]; }
+  const void* memory(int i) const { return arguments.operands[at(i).index].data; }
+
+  bool reads(int i, uint8_t name) const {
+    for (int s = 0; s < source_count(at(i)); ++s)
+      if (at(i).operands[s] == name) return true;
+    return false;
+  }
+  /// The last instruction that reads the value which instruction i put into its register.
+  int last_use(int i) const {
+    const uint8_t name = at(i).destination;
+    int last = i;
+    for (int j = i + 1; j < arguments.code_size; ++j) {
+      if (reads(j, name)) last = j;
+      if (at(j).opcode != Opcode::Store && at(j).destination == name) return last;
+    }
+    return keep && keep[name] ? arguments.code_size : last;
+  }
+  /// The instruction whose result register `name` holds before instruction i, or -1.
+  int producer(int i, uint8_t name) const {
+    for (int j = i - 1; j >= 0; --j)
+      if (at(j).opcode != Opcode::Store && at(j).destination == name) return j;
+    return -1;
+  }
+  /// How often the memory is stored to, and by which instruction first.
+  int stores_to(const void* data, int& first) const {
+    int count = 0;
+    for (int j = arguments.code_size - 1; j >= 0; --j)
+      if (at(j).opcode == Opcode::Store && memory(j) == data) ++count, first = j;
+    return count;
+  }
+  bool is_native_load(int i) const {
+    return at(i).opcode == Opcode::Load && is_native(arguments.operands[at(i).index].dtype, at(i).type);
+  }
+  /// Whether the result of `made` may be written where instruction `store` stores it: nothing may read the old contents later.
+  bool may_write_through(int made, int store) const {
+    int first;
+    if (stores_to(memory(store), first) != 1) return false;
+    for (int j = 0; j < arguments.code_size; ++j) {
+      if (at(j).opcode != Opcode::Load || memory(j) != memory(store)) continue;
+      if (j >= made && j < store) return false;
+      if (j < made && is_native_load(j) && last_use(j) > made) return false;
+    }
+    return true;
+  }
+};
+
+}  // namespace
+
+void OperandView::set(const kernels::Operand& operand, int loop_count, const int64_t* loop_sizes) {
+  data = static_cast<char*>(operand.data);
+  element_size = static_cast<int64_t>(size_of(operand.dtype));
+  loops = 0;
+  for (int d = 0; d < loop_count; ++d) {
+    if (loop_sizes[d] == 1) continue;
+    if (loops > 0 && strides[loops - 1] == operand.strides[d] * loop_sizes[d]) {
+      sizes[loops - 1] *= loop_sizes[d];
+      strides[loops - 1] = operand.strides[d];
+    } else {
+      sizes[loops] = loop_sizes[d];
+      strides[loops++] = operand.strides[d];
+    }
+  }
+  if (loops == 0) {
+    sizes[0] = 1;
+    strides[0] = 0;
+    loops = 1;
+  }
+  period = 1;
+  for (int d = strides[0] == 0 ? 1 : 0; d < loops; ++d) period *= sizes[d];
+}
+
+int64_t OperandView::offset(int64_t begin, int64_t& run) const {
+  int64_t offset = 0;
+  run = sizes[loops - 1];
+  if (loops > 1) {
+    run -= begin % sizes[loops - 1];
+    for (int d = loops - 1; d > 0; --d) {
+      offset += begin % sizes[d] * strides[d];
+      begin /= sizes[d];
+    }
+  } else {
+    run -= begin;
+  }
+  return offset + begin * strides[0];
+}
+
+LoadFunction load_function(DType dtype, RegisterType type) {
+  return with_register_type(type, [dtype](auto value) {
+    return with_memory_type(dtype, [](auto memory) -> LoadFunction {
+      return load_loop<decltype(value), decltype(memory)>;
+    });
+  });
+}
+
+StoreFunction store_function(DType dtype, RegisterType type) {
+  return with_register_type(type, [dtype](auto value) {
+    return with_memory_type(dtype, [](auto memory) -> StoreFunction {
+      return store_loop<decltype(value), decltype(memory)>;
+    });
+  });
+}
+
+void load_elements(void* destination, const OperandView& view, LoadFunction load, int64_t register_size, int64_t begin, int64_t n) {
+  char* to = static_cast<char*>(destination);
+  for_each_run(view, begin, n, [&](int64_t offset, int64_t position, int64_t count) {
+    load(to + position * register_size, view.data + offset * view.element_size, view.inner_stride(), count);
+  });
+}
+
+void store_elements(const OperandView& view, const void* source, StoreFunction store, int64_t register_size, int64_t begin, int64_t n) {
+  const char* from = static_cast<const char*>(source);
+  for_each_run(view, begin, n, [&](int64_t offset, int64_t position, int64_t count) {
+    store(view.data + offset * view.element_size, from + position * register_size, view.inner_stride(), count);
+  });
+}
+
+void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, const bool* keep) {
+  const Analysis analysis{arguments, keep};
+  total = 1;
+  for (int d = 0; d < arguments.loops; ++d) total *= arguments.sizes[d];
+  int64_t longest_period = 1;
+  for (int k = 0; k < arguments.operand_count; ++k) {
+    views[k].set(arguments.operands[k], arguments.loops, arguments.sizes);
+    if (views[k].period <= max_chunk && views[k].period > longest_period && views[k].strides[0] == 0)
+      longest_period = views[k].period;
+  }
+  chunk = alignment == 0 ? max_chunk / longest_period * longest_period : max_chunk;
+  if (alignment == 0) alignment = chunk;
+
+  bool wide = false;
+  for (int i = 0; i < arguments.code_size; ++i) {
+    const Instruction& instruction = arguments.code[i];
+    wide |= instruction.type != RegisterType::F32;
+    wide |= instruction.opcode == Opcode::Convert && instruction.source != RegisterType::F32;
+  }
+  // The odd 64 bytes keep registers from falling onto the same lines of the cache.
+  place_size = (wide ? 8 : 4) * max_chunk + 64;
+  const int fitting = static_cast<int>((Machine::memory_size - Machine::spare_size) / place_size);
+  const int last_place = fitting < max_places ? fitting : max_places;
+  places = arguments.registers;
+  body_size = invariant_count = 0;
+  for (int r = 0; r < max_registers; ++r) place_of[r] = static_cast<uint8_t>(r);
+
+  int step_of[max_instructions];  // of the body, or -1
+  for (int i = 0; i < arguments.code_size; ++i) {
+    const Instruction& instruction = arguments.code[i];
+    const bool stores = instruction.opcode == Opcode::Store;
+    Step step{};
+    step.write_through = -1;
+    step.operand = instruction.index;
+    step.width = static_cast<uint8_t>(size_of_register(instruction.type));
+    bool invariant = !stores && places < last_place && invariant_count < 24;
+    for (int s = 0; s < source_count(instruction); ++s) {
+      step.sources[s] = place_of[instruction.operands[s]];
+      invariant = invariant && step.sources[s] >= arguments.registers;
+    }
+    switch (instruction.opcode) {
+      case Opcode::Load: {
+        const kernels::Operand& operand = arguments.operands[instruction.index];
+        int first_store = 0;
+        const int stores_here = analysis.stores_to(operand.data, first_store);
+        step.kind = Step::Kind::Load;
+        step.load = load_function(operand.dtype, instruction.type);
+        step.direct = is_native(operand.dtype, instruction.type) &&
+                      (stores_here == 0 || i > first_store || analysis.last_use(i) <= first_store);
+        // A second store would change what a register tied to the memory shows.
+        if (stores_here > 1) step.direct = false;
+        invariant = invariant && stores_here == 0 && views[instruction.index].strides[0] == 0 &&
+                    alignment % views[instruction.index].period == 0;
+        break;
+      }
+      case Opcode::Store: {
+        const kernels::Operand& operand = arguments.operands[instruction.index];
+        step.kind = Step::Kind::Store;
+        step.store = store_function(operand.dtype, instruction.type);
+        step.direct = is_native(operand.dtype, instruction.type);
+        const int made = analysis.producer(i, instruction.operands[0]);
+        if (step.direct && made >= 0 && step_of[made] >= 0 && body[step_of[made]].write_through < 0 &&
+            arguments.code[made].type == instruction.type && analysis.may_write_through(made, i))
+          body[step_of[made]].write_through = static_cast<int8_t>(instruction.index);
+        break;
+      }
+      case Opcode::Constant:
+        step.kind = Step::Kind::Constant;
+        if (instruction.type == RegisterType::F32) {
+          const float value = static_cast<float>(instruction.floating);
+          step.immediate = __builtin_bit_cast(uint32_t, value);
+        } else {
+          step.immediate = __builtin_bit_cast(uint64_t, instruction.integer);
+        }
+        break;
+      default:
+        step.kind = Step::Kind::Compute;
+        step.compute = compute_function(instruction);
+        if (instruction.opcode == Opcode::Convert && instruction.source != instruction.type) {
+          step.through_copy = true;
+          step.width = static_cast<uint8_t>(size_of_register(instruction.source));
+        }
+        break;
+    }
+    if (stores) {
+      body[body_size++] = step;
+      step_of[i] = -1;
+    } else if (invariant) {
+      step.destination = place_of[instruction.destination] = static_cast<uint8_t>(places++);
+      invariants[invariant_count++] = step;
+      step_of[i] = -1;
+    } else {
+      step.destination = place_of[instruction.destination] = instruction.destination;
+      step_of[i] = body_size;
+      body[body_size++] = step;
+    }
+  }
+}
+
+Machine::Machine(const Program& program) : program_(program), pointers_{} {
+  const int64_t n = program.chunk < program.total ? program.chunk : program.total;
+  for (int i = 0; i < program.invariant_count; ++i) execute(program.invariants[i], 0, n);
+}
+
+void Machine::run(int64_t begin, int64_t n) {
+  for (int i = 0; i < program_.body_size; ++i) execute(program_.body[i], begin, n);
+}
+
+void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {
+  using Kind = Program::Step::Kind;
+  int64_t run;
+  if (step.kind == Kind::Store) {
+    const OperandView& view = program_.views[step.operand];
+    const void* source = pointers_[step.sources[0]];
+    char* target = view.data + view.offset(begin, run) * view.element_size;
+    if (run >= n) {
+      if (target != source) step.store(target, source, view.inner_stride(), n);
+    } else {
+      store_elements(view, source, step.store, step.width, begin, n);
+    }
+    return;
+  }
+  void* target = memory_of(step.destination);
+  if (step.write_through >= 0) {
+    const OperandView& view = program_.views[step.write_through];
+    const int64_t offset = view.offset(begin, run);
+    if (run >= n && view.inner_stride() == 1) target = view.data + offset * view.element_size;
+  }
+  switch (step.kind) {
+    case Kind::Load: {
+      const OperandView& view = program_.views[step.operand];
+      char* source = view.data + view.offset(begin, run) * view.element_size;
+      if (run < n) {
+        load_elements(target, view, step.load, step.width, begin, n);
+      } else if (step.direct && view.inner_stride() == 1) {
+        target = source;
+      } else {
+        step.load(target, source, view.inner_stride(), n);
+      }
+      break;
+    }
+    case Kind::Constant:
+      if (step.width == 4) {
+        uint32_t* to = static_cast<uint32_t*>(target);
+        for (int64_t i = 0; i < n; ++i) to[i] = static_cast<uint32_t>(step.immediate);
+      } else {
+        uint64_t* to = static_cast<uint64_t*>(target);
+        for (int64_t i = 0; i < n; ++i) to[i] = step.immediate;
+      }
+      break;
+    default: {
+      const void* first = pointers_[step.sources[0]];
+      if (step.through_copy && first == target) {
+        void* spare = memory_ + memory_size - spare_size;
+        std::memcpy(spare, first, static_cast<size_t>(n * step.width));
+        first = spare;
+      }
+      step.compute(target, first, pointers_[step.sources[1]], pointers_[step.sources[2]], n);
+      break;
+    }
+  }
+  pointers_[step.destination] = target;
+}
+
+}  // namespace pycnn::cpu::PYCNN_ISA

@@ -1,0 +1,94 @@
+// The interpreter of pointwise programs: instructions run one after another over chunks of the flattened iteration space
+// that stay in the first-level cache.
+#pragma once
+
+#include "cpu/isa/isa.h"
+#include "cpu/isa/opcodes.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+
+/// Elements of a register at most.
+inline constexpr int64_t max_chunk = 512;
+
+/// An operand's addresses as a function of the flat index: nested loops, merged where its strides allow.
+struct OperandView {
+  char* data;
+  int64_t element_size;
+  int loops;
+  int64_t sizes[kernels::max_loops];
+  int64_t strides[kernels::max_loops];  ///< in elements
+  int64_t period;                       ///< what lies at i lies at i + period too
+
+  void set(const kernels::Operand& operand, int loop_count, const int64_t* loop_sizes);
+  /// Offset of a flat index in elements; `run` is how many elements from there lie in the innermost loop.
+  int64_t offset(int64_t begin, int64_t& run) const;
+  int64_t inner_stride() const { return strides[loops - 1]; }
+};
+
+/// n elements between memory and a dense buffer, with the dtype and register type built in.
+using LoadFunction = void (*)(void* destination, const void* source, int64_t stride, int64_t n);
+using StoreFunction = void (*)(void* destination, const void* source, int64_t stride, int64_t n);
+LoadFunction load_function(DType dtype, kernels::RegisterType type);
+StoreFunction store_function(DType dtype, kernels::RegisterType type);
+/// The same for n elements from flat index `begin`, whatever the strides.
+void load_elements(void* destination, const OperandView& view, LoadFunction load, int64_t register_size, int64_t begin, int64_t n);
+void store_elements(const OperandView& view, const void* source, StoreFunction store, int64_t register_size, int64_t begin, int64_t n);
+
+/// A program made ready: functions chosen, loop-invariant work set apart, registers tied to memory where that is safe.
+struct Program {
+  struct Step {
+    enum class Kind : uint8_t { Load, Store, Constant, Compute } kind;
+    uint8_t destination;   ///< places: registers, then invariants
+    uint8_t sources[3];
+    uint8_t operand;
+    bool direct;           ///< Load: the register may be the memory itself. Store: the memory's type is the register's.
+    bool through_copy;     ///< Compute in place between types of different width
+    int8_t write_through;  ///< operand whose memory this step's result may be written to at once, or -1
+    uint8_t width;         ///< bytes of a register's element (Compute in place: of the source's)
+    union {
+      ComputeFunction compute;
+      LoadFunction load;
+      StoreFunction store;
+    };
+    uint64_t immediate;    ///< Constant: the bits of the value
+  };
+  static constexpr int max_places = kernels::max_registers + 24;
+
+  int body_size;
+  int invariant_count;
+  int places;
+  int64_t total;       ///< elements of the iteration space
+  int64_t chunk;       ///< elements a call of run() takes at most
+  int64_t place_size;  ///< bytes
+  uint8_t place_of[kernels::max_registers];  ///< at the end of the program
+  OperandView views[kernels::max_operands];
+  Step body[kernels::max_instructions];
+  Step invariants[24];
+
+  /// Runs will begin at multiples of `alignment` (0: of the chunk, chosen here so that most operands repeat).
+  /// `keep` marks registers that are read after a run.
+  void prepare(const kernels::PointwiseArguments& arguments, int64_t alignment, const bool* keep);
+};
+
+/// A thread's registers.
+class Machine {
+ public:
+  static constexpr int64_t memory_size = 128 * 1024;
+  static constexpr int64_t spare_size = 8 * max_chunk;  ///< at the end of memory, for conversions in place
+
+  explicit Machine(const Program& program);
+  /// Elements [begin, begin + n) of the flattened space, n ≤ chunk.
+  void run(int64_t begin, int64_t n);
+  /// A register's elements after run().
+  const void* result(int place) const { return pointers_[place]; }
+
+ private:
+  void execute(const Program::Step& step, int64_t begin, int64_t n);
+  void* memory_of(int place) { return memory_ + place * program_.place_size; }
+
+  const Program& program_;
+  const void* pointers_[Program::max_places];
+  alignas(64) char memory_[memory_size];
+};
+
+}  // namespace pycnn::cpu::PYCNN_ISA

@@ -1,0 +1,236 @@
+// Elementary functions of float, computed in double and rounded once: within 0.52 ulp, special values included.
+// Straight-line code without fused operations: loops of them vectorise, and every level gives the same bits.
+#pragma once
+
+#include <cstdint>
+
+#ifndef PYCNN_ISA
+#error "this header belongs to code that is built per instruction set"
+#endif
+
+namespace pycnn::cpu::PYCNN_ISA {
+
+inline constexpr double ln2 = 0x1.62e42fefa39efp-1;
+inline constexpr double ln2_high = 0x1.62e42feep-1;  // 32 bits: exact when multiplied by an exponent
+inline constexpr double ln2_low = 0x1.a39ef35793c76p-33;
+inline constexpr double log2_e = 0x1.71547652b82fep+0;
+inline constexpr double log10_2 = 0x1.34413509f79ffp-2;
+inline constexpr double log10_e = 0x1.bcb7b1526e50ep-2;
+/// Added to a small double it rounds it to an integer, which then stands in the low bits.
+inline constexpr double round_to_integer = 0x1.8p52;
+
+/// exp(x) = scale + scale · fraction, with scale a power of two and |fraction| < 0.42; keeps NaN.
+static inline double exp_parts(double x, double& scale) {
+  x = x > 700.0 ? 700.0 : x;
+  x = x < -700.0 ? -700.0 : x;
+  const double shifted = x * log2_e + round_to_integer;
+  const double n = shifted - round_to_integer;
+  const double r = (x - n * ln2_high) - n * ln2_low;
+  scale = __builtin_bit_cast(double, (__builtin_bit_cast(uint64_t, shifted) + 1023u) << 52);
+  double p = 1.0 / 40320;
+  p = p * r + 1.0 / 5040;
+  p = p * r + 1.0 / 720;
+  p = p * r + 1.0 / 120;
+  p = p * r + 1.0 / 24;
+  p = p * r + 1.0 / 6;
+  p = p * r + 0.5;
+  return p * r * r + r;
+}
+
+static inline double exp_of(double x) {
+  double scale;
+  const double fraction = exp_parts(x, scale);
+  return scale + scale * fraction;
+}
+
+static inline double expm1_of(double x) {
+  double scale;
+  const double fraction = exp_parts(x, scale);
+  return scale * fraction + (scale - 1.0);
+}
+
+/// u = 2^exponent · m with m in [√½, √2); returns log(m). For positive normal u.
+static inline double log_parts(double u, double& exponent) {
+  const uint64_t bits = __builtin_bit_cast(uint64_t, u);
+  const uint64_t biased = (bits + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu)) >> 52;
+  exponent = __builtin_bit_cast(double, biased | 0x4330000000000000u) - (0x1p52 + 1023.0);
+  const double f = __builtin_bit_cast(double, bits - (biased << 52) + 0x3ff0000000000000u) - 1.0;
+  const double s = f / (2.0 + f);  // log(m) = 2 artanh(s)
+  const double z = s * s;
+  double p = 2.0 / 13;
+  p = p * z + 2.0 / 11;
+  p = p * z + 2.0 / 9;
+  p = p * z + 2.0 / 7;
+  p = p * z + 2.0 / 5;
+  p = p * z + 2.0 / 3;
+  return p * z * s + 2.0 * s;
+}
+
+static inline float exp32(float x) { return static_cast<float>(exp_of(x)); }
+
+static inline float expm132(float x) {
+  const float y = static_cast<float>(expm1_of(x));
+  return x == 0.0f ? x : y;
+}
+
+/// The value of a logarithm where its argument is no positive number.
+static inline float log_special(float argument, float y) {
+  y = argument < __builtin_inff() ? y : argument;  // inf and NaN stay
+  y = argument == 0.0f ? -__builtin_inff() : y;
+  return argument < 0.0f ? __builtin_nanf("") : y;
+}
+
+static inline float log32(float x) {
+  double exponent;
+  const double log_m = log_parts(x, exponent);
+  return log_special(x, static_cast<float>(exponent * ln2 + log_m));
+}
+
+static inline float log232(float x) {
+  double exponent;
+  const double log_m = log_parts(x, exponent);
+  return log_special(x, static_cast<float>(exponent + log_m * log2_e));
+}
+
+static inline float log1032(float x) {
+  double exponent;
+  const double log_m = log_parts(x, exponent);
+  return log_special(x, static_cast<float>(exponent * log10_2 + log_m * log10_e));
+}
+
+static inline float log1p32(float x) {
+  const double wide = x;
+  const double u = 1.0 + wide;
+  const double lost = (wide - (u - 1.0)) / u;
+  double exponent;
+  const double log_m = log_parts(u, exponent);
+  const float y = log_special(static_cast<float>(u), static_cast<float>(exponent * ln2 + log_m + lost));
+  return x == 0.0f ? x : y;
+}
+
+static inline float tanh32(float x) {
+  const double t = expm1_of(2.0 * static_cast<double>(__builtin_fabsf(x)));
+  return __builtin_copysignf(static_cast<float>(t / (t + 2.0)), x);
+}
+
+static inline float sinh32(float x) {
+  const double t = expm1_of(static_cast<double>(__builtin_fabsf(x)));
+  return __builtin_copysignf(static_cast<float>(0.5 * (t + t / (t + 1.0))), x);
+}
+
+static inline float cosh32(float x) {
+  const double e = exp_of(static_cast<double>(__builtin_fabsf(x)));
+  return static_cast<float>(0.5 * (e + 1.0 / e));
+}
+
+static inline float sigmoid32(float x) { return static_cast<float>(1.0 / (1.0 + exp_of(-static_cast<double>(x)))); }
+
+/// Below 1 an odd polynomial; above, 1 - exp(-x²) times a polynomial in 1/(1+x/2). Both were fitted at Chebyshev nodes.
+static inline float erf32(float x) {
+  double a = static_cast<double>(__builtin_fabsf(x));
+  a = a > 6.0 ? 6.0 : a;
+  const double z = a * a;
+  double p = -9.6735902056148214e-06;
+  p = p * z + 0.00011268253685801699;
+  p = p * z - 0.00084843965222311274;
+  p = p * z + 0.0052210534105981924;
+  p = p * z - 0.026865438309819717;
+  p = p * z + 0.11283782622049798;
+  p = p * z - 0.37612638475990406;
+  p = p * z + 1.1283791670623611;
+  const double t = 1.0 / (1.0 + 0.5 * a);
+  double q = 0.045379552819755253;
+  q = q * t - 0.058921004469584384;
+  q = q * t - 0.16763099837059417;
+  q = q * t + 0.27065355976153899;
+  q = q * t + 0.070990138661695679;
+  q = q * t + 0.28176803706572179;
+  q = q * t + 0.2751457413257834;
+  q = q * t + 0.28286469138157899;
+  q = q * t - 3.6625692527325615e-05;
+  const double large = 1.0 - exp_of(-z) * q;
+  return __builtin_copysignf(static_cast<float>(a < 1.0 ? a * p : large), x);
+}
+
+/// Beyond this the three-part π/2 no longer suffices; such arguments (and NaN) go to the C library one by one.
+inline constexpr float trigonometric_limit = 1e6f;
+
+/// x = n·π/2 + r with |r| ≤ π/4; quadrant is n modulo 4 in its low two bits.
+static inline double reduce_quadrant(float x, uint64_t& quadrant) {
+  const double wide = x;
+  const double shifted = wide * 0x1.45f306dc9c883p-1 + round_to_integer;
+  const double n = shifted - round_to_integer;
+  quadrant = __builtin_bit_cast(uint64_t, shifted);
+  return ((wide - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69;
+}
+
+static inline double sine_polynomial(double r) {
+  const double z = r * r;
+  double p = -1.0 / 39916800;
+  p = p * z + 1.0 / 362880;
+  p = p * z - 1.0 / 5040;
+  p = p * z + 1.0 / 120;
+  p = p * z - 1.0 / 6;
+  return p * z * r + r;
+}
+
+static inline double cosine_polynomial(double r) {
+  const double z = r * r;
+  double p = 1.0 / 479001600;
+  p = p * z - 1.0 / 3628800;
+  p = p * z + 1.0 / 40320;
+  p = p * z - 1.0 / 720;
+  p = p * z + 1.0 / 24;
+  p = p * z - 0.5;
+  return p * z + 1.0;
+}
+
+/// sin(x + shift·π/2) for |x| ≤ trigonometric_limit.
+static inline float shifted_sine(float x, uint64_t shift) {
+  uint64_t quadrant;
+  const double r = reduce_quadrant(x, quadrant);
+  quadrant += shift;
+  const double sine = sine_polynomial(r);
+  const double cosine = cosine_polynomial(r);
+  const double value = (quadrant & 1u) != 0 ? cosine : sine;
+  return static_cast<float>((quadrant & 2u) != 0 ? -value : value);
+}
+
+static inline float sin32(float x) { return shifted_sine(x, 0); }
+static inline float cos32(float x) { return shifted_sine(x, 1); }
+
+static inline float tan32(float x) {
+  uint64_t quadrant;
+  const double r = reduce_quadrant(x, quadrant);
+  const double sine = sine_polynomial(r);
+  const double cosine = cosine_polynomial(r);
+  const double numerator = (quadrant & 1u) != 0 ? -cosine : sine;
+  const double denominator = (quadrant & 1u) != 0 ? sine : cosine;
+  return static_cast<float>(numerator / denominator);
+}
+
+/// x^y with the special values of C's pow.
+static inline float pow32(float x, float y) {
+  const float magnitude = __builtin_fabsf(x);
+  double exponent;
+  const double log_m = log_parts(magnitude, exponent);
+  double log_x = exponent * ln2 + log_m;
+  log_x = magnitude == 0.0f ? -__builtin_inf() : log_x;
+  log_x = magnitude < __builtin_inff() ? log_x : static_cast<double>(magnitude);
+  const double product = static_cast<double>(y) * log_x;
+  float result = static_cast<float>(exp_of(product));
+  result = magnitude == 1.0f && y == y ? 1.0f : result;
+  const float y_magnitude = __builtin_fabsf(y);
+  // From 2^24 on every float is an even integer.
+  const bool large = y_magnitude >= 0x1p24f;
+  const float small_y = large ? 0.0f : y;
+  const int32_t whole = static_cast<int32_t>(small_y == small_y ? small_y : 0.0f);
+  const bool is_integer = large || static_cast<float>(whole) == y;
+  const bool is_odd = !large && is_integer && (whole & 1) != 0;
+  const bool negative = __builtin_bit_cast(int32_t, x) < 0;
+  result = negative && is_odd ? -result : result;
+  result = x < 0.0f && !is_integer && magnitude < __builtin_inff() ? __builtin_nanf("") : result;
+  return y == 0.0f || x == 1.0f ? 1.0f : result;
+}
+
+}  // namespace pycnn::cpu::PYCNN_ISA
