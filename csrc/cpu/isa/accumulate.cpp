@@ -1,0 +1,245 @@
+#include "cpu/isa/accumulate.h"
+
+#include "cpu/isa/convert.h"
+#include "cpu/isa/interpreter.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+namespace {
+
+using kernels::ReduceKind;
+using kernels::RegisterType;
+
+double& value_of(Partial& partial, double) { return partial.floating; }
+int64_t& value_of(Partial& partial, int64_t) { return partial.integer; }
+double value_of(const Partial& partial, double) { return partial.floating; }
+int64_t value_of(const Partial& partial, int64_t) { return partial.integer; }
+
+template <typename T>
+struct PartialType {
+  using Type = double;
+};
+template <>
+struct PartialType<int64_t> {
+  using Type = int64_t;
+};
+
+template <typename T>
+T infinity() { return static_cast<T>(__builtin_inf()); }
+template <>
+int64_t infinity<int64_t>() { return INT64_MAX; }
+template <typename T>
+T minus_infinity() { return static_cast<T>(-__builtin_inf()); }
+template <>
+int64_t minus_infinity<int64_t>() { return INT64_MIN; }
+
+struct Sum {
+  template <typename T>
+  static T identity() { return T(0); }
+  template <typename T>
+  static T combine(T a, T b) { return a + b; }
+  static int64_t combine(int64_t a, int64_t b) {
+    return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+  }
+};
+struct Product {
+  template <typename T>
+  static T identity() { return T(1); }
+  template <typename T>
+  static T combine(T a, T b) { return a * b; }
+  static int64_t combine(int64_t a, int64_t b) {
+    return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+  }
+};
+struct Maximum {
+  template <typename T>
+  static T identity() { return minus_infinity<T>(); }
+  template <typename T>
+  static T combine(T a, T b) { return a > b || a != a ? a : b; }
+};
+struct Minimum {
+  template <typename T>
+  static T identity() { return infinity<T>(); }
+  template <typename T>
+  static T combine(T a, T b) { return a < b || a != a ? a : b; }
+};
+
+/// Rows handled side by side, so that narrow rows fill vectors too.
+int64_t rows_abreast(int64_t rows, int64_t width) {
+  const int64_t fitting = width >= 64 ? 1 : 64 / width;
+  return fitting < rows ? fitting : rows;
+}
+
+/// Halves the rows of (rows, width) until one is left.
+template <typename Operation, typename T>
+void fold(T* values, int64_t rows, int64_t width) {
+  while (rows > 1) {
+    const int64_t half = (rows + 1) / 2;
+    const T* upper = values + half * width;
+    const int64_t n = (rows - half) * width;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) values[i] = Operation::combine(values[i], upper[i]);
+    rows = half;
+  }
+}
+
+/// result[c] = the operation over the rows of x, (rows, width); result has room for max_chunk.
+template <typename Operation, typename T>
+void reduce_rows(T* result, const T* x, int64_t rows, int64_t width) {
+  const int64_t abreast = rows_abreast(rows, width);
+  const int64_t n = abreast * width;
+  const int64_t groups = rows / abreast;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) result[i] = x[i];
+  for (int64_t g = 1; g < groups; ++g) {
+    const T* row = x + g * n;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) result[i] = Operation::combine(result[i], row[i]);
+  }
+  const T* last = x + groups * n;
+  const int64_t rest = (rows - groups * abreast) * width;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < rest; ++i) result[i] = Operation::combine(result[i], last[i]);
+  fold<Operation>(result, abreast, width);
+}
+
+template <typename Operation, typename T>
+void clear_plain(Partial* first, Partial*, int64_t n) {
+  using P = typename PartialType<T>::Type;
+  for (int64_t i = 0; i < n; ++i) value_of(first[i], P{}) = Operation::template identity<P>();
+}
+
+template <typename Operation, typename T>
+void add_plain(Partial* first, Partial*, const void* chunk, int64_t blocks, int64_t rows, int64_t width, int64_t) {
+  using P = typename PartialType<T>::Type;
+  const T* x = static_cast<const T*>(chunk);
+  T buffer[max_chunk];
+  for (int64_t block = 0; block < blocks; ++block, x += rows * width, first += width) {
+    const T* row = x;
+    if (rows > 1) {
+      reduce_rows<Operation>(buffer, x, rows, width);
+      row = buffer;
+    }
+#pragma GCC ivdep
+    for (int64_t c = 0; c < width; ++c)
+      value_of(first[c], P{}) = Operation::combine(value_of(first[c], P{}), static_cast<P>(row[c]));
+  }
+}
+
+template <typename Operation, typename T>
+void merge_plain(Partial* first, Partial*, const Partial* other, const Partial*, int64_t n, int64_t, int64_t) {
+  using P = typename PartialType<T>::Type;
+  for (int64_t i = 0; i < n; ++i) value_of(first[i], P{}) = Operation::combine(value_of(first[i], P{}), value_of(other[i], P{}));
+}
+
+template <typename T>
+void finish_partials(void* registers, const Partial* partials, int64_t n) {
+  using P = typename PartialType<T>::Type;
+  T* to = static_cast<T*>(registers);
+  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<T>(value_of(partials[i], P{}));
+}
+
+// -- moments: means and squared deviations, combined as in Chan, Golub and LeVeque (1979) -----------------------------
+void clear_moments(Partial* mean, Partial* deviation, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) mean[i].floating = deviation[i].floating = 0;
+}
+
+/// How two sets of `count` and `other` elements combine.
+struct Weights {
+  double shift, spread;
+  Weights(int64_t count, int64_t other) {
+    const double a = static_cast<double>(count), b = static_cast<double>(other);
+    shift = b / (a + b);
+    spread = a * shift;
+  }
+};
+
+void combine_moments(Partial& mean, Partial& deviation, double other_mean, double other_deviation, Weights weights) {
+  const double delta = other_mean - mean.floating;
+  mean.floating += delta * weights.shift;
+  deviation.floating += other_deviation + delta * delta * weights.spread;
+}
+
+template <typename T>
+void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t blocks, int64_t rows, int64_t width, int64_t count) {
+  const T* x = static_cast<const T*>(chunk);
+  const Weights weights(count, rows);
+  if (rows == 1) {
+    for (int64_t c = 0; c < blocks * width; ++c) combine_moments(mean[c], deviation[c], static_cast<double>(x[c]), 0.0, weights);
+    return;
+  }
+  const double inverse = 1.0 / static_cast<double>(rows);
+  const int64_t abreast = rows_abreast(rows, width);
+  const int64_t n = abreast * width;
+  T pivot[max_chunk], sum[max_chunk], squares[max_chunk];
+  for (int64_t block = 0; block < blocks; ++block, x += rows * width, mean += width, deviation += width) {
+    // The chunk is at hand: its mean first, then deviations from it. What rounding left in the mean is corrected by their sum.
+    reduce_rows<Sum>(pivot, x, rows, width);
+    for (int64_t c = 0; c < width; ++c) pivot[c] *= static_cast<T>(inverse);
+    for (int64_t i = width; i < n; ++i) pivot[i] = pivot[i - width];
+    for (int64_t i = 0; i < n; ++i) sum[i] = squares[i] = 0;
+    for (int64_t begin = 0; begin < rows; begin += abreast) {
+      const T* row = x + begin * width;
+      const int64_t here = rows - begin < abreast ? (rows - begin) * width : n;
+#pragma GCC ivdep
+      for (int64_t i = 0; i < here; ++i) {
+        const T d = row[i] - pivot[i];
+        sum[i] += d;
+        squares[i] += d * d;
+      }
+    }
+    fold<Sum>(sum, abreast, width);
+    fold<Sum>(squares, abreast, width);
+    for (int64_t c = 0; c < width; ++c) {
+      const double s = static_cast<double>(sum[c]);
+      const double corrected = static_cast<double>(squares[c]) - s * s * inverse;
+      combine_moments(mean[c], deviation[c], static_cast<double>(pivot[c]) + s * inverse, corrected < 0 ? 0 : corrected, weights);
+    }
+  }
+}
+
+/// Moments of integers are those of the same numbers in double.
+void add_integer_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t blocks, int64_t rows, int64_t width,
+                         int64_t count) {
+  const int64_t* x = static_cast<const int64_t*>(chunk);
+  double buffer[max_chunk];
+  for (int64_t i = 0; i < blocks * rows * width; ++i) buffer[i] = static_cast<double>(x[i]);
+  add_moments<double>(mean, deviation, buffer, blocks, rows, width, count);
+}
+
+void merge_moments(Partial* mean, Partial* deviation, const Partial* other_mean, const Partial* other_deviation, int64_t n,
+                   int64_t count, int64_t other_count) {
+  const Weights weights(count, other_count);
+  for (int64_t i = 0; i < n; ++i)
+    combine_moments(mean[i], deviation[i], other_mean[i].floating, other_deviation[i].floating, weights);
+}
+
+template <typename Operation>
+Accumulator plain(RegisterType type) {
+  return with_register_type(type, [type](auto value) {
+    using T = decltype(value);
+    return Accumulator{clear_plain<Operation, T>, add_plain<Operation, T>, merge_plain<Operation, T>, finish_partials<T>, type};
+  });
+}
+
+}  // namespace
+
+Accumulator accumulator(ReduceKind kind, RegisterType type) {
+  switch (kind) {
+    case ReduceKind::Sum: return plain<Sum>(type);
+    case ReduceKind::Product: return plain<Product>(type);
+    case ReduceKind::Maximum: return plain<Maximum>(type);
+    case ReduceKind::Minimum: return plain<Minimum>(type);
+    default: break;
+  }
+  Accumulator moments{clear_moments, add_integer_moments, merge_moments, finish_partials<double>, RegisterType::F64};
+  if (type == RegisterType::F32) {
+    moments.add = add_moments<float>;
+    moments.finish = finish_partials<float>;
+    moments.type = type;
+  } else if (type == RegisterType::F64) {
+    moments.add = add_moments<double>;
+  }
+  return moments;
+}
+
+}  // namespace pycnn::cpu::PYCNN_ISA
