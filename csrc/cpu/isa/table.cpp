@@ -10,6 +10,10 @@ const kernels::Kernels& table() {
     kernels::Kernels k{};
     k.device = "cpu";
     k.level = PYCNN_NAME_OF(PYCNN_ISA);
+    k.pointwise = pointwise;
+    k.pointwise_region = pointwise_region;
+    k.reduce_workspace = reduce_workspace;
+    k.reduce = reduce;
     return k;
   }();
   return kernels;
