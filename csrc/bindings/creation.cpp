@@ -160,12 +160,13 @@ void bind_random(py::module_& module, TensorClass& tensor) {
       py::arg("requires_grad") = false);
   module.def(
       "randperm",
-      [](int64_t n, OptionalDType dtype, CpuDevice) {
-        Tensor result = randperm(n);
+      [](int64_t n, OptionalDType dtype, CpuDevice, const py::object& generator) {
+        Tensor result =
+            generator.is_none() ? randperm(n) : tensor_from_object(generator.attr("permutation")(n), DType::Int64);
         return dtype ? cast(result, *dtype) : result;
       },
       py::arg("n"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-      "A random permutation of 0 … n-1, int64.");
+      py::arg("generator") = py::none(), "A random permutation of 0 … n-1, int64.");
   define(
       module, tensor, "bernoulli",
       [](const Tensor& input, std::optional<double> p) {

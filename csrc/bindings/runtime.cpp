@@ -110,6 +110,25 @@ void bind_generator(py::module_& module) {
   module.def("initial_seed", &initial_seed);
   module.def("random_state", &random_state, "(seed, keys drawn) of the default generator.");
   module.def("set_random_state", &set_random_state, py::arg("seed"), py::arg("drawn"));
+  module.def(
+      "get_rng_state",
+      [] {
+        auto [seed, drawn] = random_state();
+        return from_scalars({static_cast<int64_t>(seed), static_cast<int64_t>(drawn)}, Shape{2}, DType::Int64);
+      },
+      "random_state() as a tensor of two int64.");
+  module.def(
+      "set_rng_state",
+      [](const Tensor& state) {
+        check<ValueError>(state.dtype() == DType::Int64 && state.shape() == Shape{2},
+                          "set_rng_state: expected what get_rng_state() "
+                          "returned, an int64 tensor of shape (2,), got ",
+                          state.dtype(), " of shape ", state.shape());
+        Memory memory = evaluated_memory(state);
+        set_random_state(static_cast<uint64_t>(read_element(memory, 0).to_int()),
+                         static_cast<uint64_t>(read_element(memory, memory.strides[0]).to_int()));
+      },
+      py::arg("new_state"), "Restores what get_rng_state() returned.");
 }
 
 void bind_type_rules(py::module_& module) {

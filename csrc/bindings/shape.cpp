@@ -1,8 +1,18 @@
 // Shapes, joining and splitting, as functions and methods.
 #include "bindings/bindings.h"
+#include "graph/node.h"
 
 namespace pycnn::bindings {
 namespace {
+
+/// A reshape that shares changes with its base, or an error.
+Tensor view(const Tensor& input, const Shape& shape) {
+  Tensor result = reshape(input, shape);
+  check(result.handle()->cell->base != nullptr,
+        "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+        "contiguous subspaces). Use .reshape(...) instead.");
+  return result;
+}
 
 py::tuple tuple_of(const Tensors& tensors) { return py::tuple(py::cast(tensors)); }
 
@@ -64,17 +74,30 @@ Tensor move_dimensions(const Tensor& input, const Dimensions& source, const Dime
 }
 
 void bind_views(py::module_& module, TensorClass& tensor) {
-  for (const char* name : {"view", "reshape"})
-    tensor.def(
-        name,
-        [name](const Tensor& self, const py::args& sizes, std::optional<Dimensions> shape) {
-          return reshape(self, shape ? *shape : sizes_of(sizes, name));
-        },
-        py::arg("shape") = py::none());
+  tensor.def(
+      "view",
+      [](const py::object& self, const py::args& sizes, std::optional<Dimensions> shape) -> py::object {
+        // PyTorch's view(dtype) reinterprets bits; between equal dtypes it is the tensor itself.
+        if (sizes.size() == 1 && parse_dtype(sizes[0])) {
+          check<NotImplementedError>(*parse_dtype(sizes[0]) == tensor_of(self).dtype(),
+                                     "view(dtype): reinterpreting elements as another dtype is not supported");
+          return self;
+        }
+        return py::cast(view(tensor_of(self), shape ? *shape : sizes_of(sizes, "view")));
+      },
+      py::arg("shape") = py::none());
+  tensor.def(
+      "reshape",
+      [](const Tensor& self, const py::args& sizes, std::optional<Dimensions> shape) {
+        return reshape(self, shape ? *shape : sizes_of(sizes, "reshape"));
+      },
+      py::arg("shape") = py::none());
   module.def("reshape", &reshape, py::arg("input"), py::arg("shape"));
-  for (const char* name : {"view_as", "reshape_as"})
-    tensor.def(
-        name, [](const Tensor& self, const Tensor& other) { return reshape(self, other.shape()); }, py::arg("other"));
+  tensor.def(
+      "view_as", [](const Tensor& self, const Tensor& other) { return view(self, other.shape()); }, py::arg("other"));
+  tensor.def(
+      "reshape_as", [](const Tensor& self, const Tensor& other) { return reshape(self, other.shape()); },
+      py::arg("other"));
   define(module, tensor, "flatten", &flatten, py::arg("start_dim") = 0, py::arg("end_dim") = -1);
   define(module, tensor, "ravel", [](const Tensor& input) { return reshape(input, Shape{-1}); });
   define(module, tensor, "unflatten", &unflatten, py::arg("dim"), py::arg("sizes"));

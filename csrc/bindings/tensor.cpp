@@ -1,9 +1,22 @@
 // class Tensor: attributes, conversion to Python's numbers, copying, pickling, dtype and layout changes.
 #include "bindings/bindings.h"
 #include "graph/node.h"
+#include "ops/views.h"
 
 namespace pycnn::bindings {
 namespace {
+
+bool is_contiguous(const Tensor& self, MemoryFormat format) {
+  if (format == MemoryFormat::ChannelsLast) return self.dim() == 4;
+  if (format == MemoryFormat::ChannelsLast3d) return self.dim() == 5;
+  const Strides strides = ops::nominal_strides(self);
+  int64_t expected = 1;
+  for (int d = self.dim() - 1; d >= 0 && self.numel() > 0; --d) {
+    if (self.shape()[d] != 1 && strides[d] != expected) return false;
+    expected *= self.shape()[d];
+  }
+  return true;
+}
 
 void bind_attributes(TensorClass& tensor) {
   tensor.def_property_readonly("shape", [](const Tensor& self) { return size_tuple(self.shape()); })
@@ -32,21 +45,15 @@ void bind_attributes(TensorClass& tensor) {
       .def(
           "stride",
           [](const Tensor& self, std::optional<int64_t> dim) -> py::object {
-            Strides strides = contiguous_strides(self.shape());
+            Strides strides = ops::nominal_strides(self);
             if (!dim) return py::tuple(py::cast(std::vector<int64_t>(strides.begin(), strides.end())));
             return py::int_(strides[normalize_dimension(*dim, self.dim())]);
           },
           py::arg("dim") = py::none(),
-          "Steps between neighbours in elements, as if row-major. How elements really lie is the planner's affair.")
-      .def(
-          "is_contiguous",
-          [](const Tensor& self, MemoryFormat format) {
-            return format == MemoryFormat::ChannelsLast     ? self.dim() == 4
-                   : format == MemoryFormat::ChannelsLast3d ? self.dim() == 5
-                                                            : true;
-          },
-          py::arg("memory_format") = MemoryFormat::Contiguous,
-          "True: every tensor can be viewed under any shape; how elements lie in memory is the planner's affair.")
+          "Steps between neighbours in elements, as PyTorch's for a row-major base. How elements really lie is the "
+          "planner's affair.")
+      .def("is_contiguous", &is_contiguous, py::arg("memory_format") = MemoryFormat::Contiguous,
+           "Whether stride() is row-major. Image tensors count as channels-last too: so the planner keeps them.")
       .def("storage_offset", [](const Tensor&) { return 0; })
       .def("is_evaluated", &Tensor::is_evaluated, "Whether the value has been computed already.")
       .def("is_same_value", &Tensor::is_same_value, py::arg("other"),
@@ -125,7 +132,8 @@ py::object with_layout(const py::object& self, MemoryFormat format) {
   const Tensor& tensor = tensor_of(self);
   check_rank(tensor, format);
   const bool channels_last = format == MemoryFormat::ChannelsLast || format == MemoryFormat::ChannelsLast3d;
-  return channels_last ? py::cast(contiguous(tensor, true)) : self;
+  if (channels_last) return py::cast(contiguous(tensor, true));
+  return format == MemoryFormat::Preserve || is_contiguous(tensor, format) ? self : py::cast(contiguous(tensor));
 }
 
 /// to(dtype), to(device), to(device, dtype), to(other), each with keywords.
