@@ -37,7 +37,8 @@ def _import_core() -> Any:
     )
 
 
-_core: Any = _import_core()
+_import_core()
+from pycnn import _core  # noqa: E402
 
 # Tensor, every function and every dtype of the core are names of this package, but for what only its modules use.
 _INTERNAL = {
