@@ -1,7 +1,9 @@
 // Layers and losses: hand-computed values, adjoint identities, gradients of first and second order, errors.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,12 +37,18 @@ void expect_gradients(const Function& function, Tensors inputs) {
   EXPECT_TRUE(result.passed) << result.message;
 }
 
-/// Gradients of the gradients of Σ f(x)·sin-like weights.
+/// Gradients of the gradients of Σ f(x)². Finite differences are taken without grad mode, the inner gradient needs it.
 void expect_second_gradients(const Function& function, const Tensors& inputs) {
   expect_gradients(
       [&](const Tensors& x) {
-        const Tensors outputs = function(x);
-        return autograd::grad(std::array{sum(square(outputs[0]))}, x, {}, false, true);
+        const bool enabled = is_grad_enabled();
+        set_grad_enabled(true);
+        Tensors leaves;
+        for (const Tensor& tensor : x)
+          leaves.push_back(tensor.requires_grad() ? tensor : tensor.detach().requires_grad_());
+        Tensors gradients = autograd::grad(std::array{sum(square(function(leaves)[0]))}, leaves, {}, false, true);
+        set_grad_enabled(enabled);
+        return gradients;
       },
       inputs);
 }
