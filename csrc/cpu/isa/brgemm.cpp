@@ -1,0 +1,89 @@
+#include "cpu/isa/brgemm.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+namespace {
+
+/// One register tile. The sums stay in registers over all products.
+template <typename T, int Rows, int Vectors, bool Partial>
+void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& mask) {
+  Vector<T> sums[Rows][Vectors];
+  T* c = g.c + row * g.c_row + column;
+  for (int r = 0; r < Rows; ++r)
+    for (int v = 0; v < Vectors; ++v) {
+      const T* from = c + r * g.c_row + v * lanes<T>;
+      if (!g.accumulate)
+        sums[r][v] = Vector<T>{};
+      else if (Partial && v == Vectors - 1)
+        sums[r][v] = load(from, mask);
+      else
+        sums[r][v] = load(from);
+    }
+  const int64_t a_row = g.a_row, a_column = g.a_column, b_row = g.b_row, depth = g.k;
+  for (int64_t i = 0; i < g.count; ++i) {
+    const T* b = g.products[i].b + column;
+    // One pointer for three rows: x86 addresses reach base, base + row and base + 2·row without further registers.
+    constexpr int groups = (Rows + 2) / 3;
+    const T* a[groups];
+    for (int p = 0; p < groups; ++p) a[p] = g.products[i].a + (row + 3 * p) * a_row;
+    for (int64_t k = 0; k < depth; ++k) {
+      Vector<T> right[Vectors];
+      for (int v = 0; v < Vectors; ++v)
+        right[v] = Partial && v == Vectors - 1 ? load(b + v * lanes<T>, mask) : load(b + v * lanes<T>);
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        const Vector<T> left = splat(a[r / 3][(r % 3) * a_row]);
+        for (int v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(left, right[v], sums[r][v]);
+      }
+      for (int p = 0; p < groups; ++p) a[p] += a_column;
+      b += b_row;
+    }
+  }
+  for (int r = 0; r < Rows; ++r)
+    for (int v = 0; v < Vectors; ++v) {
+      T* to = c + r * g.c_row + v * lanes<T>;
+      if (Partial && v == Vectors - 1)
+        store(to, sums[r][v], mask);
+      else
+        store(to, sums[r][v]);
+    }
+}
+
+template <typename T, int Rows, int Vectors, bool Partial>
+void tile_of_rows(int rows, const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& mask) {
+  if (rows == Rows) return tile<T, Rows, Vectors, Partial>(g, row, column, mask);
+  if constexpr (Rows > 1) tile_of_rows<T, Rows - 1, Vectors, Partial>(rows, g, row, column, mask);
+}
+
+template <typename T, int Vectors>
+void column_of_tiles(const BatchReduce<T>& g, int64_t column, int64_t columns) {
+  const int last = static_cast<int>(columns - (Vectors - 1) * lanes<T>);
+  const Mask<T> mask(last);
+  // Rows are shared out evenly, so that no tile is left with one or two.
+  const int64_t tiles = ceil_divide(g.m, row_tile);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t row = g.m * t / tiles;
+    const int rows = static_cast<int>(g.m * (t + 1) / tiles - row);
+    if (last == lanes<T>)
+      tile_of_rows<T, row_tile, Vectors, false>(rows, g, row, column, mask);
+    else
+      tile_of_rows<T, row_tile, Vectors, true>(rows, g, row, column, mask);
+  }
+}
+
+template <typename T>
+void run(const BatchReduce<T>& g) {
+  for (int64_t column = 0; column < g.n; column += column_tile<T>) {
+    const int64_t columns = min_of(g.n - column, column_tile<T>);
+    if (columns > lanes<T>)
+      column_of_tiles<T, column_vectors>(g, column, columns);
+    else
+      column_of_tiles<T, 1>(g, column, columns);
+  }
+}
+
+}  // namespace
+
+void brgemm(const BatchReduce<float>& g) { run(g); }
+void brgemm(const BatchReduce<double>& g) { run(g); }
+
+}  // namespace pycnn::cpu::PYCNN_ISA

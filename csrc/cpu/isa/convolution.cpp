@@ -1,0 +1,337 @@
+// Forward pass and input gradient: a row of results is a batch-reduce GEMM over its taps, A read from channels-last rows
+// as they lie, B packed panels of the weight. Taps whose valid columns agree share one call.
+#include "cpu/isa/isa.h"
+#include "cpu/isa/taps.h"
+#include "cpu/parallel.h"
+#include "cpu/reference/reference.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+namespace {
+
+using kernels::ConvolutionArguments;
+using kernels::ConvolutionShape;
+
+constexpr int64_t max_products = 64;
+constexpr int64_t chunk_flops = int64_t{1} << 23;
+constexpr int64_t chunk_pixels = 196;  // fewer would read the weight panel too often
+constexpr int64_t enough_chunks = 32;
+constexpr int64_t cached_weight_bytes = int64_t{1} << 19;
+constexpr int64_t few_channels = 16;
+
+template <typename T>
+class TapGemm {
+ public:
+  TapGemm(const Taps& taps, const T* source, const T* weight, T* result, T* packed)
+      : taps_(taps), source_(source), weight_(weight), result_(result), packed_(packed) {
+    // Adjacent taps of one row are adjacent in memory: one long product instead of several.
+    merge_ = taps.groups == 1 && taps.axis[2].offset_step == 1;
+  }
+
+  static int64_t packed_elements(int64_t groups, int64_t source_group, int64_t result_group, int64_t tap_count) {
+    const int64_t width = panel_width<T>(result_group);
+    return groups * ceil_divide(result_group, width) * width * tap_count * source_group;
+  }
+
+  void run(const kernels::PointwiseArguments* epilogue) const {
+    if (taps_.rows() * taps_.axis[2].count * taps_.result_channels == 0) return;
+    pack();
+    const int64_t rows = taps_.rows(), per_chunk = rows_per_chunk(), bands = ceil_divide(rows, per_chunk);
+    const int64_t all_panels = taps_.groups * panels_;
+    const bool weight_stays_cached =
+        all_panels * panel_elements_ * static_cast<int64_t>(sizeof(T)) <= cached_weight_bytes;
+    parallel_for(bands * all_panels, [&](int64_t chunk) {
+      const int64_t band = weight_stays_cached ? chunk / all_panels : chunk % bands;
+      const int64_t panel = weight_stays_cached ? chunk % all_panels : chunk / bands;
+      const int64_t end = min_of(rows, (band + 1) * per_chunk);
+      for (int64_t row = band * per_chunk; row < end; ++row) run_row(row, panel, epilogue);
+    });
+  }
+
+ private:
+  void pack() const {
+    const int64_t in = taps_.source_group();
+    const Axis* axis = taps_.axis;
+    parallel_for(taps_.groups * panels_, [&](int64_t chunk) {
+      const int64_t group = chunk / panels_, column = chunk % panels_ * width_;
+      const T* weight = weight_ + column * taps_.weight_result + group * taps_.weight_group;
+      T* panel = packed_ + chunk * panel_elements_;
+      for (int64_t j0 = 0; j0 < axis[0].taps; ++j0)
+        for (int64_t j1 = 0; j1 < axis[1].taps; ++j1)
+          for (int64_t j2 = 0; j2 < axis[2].taps; ++j2) {
+            pack_panel(weight + taps_.kernel_index(j0, j1, j2) * taps_.weight_tap, taps_.weight_source,
+                       taps_.weight_result, in, min_of(taps_.result_group() - column, width_), width_, panel);
+            panel += in * width_;
+          }
+    });
+  }
+
+  /// Enough work to be worth a claim, enough chunks for many cores; by shape alone.
+  int64_t rows_per_chunk() const {
+    const int64_t pixels = taps_.axis[2].count, rows = taps_.rows();
+    const int64_t flops = 2 * pixels * width_ * max_of(1, taps_.tap_count() * taps_.source_group());
+    int64_t per_chunk = max_of(ceil_divide(chunk_flops, flops), ceil_divide(chunk_pixels, pixels));
+    while (per_chunk > 1 && ceil_divide(rows, per_chunk) * taps_.groups * panels_ < enough_chunks) per_chunk /= 2;
+    return per_chunk;
+  }
+
+  void run_row(int64_t row, int64_t all_panel, const kernels::PointwiseArguments* epilogue) const {
+    const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
+    const int64_t q1 = row % height.count, q0 = row / height.count % depth.count, n = row / height.count / depth.count;
+    const int64_t group = all_panel / panels_, column = all_panel % panels_ * width_;
+    const int64_t columns = min_of(taps_.result_group() - column, width_);
+    const int64_t channel = group * taps_.result_group() + column;
+    const int64_t pixel = taps_.result_pixel(n, q0, q1);
+    T* result = result_ + pixel * taps_.result_channels + channel;
+    const int64_t result_row = width.result_step * taps_.result_channels;
+    const T* panel = packed_ + all_panel * panel_elements_;
+    const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
+
+    // The first call may overwrite if it covers the whole row; else the row starts as zeros.
+    int64_t full_begin = 0, full_end = 0;
+    if (taps0.begin < taps0.end && taps1.begin < taps1.end)
+      for (int64_t j = 0; j < width.taps; j = full_end > full_begin ? width.taps : run_end(j)) {
+        const Range valid = width.valid_results(j);
+        if (valid.begin == 0 && valid.end == width.count) full_begin = j, full_end = run_end(j);
+      }
+    if (full_end > full_begin) {
+      run_taps(n, q0, q1, group, panel, taps0, taps1, {full_begin, full_end}, columns, result, result_row, false);
+    } else {
+      for (int64_t q = 0; q < width.count; ++q)
+        for (int64_t i = 0; i < columns; ++i) result[q * result_row + i] = 0;
+    }
+    for (int64_t j = 0; j < width.taps; j = run_end(j))
+      if (j != full_begin || full_end == full_begin)
+        run_taps(n, q0, q1, group, panel, taps0, taps1, {j, run_end(j)}, columns, result, result_row, true);
+    if (epilogue) pointwise_region(*epilogue, pixel, pixel + width.count, channel, channel + columns);
+  }
+
+  /// End of the run of taps that are valid at the same columns as tap j.
+  int64_t run_end(int64_t j) const {
+    const Axis& width = taps_.axis[2];
+    const Range valid = width.valid_results(j);
+    int64_t end = j + 1;
+    for (; end < width.taps; ++end) {
+      const Range next = width.valid_results(end);
+      if (next.begin != valid.begin || next.end != valid.end) break;
+    }
+    return end;
+  }
+
+  void run_taps(int64_t n, int64_t q0, int64_t q1, int64_t group, const T* panel, Range taps0, Range taps1, Range taps2,
+                int64_t columns, T* result, int64_t result_row, bool accumulate) const {
+    const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
+    const Range valid = width.valid_results(taps2.begin);
+    if (valid.begin == valid.end) return;
+    const int64_t in = taps_.source_group(), channels = taps_.source_channels;
+    const int64_t merged = merge_ ? taps2.end - taps2.begin : 1;
+    Product<T> products[max_products];
+    BatchReduce<T> g{.products = products,
+                     .count = 0,
+                     .m = valid.end - valid.begin,
+                     .n = columns,
+                     .k = merged * in,
+                     .a_row = width.source_step * channels,
+                     .a_column = 1,
+                     .b_row = width_,
+                     .c = result + valid.begin * result_row,
+                     .c_row = result_row,
+                     .accumulate = accumulate};
+    for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
+      for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1) {
+        const int64_t s0 = q0 * depth.source_step + depth.offset(j0), s1 = q1 * height.source_step + height.offset(j1);
+        const T* line = source_ + ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size * channels;
+        for (int64_t j2 = taps2.begin; j2 < taps2.end; j2 += merged) {
+          if (g.count == max_products) {
+            brgemm(g);
+            g.count = 0;
+            g.accumulate = true;
+          }
+          const int64_t s2 = valid.begin * width.source_step + width.offset(j2);
+          products[g.count++] = {line + s2 * channels + group * in,
+                                 panel + ((j0 * height.taps + j1) * width.taps + j2) * in * width_};
+        }
+      }
+    if (g.count > 0) brgemm(g);
+  }
+
+  const Taps& taps_;
+  const T* source_;
+  const T* weight_;
+  T* result_;
+  T* packed_;
+  bool merge_;
+  int64_t width_ = panel_width<T>(taps_.result_group());
+  int64_t panels_ = ceil_divide(taps_.result_group(), width_);
+  int64_t panel_elements_ = taps_.tap_count() * taps_.source_group() * width_;
+};
+
+template <typename T>
+size_t packed_bytes(const ConvolutionArguments& a, bool forward) {
+  const ConvolutionShape& s = a.shape;
+  const int64_t in = s.in_channels / s.groups, out = s.out_channels / s.groups;
+  const int64_t elements = TapGemm<T>::packed_elements(s.groups, forward ? in : out, forward ? out : in, volume(s.kernel));
+  return aligned_bytes(elements, sizeof(T));
+}
+
+size_t packed_bytes(const ConvolutionArguments& a, bool forward) {
+  return a.dtype == DType::Float32 ? packed_bytes<float>(a, forward) : packed_bytes<double>(a, forward);
+}
+
+// -- forward ------------------------------------------------------------------------------------------------------------
+
+template <typename T>
+void forward(const ConvolutionArguments& a, bool padded) {
+  T* packed = static_cast<T*>(a.workspace);
+  const T* source = static_cast<const T*>(a.input);
+  Taps taps = forward_taps(a);
+  if (padded) {
+    T* copy = packed + packed_bytes(a, true) / sizeof(T);
+    taps = pad_source(taps, source, copy);
+    source = copy;
+  }
+  TapGemm<T>(taps, source, static_cast<const T*>(a.weight), static_cast<T*>(a.output), packed).run(a.epilogue);
+}
+
+template <bool Padded>
+void run_forward(const ConvolutionArguments& a) {
+  a.dtype == DType::Float32 ? forward<float>(a, Padded) : forward<double>(a, Padded);
+}
+
+size_t direct_forward_workspace(const ConvolutionArguments& a) { return packed_bytes(a, true); }
+
+size_t padded_forward_workspace(const ConvolutionArguments& a) {
+  return packed_bytes(a, true) + aligned_bytes(padded_elements(forward_taps(a)), element_size(a));
+}
+
+const char* padding_declines(const Taps& taps) {
+  if (taps.groups != 1) return "the channels of a group are not adjacent";
+  if (taps.axis[2].offset_step != 1) return "with dilation, taps of a row are not adjacent";
+  if (taps.source_channels > few_channels) return "with so many channels each tap fills a product";
+  if (taps.rows() == 0 || taps.axis[2].count == 0) return "there are no results";
+  for (const Axis& axis : taps.axis) {
+    const Range extent = source_extent(axis);
+    if (extent.begin < 0 || extent.end > axis.source_size) return nullptr;
+  }
+  return "no tap leaves the source";
+}
+
+const char* padded_forward_declines(const ConvolutionArguments& a) { return padding_declines(forward_taps(a)); }
+
+/// A 1×1 convolution with stride 1 is a product of the matrix of pixels and the matrix of weights.
+template <bool Forward>
+kernels::MatmulArguments as_matmul(const ConvolutionArguments& a) {
+  const ConvolutionShape& s = a.shape;
+  kernels::MatmulArguments g{};
+  g.dtype = a.dtype;
+  g.batch[0] = g.batch[1] = 1;
+  g.m = s.batch * volume(s.output);
+  g.n = Forward ? s.out_channels : s.in_channels;
+  g.k = Forward ? s.in_channels : s.out_channels;
+  g.a = Forward ? a.input : a.output;
+  g.b = a.weight;
+  g.c = Forward ? a.output : a.input;
+  g.a_row = g.k;
+  g.a_column = 1;
+  g.b_row = a.weight_strides[Forward ? 1 : 0];
+  g.b_column = a.weight_strides[Forward ? 0 : 1];
+  g.c_row = g.n;
+  g.epilogue = a.epilogue;
+  g.workspace = a.workspace;
+  return g;
+}
+
+const char* gemm_declines(const ConvolutionArguments& a) {
+  if (!is_pointwise_convolution(a.shape)) return "the kernel is not 1x1 with stride 1 and no padding";
+  if (a.shape.groups != 1) return "there are groups";
+  return nullptr;
+}
+
+/// The first entry of the list of matrix products that takes it.
+const kernels::MatmulAlgorithm& chosen(const kernels::MatmulArguments& g) {
+  const kernels::MatmulAlgorithm* algorithm = matmul;
+  while (algorithm->declines(g)) ++algorithm;
+  return *algorithm;
+}
+
+template <bool Forward>
+size_t gemm_workspace(const ConvolutionArguments& a) {
+  const kernels::MatmulArguments g = as_matmul<Forward>(a);
+  return chosen(g).workspace(g);
+}
+
+template <bool Forward>
+void run_gemm(const ConvolutionArguments& a) {
+  const kernels::MatmulArguments g = as_matmul<Forward>(a);
+  chosen(g).run(g);
+}
+
+// -- input gradient -----------------------------------------------------------------------------------------------------
+
+template <typename T>
+void input_gradient(const ConvolutionArguments& a, bool padded) {
+  T* packed = static_cast<T*>(a.workspace);
+  bool dense = true;
+  for_each_phase(a, [&](const Taps& phase) {
+    const T* source = static_cast<const T*>(a.output);
+    Taps taps = phase;
+    if (padded) {
+      T* copy = packed + packed_bytes(a, false) / sizeof(T);
+      taps = pad_source(phase, source, copy);
+      source = copy;
+    }
+    dense = taps.dense_results();
+    TapGemm<T>(taps, source, static_cast<const T*>(a.weight), static_cast<T*>(a.input), packed)
+        .run(dense ? a.epilogue : nullptr);
+  });
+  // With stride, the pixels of a row come from several passes.
+  if (a.epilogue && !dense) pointwise(*a.epilogue);
+}
+
+template <bool Padded>
+void run_input_gradient(const ConvolutionArguments& a) {
+  a.dtype == DType::Float32 ? input_gradient<float>(a, Padded) : input_gradient<double>(a, Padded);
+}
+
+size_t direct_input_gradient_workspace(const ConvolutionArguments& a) { return packed_bytes(a, false); }
+
+size_t padded_input_gradient_workspace(const ConvolutionArguments& a) {
+  return packed_bytes(a, false) + aligned_bytes(padded_elements(input_gradient_taps(a, {0, 0, 0})), element_size(a));
+}
+
+const char* padded_input_gradient_declines(const ConvolutionArguments& a) {
+  if (volume(a.shape.stride) != 1) return "with stride, each phase has borders of its own";
+  return padding_declines(input_gradient_taps(a, {0, 0, 0}));
+}
+
+// -- shared -------------------------------------------------------------------------------------------------------------
+
+const char* never_declines(const ConvolutionArguments&) { return nullptr; }
+size_t no_workspace(const ConvolutionArguments&) { return 0; }
+
+template <void (*Run)(const ConvolutionArguments&)>
+void run_reference(const ConvolutionArguments& a) {
+  Run(a);
+  if (a.epilogue) pointwise(*a.epilogue);
+}
+
+}  // namespace
+
+const kernels::ConvolutionAlgorithm convolution_forward[] = {
+    {"gemm_1x1", gemm_declines, gemm_workspace<true>, run_gemm<true>},
+    {"depthwise", depthwise_declines, depthwise_workspace, depthwise_forward},
+    {"padded_brgemm", padded_forward_declines, padded_forward_workspace, run_forward<true>},
+    {"direct_brgemm", never_declines, direct_forward_workspace, run_forward<false>},
+    {"reference", never_declines, no_workspace, run_reference<reference::convolution_forward>},
+    {nullptr, nullptr, nullptr, nullptr},
+};
+
+const kernels::ConvolutionAlgorithm convolution_input_gradient[] = {
+    {"gemm_1x1", gemm_declines, gemm_workspace<false>, run_gemm<false>},
+    {"depthwise", depthwise_declines, depthwise_workspace, depthwise_input_gradient},
+    {"padded_brgemm", padded_input_gradient_declines, padded_input_gradient_workspace, run_input_gradient<true>},
+    {"direct_brgemm", never_declines, direct_input_gradient_workspace, run_input_gradient<false>},
+    {"reference", never_declines, no_workspace, run_reference<reference::convolution_input_gradient>},
+    {nullptr, nullptr, nullptr, nullptr},
+};
+
+}  // namespace pycnn::cpu::PYCNN_ISA

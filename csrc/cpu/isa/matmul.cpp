@@ -1,0 +1,131 @@
+// Matrix products on the microkernel. B is packed into panels of column_tile columns; K is walked in blocks, in order.
+#include "cpu/isa/brgemm.h"
+#include "cpu/isa/isa.h"
+#include "cpu/parallel.h"
+#include "cpu/reference/reference.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+namespace {
+
+using kernels::MatmulArguments;
+
+constexpr int64_t depth_block = 384;  // a packed panel of this depth stays in L1
+constexpr int64_t enough_chunks = 32;
+
+struct Blocks {
+  int64_t rows = 8 * row_tile;
+  int64_t panels = 8;
+};
+
+/// Blocks of C that one chunk computes: as large as still gives work to many cores. By shape alone.
+Blocks blocks_of(const MatmulArguments& g, int64_t panels) {
+  Blocks b;
+  const auto chunks = [&] {
+    return g.batch[0] * g.batch[1] * ceil_divide(g.m, b.rows) * ceil_divide(panels, b.panels);
+  };
+  while (b.panels > 1 && chunks() < enough_chunks) b.panels /= 2;
+  while (b.rows > 2 * row_tile && chunks() < enough_chunks) b.rows /= 2;
+  return b;
+}
+
+/// How many different matrices B there are in each batch dimension.
+int64_t distinct(int64_t batch, int64_t stride) { return stride == 0 ? min_of(batch, 1) : batch; }
+
+template <typename T>
+size_t packed_elements(const MatmulArguments& g) {
+  const int64_t width = panel_width<T>(g.n);
+  return static_cast<size_t>(distinct(g.batch[0], g.b_batch[0]) * distinct(g.batch[1], g.b_batch[1]) *
+                             ceil_divide(g.n, width) * width * g.k);
+}
+
+template <typename T>
+void multiply(const MatmulArguments& g, bool packed) {
+  if (g.batch[0] * g.batch[1] * g.m * g.n == 0) return;
+  const int64_t width = panel_width<T>(g.n), panels = ceil_divide(g.n, width);
+  const int64_t b0 = distinct(g.batch[0], g.b_batch[0]), b1 = distinct(g.batch[1], g.b_batch[1]);
+  T* const workspace = static_cast<T*>(g.workspace);
+  if (packed) {
+    parallel_for(b0 * b1 * panels, [&](int64_t chunk) {
+      const int64_t panel = chunk % panels, second = chunk / panels % b1, first = chunk / panels / b1;
+      const T* b = static_cast<const T*>(g.b) + first * g.b_batch[0] + second * g.b_batch[1] + panel * width * g.b_column;
+      pack_panel(b, g.b_row, g.b_column, g.k, min_of(g.n - panel * width, width), width,
+                 workspace + chunk * width * g.k);
+    });
+  }
+  const Blocks blocks = blocks_of(g, panels);
+  const int64_t row_blocks = ceil_divide(g.m, blocks.rows), column_blocks = ceil_divide(panels, blocks.panels);
+  parallel_for(g.batch[0] * g.batch[1] * row_blocks * column_blocks, [&](int64_t chunk) {
+    const int64_t column_block = chunk % column_blocks, row_block = chunk / column_blocks % row_blocks;
+    const int64_t product = chunk / column_blocks / row_blocks;
+    const int64_t first = product / g.batch[1], second = product % g.batch[1];
+    const int64_t row = row_block * blocks.rows, rows = min_of(g.m - row, blocks.rows);
+    const int64_t panel_begin = column_block * blocks.panels, panel_end = min_of(panels, panel_begin + blocks.panels);
+    const T* a = static_cast<const T*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1] + row * g.a_row;
+    const T* b = static_cast<const T*>(g.b) + first * g.b_batch[0] + second * g.b_batch[1];
+    const T* b_packed = workspace + ((b0 == 1 ? 0 : first) * b1 + (b1 == 1 ? 0 : second)) * panels * width * g.k;
+    T* c = static_cast<T*>(g.c) + first * g.c_batch[0] + second * g.c_batch[1] + row * g.c_row;
+    int64_t k = 0;
+    do {
+      for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+        const T* right = packed ? b_packed + (panel * g.k + k) * width : b + k * g.b_row + panel * width;
+        const Product<T> factors{a + k * g.a_column, right};
+        brgemm(BatchReduce<T>{.products = &factors,
+                              .count = 1,
+                              .m = rows,
+                              .n = min_of(g.n - panel * width, width),
+                              .k = min_of(g.k - k, depth_block),
+                              .a_row = g.a_row,
+                              .a_column = g.a_column,
+                              .b_row = packed ? width : g.b_row,
+                              .c = c + panel * width,
+                              .c_row = g.c_row,
+                              .accumulate = k > 0});
+      }
+      k += depth_block;
+    } while (k < g.k);
+    if (g.epilogue)
+      pointwise_region(*g.epilogue, product * g.m + row, product * g.m + row + rows, panel_begin * width,
+                       min_of(g.n, panel_end * width));
+  });
+}
+
+const char* integers_decline(const MatmulArguments& g) {
+  return g.dtype == DType::Float32 || g.dtype == DType::Float64 ? nullptr : "the microkernel multiplies floats only";
+}
+
+const char* unpacked_declines(const MatmulArguments& g) {
+  if (const char* reason = integers_decline(g)) return reason;
+  if (g.b_column != 1) return "the columns of b are not adjacent";
+  if (g.m > 2 * row_tile) return "with so many rows packing b pays";
+  return nullptr;
+}
+
+size_t no_workspace(const MatmulArguments&) { return 0; }
+
+size_t packed_workspace(const MatmulArguments& g) {
+  return g.dtype == DType::Float32 ? packed_elements<float>(g) * sizeof(float)
+                                   : packed_elements<double>(g) * sizeof(double);
+}
+
+template <bool Packed>
+void run(const MatmulArguments& g) {
+  g.dtype == DType::Float32 ? multiply<float>(g, Packed) : multiply<double>(g, Packed);
+}
+
+const char* never_declines(const MatmulArguments&) { return nullptr; }
+
+void run_reference(const MatmulArguments& g) {
+  reference::matmul(g);
+  if (g.epilogue) pointwise(*g.epilogue);
+}
+
+}  // namespace
+
+const kernels::MatmulAlgorithm matmul[] = {
+    {"unpacked_brgemm", unpacked_declines, no_workspace, run<false>},
+    {"packed_brgemm", integers_decline, packed_workspace, run<true>},
+    {"reference", never_declines, no_workspace, run_reference},
+    {nullptr, nullptr, nullptr, nullptr},
+};
+
+}  // namespace pycnn::cpu::PYCNN_ISA

@@ -1,0 +1,165 @@
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "cpu/reference/reference.h"
+#include "kernel_testing.h"
+
+namespace pycnn {
+namespace {
+
+using namespace testing_kernels;
+using kernels::ConvolutionArguments;
+using kernels::ConvolutionPass;
+using kernels::ConvolutionShape;
+
+/// Two spatial dimensions (the first of three is 1) unless `depth` says more.
+struct Case {
+  int64_t batch, groups, in, out;
+  int64_t size[2], kernel[2], stride[2], padding[2], dilation[2];
+  int64_t depth = 1, depth_kernel = 1, depth_stride = 1, depth_padding = 0;
+  int64_t extra_end = 0;  ///< outputs more (or fewer) than equal padding at the end would give
+};
+
+const std::vector<Case> cases = {
+    {2, 1, 1, 6, {28, 28}, {5, 5}, {1, 1}, {2, 2}, {1, 1}},
+    {2, 1, 6, 16, {14, 14}, {5, 5}, {1, 1}, {0, 0}, {1, 1}},
+    {1, 1, 3, 17, {9, 11}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
+    {2, 1, 3, 8, {20, 19}, {7, 7}, {2, 2}, {3, 3}, {1, 1}},
+    {2, 1, 17, 33, {8, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 1, 17, 3, {10, 13}, {3, 2}, {2, 3}, {1, 0}, {2, 1}},
+    {1, 1, 5, 4, {12, 12}, {3, 3}, {1, 2}, {2, 4}, {2, 3}},
+    {3, 1, 64, 48, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 1, 40, 70, {6, 5}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 1, 17, 40, {30, 30}, {1, 1}, {2, 2}, {0, 0}, {1, 1}},
+    {2, 3, 9, 6, {8, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 2, 34, 68, {9, 9}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
+    {2, 2, 8, 6, {5, 5}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 17, 17, 17, {9, 10}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 37, 37, 37, {11, 8}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
+    {1, 16, 16, 16, {9, 9}, {5, 3}, {1, 1}, {2, 2}, {1, 2}},
+    {2, 3, 3, 12, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 1, 3, 4, {1, 50}, {1, 5}, {1, 2}, {0, 2}, {1, 1}},
+    {1, 1, 2, 3, {3, 3}, {3, 3}, {5, 5}, {4, 4}, {1, 1}},
+    {1, 1, 2, 3, {4, 4}, {2, 2}, {3, 3}, {0, 0}, {1, 1}},
+    {1, 1, 1, 1, {5, 5}, {3, 3}, {1, 1}, {0, 0}, {1, 1}},
+    {0, 1, 3, 4, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {0, 4, 4, 4, {5, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 1, 3, 4, {2, 2}, {3, 3}, {1, 1}, {0, 0}, {1, 1}},
+    {2, 1, 3, 5, {6, 5}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 4, 3, 1, 1},
+    {1, 1, 18, 7, {6, 5}, {3, 2}, {2, 1}, {1, 1}, {1, 1}, 5, 2, 2, 1},
+    {1, 6, 6, 6, {6, 5}, {3, 3}, {1, 2}, {1, 1}, {1, 1}, 4, 3, 2, 1},
+    {1, 1, 4, 5, {6, 6}, {4, 4}, {1, 1}, {1, 1}, {1, 1}, 1, 1, 1, 0, 1},
+    {1, 1, 20, 5, {8, 8}, {3, 3}, {2, 2}, {0, 0}, {1, 1}, 1, 1, 1, 0, 1},
+    {1, 1, 2, 70, {40, 90}, {12, 9}, {1, 1}, {5, 4}, {1, 1}},
+};
+
+ConvolutionShape shape_of(const Case& c) {
+  ConvolutionShape s{};
+  s.batch = c.batch, s.groups = c.groups, s.in_channels = c.in, s.out_channels = c.out;
+  for (int d = 0; d < 3; ++d) {
+    s.input[d] = d == 0 ? c.depth : c.size[d - 1];
+    s.kernel[d] = d == 0 ? c.depth_kernel : c.kernel[d - 1];
+    s.stride[d] = d == 0 ? c.depth_stride : c.stride[d - 1];
+    s.padding[d] = d == 0 ? c.depth_padding : c.padding[d - 1];
+    s.dilation[d] = d == 0 ? 1 : c.dilation[d - 1];
+    const int64_t span = s.input[d] + 2 * s.padding[d] - s.dilation[d] * (s.kernel[d] - 1) - 1;
+    s.output[d] = span < 0 ? 0 : span / s.stride[d] + 1 + (d > 0 ? c.extra_end : 0);
+  }
+  return s;
+}
+
+int64_t volume(const int64_t (&size)[3]) { return size[0] * size[1] * size[2]; }
+
+template <typename T>
+struct Data {
+  /// Weights as (out, in, taps), or with the first two exchanged as transposed convolutions keep them.
+  Data(const Case& c, ConvolutionPass pass, bool exchanged) {
+    const ConvolutionShape s = shape_of(c);
+    const int64_t in = s.in_channels / s.groups, taps = volume(s.kernel);
+    input = random_values<T>(s.batch * volume(s.input) * s.in_channels, 1);
+    weight = random_values<T>(s.out_channels * in * taps, 2);
+    output = random_values<T>(s.batch * volume(s.output) * s.out_channels, 3);
+    std::vector<T>& written = result(pass);
+    written = fresh<T>(static_cast<int64_t>(written.size()));
+    arguments = {};
+    arguments.shape = s;
+    arguments.dtype = dtype_of<T>();
+    arguments.input = input.data(), arguments.weight = weight.data(), arguments.output = output.data();
+    arguments.weight_strides[0] = exchanged ? taps : in * taps;
+    arguments.weight_strides[1] = exchanged ? taps * s.out_channels : taps;
+    arguments.weight_strides[2] = 1;
+  }
+  std::vector<T>& result(ConvolutionPass pass) {
+    return pass == ConvolutionPass::Forward ? output : pass == ConvolutionPass::InputGradient ? input : weight;
+  }
+  std::vector<T> input, weight, output;
+  ConvolutionArguments arguments;
+};
+
+void run_reference(ConvolutionPass pass, const ConvolutionArguments& a) {
+  if (pass == ConvolutionPass::Forward) cpu::reference::convolution_forward(a);
+  if (pass == ConvolutionPass::InputGradient) cpu::reference::convolution_input_gradient(a);
+  if (pass == ConvolutionPass::WeightGradient) cpu::reference::convolution_weight_gradient(a);
+}
+
+template <typename T>
+void check_case(const Case& c, ConvolutionPass pass, const kernels::ConvolutionAlgorithm& algorithm, bool with_epilogue) {
+  ThreadCount restore;
+  for (bool exchanged : {false, true}) {
+    Data<double> expected(c, pass, exchanged);
+    run_reference(pass, expected.arguments);
+    std::vector<double>& reference = expected.result(pass);
+    const int64_t channels = pass == ConvolutionPass::Forward ? c.out : c.in;
+    std::vector<T> bias = random_values<T>(channels, 4);
+    if (with_epilogue)
+      for (size_t i = 0; i < reference.size(); ++i)
+        reference[i] = std::max(reference[i] + double{bias[i % static_cast<size_t>(channels)]}, 0.0);
+    std::vector<T> first;
+    for (int threads : {1, 2, 3, 7}) {
+      cpu::set_num_threads(threads);
+      Data<T> data(c, pass, exchanged);
+      std::vector<T>& got = data.result(pass);
+      const BiasRelu<T> epilogue(got.data(), bias.data(), static_cast<int64_t>(got.size()) / channels, channels);
+      if (with_epilogue) data.arguments.epilogue = epilogue.arguments();
+      std::vector<T> workspace = fresh<T>(static_cast<int64_t>(algorithm.workspace(data.arguments) / sizeof(T)));
+      data.arguments.workspace = workspace.data();
+      algorithm.run(data.arguments);
+      if (threads == 1) {
+        first = got;
+        EXPECT_LE(difference(got, reference), tolerance<T>());
+      }
+      EXPECT_TRUE(same_bits(first, got)) << threads << " threads";
+    }
+  }
+}
+
+template <typename T>
+void check_all(ConvolutionPass pass, bool with_epilogue) {
+  for (std::string_view level : cpu::available_levels()) {
+    const kernels::ConvolutionAlgorithm* list = cpu::kernels_of(level).convolution[static_cast<int>(pass)];
+    for (; list->name; ++list) {
+      int ran = 0;
+      for (size_t i = 0; i < cases.size(); ++i) {
+        SCOPED_TRACE(std::string(level) + " " + list->name + " case " + std::to_string(i));
+        if (list->declines(Data<T>(cases[i], pass, false).arguments)) continue;
+        ++ran;
+        check_case<T>(cases[i], pass, *list, with_epilogue);
+      }
+      EXPECT_GT(ran, 0) << list->name << " took no case";
+    }
+  }
+}
+
+TEST(Convolution, ForwardFloat32) { check_all<float>(ConvolutionPass::Forward, false); }
+TEST(Convolution, ForwardFloat64) { check_all<double>(ConvolutionPass::Forward, false); }
+TEST(Convolution, ForwardWithEpilogue) { check_all<float>(ConvolutionPass::Forward, true); }
+TEST(Convolution, InputGradientFloat32) { check_all<float>(ConvolutionPass::InputGradient, false); }
+TEST(Convolution, InputGradientFloat64) { check_all<double>(ConvolutionPass::InputGradient, false); }
+TEST(Convolution, InputGradientWithEpilogue) { check_all<float>(ConvolutionPass::InputGradient, true); }
+TEST(Convolution, WeightGradientFloat32) { check_all<float>(ConvolutionPass::WeightGradient, false); }
+TEST(Convolution, WeightGradientFloat64) { check_all<double>(ConvolutionPass::WeightGradient, false); }
+
+}  // namespace
+}  // namespace pycnn
