@@ -83,8 +83,8 @@ class BiasRelu {
       i.index = static_cast<uint8_t>(index);
       return i;
     };
-    code_ = {instruction(Opcode::Load, 0, 0, 0, 0), instruction(Opcode::Load, 1, 0, 0, 1),
-             instruction(Opcode::Add, 2, 0, 1, 0), instruction(Opcode::Constant, 3, 0, 0, 0),
+    code_ = {instruction(Opcode::Load, 0, 0, 0, 0),    instruction(Opcode::Load, 1, 0, 0, 1),
+             instruction(Opcode::Add, 2, 0, 1, 0),     instruction(Opcode::Constant, 3, 0, 0, 0),
              instruction(Opcode::Maximum, 4, 2, 3, 0), instruction(Opcode::Store, 0, 4, 0, 0)};
     code_[3].floating = 0;
     arguments_ = {.code = code_.data(),

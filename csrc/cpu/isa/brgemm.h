@@ -15,7 +15,7 @@ inline constexpr int row_tile = 6;
 #endif
 inline constexpr int column_vectors = 2;
 template <typename T>
-inline constexpr int column_tile = column_vectors * lanes<T>;
+inline constexpr int column_tile = column_vectors* lanes<T>;
 
 template <typename T>
 struct Product {

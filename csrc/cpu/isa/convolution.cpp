@@ -1,5 +1,5 @@
-// Forward pass and input gradient: a row of results is a batch-reduce GEMM over its taps, A read from channels-last rows
-// as they lie, B packed panels of the weight. Taps whose valid columns agree share one call.
+// Forward pass and input gradient: a row of results is a batch-reduce GEMM over its taps, A read from channels-last
+// rows as they lie, B packed panels of the weight. Taps whose valid columns agree share one call.
 #include "cpu/isa/isa.h"
 #include "cpu/isa/taps.h"
 #include "cpu/parallel.h"
@@ -89,7 +89,7 @@ class TapGemm {
     // The first call may overwrite if it covers the whole row; else the row starts as zeros.
     int64_t full_begin = 0, full_end = 0;
     if (taps0.begin < taps0.end && taps1.begin < taps1.end)
-      for (int64_t j = 0; j < width.taps; j = full_end > full_begin ? width.taps : run_end(j)) {
+      for (int64_t j = 0; j<width.taps; j = full_end> full_begin ? width.taps : run_end(j)) {
         const Range valid = width.valid_results(j);
         if (valid.begin == 0 && valid.end == width.count) full_begin = j, full_end = run_end(j);
       }
@@ -139,7 +139,8 @@ class TapGemm {
     for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
       for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1) {
         const int64_t s0 = q0 * depth.source_step + depth.offset(j0), s1 = q1 * height.source_step + height.offset(j1);
-        const T* line = source_ + ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size * channels;
+        const T* line =
+            source_ + ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size * channels;
         for (int64_t j2 = taps2.begin; j2 < taps2.end; j2 += merged) {
           if (g.count == max_products) {
             brgemm(g);
@@ -169,7 +170,8 @@ template <typename T>
 size_t packed_bytes(const ConvolutionArguments& a, bool forward) {
   const ConvolutionShape& s = a.shape;
   const int64_t in = s.in_channels / s.groups, out = s.out_channels / s.groups;
-  const int64_t elements = TapGemm<T>::packed_elements(s.groups, forward ? in : out, forward ? out : in, volume(s.kernel));
+  const int64_t elements =
+      TapGemm<T>::packed_elements(s.groups, forward ? in : out, forward ? out : in, volume(s.kernel));
   return aligned_bytes(elements, sizeof(T));
 }
 
@@ -177,7 +179,8 @@ size_t packed_bytes(const ConvolutionArguments& a, bool forward) {
   return a.dtype == DType::Float32 ? packed_bytes<float>(a, forward) : packed_bytes<double>(a, forward);
 }
 
-// -- forward ------------------------------------------------------------------------------------------------------------
+// -- forward
+// ------------------------------------------------------------------------------------------------------------
 
 template <typename T>
 void forward(const ConvolutionArguments& a, bool padded) {
@@ -265,7 +268,8 @@ void run_gemm(const ConvolutionArguments& a) {
   chosen(g).run(g);
 }
 
-// -- input gradient -----------------------------------------------------------------------------------------------------
+// -- input gradient
+// -----------------------------------------------------------------------------------------------------
 
 template <typename T>
 void input_gradient(const ConvolutionArguments& a, bool padded) {
@@ -303,7 +307,8 @@ const char* padded_input_gradient_declines(const ConvolutionArguments& a) {
   return padding_declines(input_gradient_taps(a, {0, 0, 0}));
 }
 
-// -- shared -------------------------------------------------------------------------------------------------------------
+// -- shared
+// -------------------------------------------------------------------------------------------------------------
 
 const char* never_declines(const ConvolutionArguments&) { return nullptr; }
 size_t no_workspace(const ConvolutionArguments&) { return 0; }

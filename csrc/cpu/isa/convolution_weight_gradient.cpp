@@ -1,6 +1,6 @@
-// Weight gradient: dW[o, (tap, i)] = Σ over pixels of dY[pixel, o] · X[pixel's input under tap, i]. A is dY transposed by its
-// strides, B are rows of X as they lie. Rows are split into a number of parts that the shape fixes; each part has its own
-// sum, and the sums are added in order.
+// Weight gradient: dW[o, (tap, i)] = Σ over pixels of dY[pixel, o] · X[pixel's input under tap, i]. A is dY transposed
+// by its strides, B are rows of X as they lie. Rows are split into a number of parts that the shape fixes; each part
+// has its own sum, and the sums are added in order.
 #include "cpu/isa/isa.h"
 #include "cpu/isa/taps.h"
 #include "cpu/parallel.h"
@@ -36,7 +36,8 @@ Cut cut_of(const ConvolutionShape& s) {
   c.out_block = min_of(out, 8 * row_tile);
   c.out_blocks = ceil_divide(out, c.out_block);
   const int64_t chunks = max_of(1, s.groups * c.out_blocks * s.kernel[0] * s.kernel[1]);
-  c.splits = min_of(ceil_divide(enough_chunks, chunks), max_of(1, most_partial_elements / max_of(1, weight_elements(s))));
+  c.splits =
+      min_of(ceil_divide(enough_chunks, chunks), max_of(1, most_partial_elements / max_of(1, weight_elements(s))));
   c.splits = max_of(1, min_of(c.splits, c.rows));
   return c;
 }

@@ -20,8 +20,8 @@ void for_each_vector(int64_t channels, const Function& function) {
 
 /// `Pixels` results of one vector of channels; the taps taps2 are valid for all of them.
 template <typename T, int Pixels, bool Partial>
-void results(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0, int64_t q1, int64_t q2,
-             Range taps0, Range taps1, Range taps2, int64_t c, const Mask<T>& mask) {
+void results(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0, int64_t q1,
+             int64_t q2, Range taps0, Range taps1, Range taps2, int64_t c, const Mask<T>& mask) {
   const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
   const int64_t channels = taps.source_channels;
   Vector<T> sums[Pixels] = {};
@@ -49,8 +49,8 @@ void results(const Taps& taps, const T* source, const T* weight, T* result, int6
 }
 
 template <typename T, int Pixels>
-void results_of_channels(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0, int64_t q1,
-                         int64_t q2, Range taps0, Range taps1, Range taps2) {
+void results_of_channels(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0,
+                         int64_t q1, int64_t q2, Range taps0, Range taps1, Range taps2) {
   for_each_vector<T>(taps.source_channels, [&](int64_t c, int count) {
     const Mask<T> mask(count);
     if (count == lanes<T>)
@@ -115,7 +115,8 @@ void input_gradient(const ConvolutionArguments& a) {
   if (a.epilogue && !dense) pointwise(*a.epilogue);
 }
 
-// -- weight gradient ----------------------------------------------------------------------------------------------------
+// -- weight gradient
+// ----------------------------------------------------------------------------------------------------
 
 int64_t splits_of(const kernels::ConvolutionShape& s) {
   return max_of(1, min_of(enough_chunks, s.batch * s.output[0] * s.output[1]));

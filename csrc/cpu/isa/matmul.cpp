@@ -47,7 +47,8 @@ void multiply(const MatmulArguments& g, bool packed) {
   if (packed) {
     parallel_for(b0 * b1 * panels, [&](int64_t chunk) {
       const int64_t panel = chunk % panels, second = chunk / panels % b1, first = chunk / panels / b1;
-      const T* b = static_cast<const T*>(g.b) + first * g.b_batch[0] + second * g.b_batch[1] + panel * width * g.b_column;
+      const T* b =
+          static_cast<const T*>(g.b) + first * g.b_batch[0] + second * g.b_batch[1] + panel * width * g.b_column;
       pack_panel(b, g.b_row, g.b_column, g.k, min_of(g.n - panel * width, width), width,
                  workspace + chunk * width * g.k);
     });

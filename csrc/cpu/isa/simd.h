@@ -1,4 +1,5 @@
-// Vectors of one register: the widest this level has, as GCC vector extensions; fused multiply-add and masks as intrinsics.
+// Vectors of one register: the widest this level has, as GCC vector extensions; fused multiply-add and masks as
+// intrinsics.
 #pragma once
 
 #include <cstdint>

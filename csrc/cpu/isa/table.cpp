@@ -14,6 +14,10 @@ const kernels::Kernels& table() {
     k.pointwise_region = pointwise_region;
     k.reduce_workspace = reduce_workspace;
     k.reduce = reduce;
+    k.convolution[0] = convolution_forward;
+    k.convolution[1] = convolution_input_gradient;
+    k.convolution[2] = convolution_weight_gradient;
+    k.matmul = matmul;
     return k;
   }();
   return kernels;

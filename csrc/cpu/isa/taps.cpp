@@ -108,8 +108,9 @@ Taps pad_source(const Taps& taps, const T* source, T* to) {
       if (d < 0 || d >= depth.source_size || h < 0 || h >= height.source_size) begin = end = 0;
       for (int64_t i = 0; i < begin * channels; ++i) row[i] = 0;
       if (begin < end) {
-        const T* from = source + (((n * depth.source_size + d) * height.source_size + h) * width.source_size +
-                                  extent[2].begin) * channels;
+        const T* from =
+            source +
+            (((n * depth.source_size + d) * height.source_size + h) * width.source_size + extent[2].begin) * channels;
         for (int64_t i = begin * channels; i < end * channels; ++i) row[i] = from[i];
       }
       for (int64_t i = end * channels; i < size[2] * channels; ++i) row[i] = 0;

@@ -1,5 +1,6 @@
-// The geometry that a convolution and its input gradient share. Per spatial dimension, result position q of a pass meets
-// tap j (counted in order of rising source position) at source position q·source_step + first_offset + j·offset_step.
+// The geometry that a convolution and its input gradient share. Per spatial dimension, result position q of a pass
+// meets tap j (counted in order of rising source position) at source position q·source_step + first_offset +
+// j·offset_step.
 //   forward:                 result = output, source = input, source_step = stride, offsets from -padding
 //   input gradient, phase r: result = inputs r, r + stride, …; source = output, source_step = 1; the taps that hit r
 #pragma once
@@ -36,7 +37,7 @@ struct Axis {
 struct Taps {
   Axis axis[3];
   int64_t batch, groups;
-  int64_t source_channels, result_channels;  ///< of all groups
+  int64_t source_channels, result_channels;                        ///< of all groups
   int64_t weight_source, weight_result, weight_tap, weight_group;  ///< strides of the weight
   const int64_t* kernel;
 
@@ -48,13 +49,16 @@ struct Taps {
   /// The row-major kernel index of tap (j0, j1, j2).
   int64_t kernel_index(int64_t j0, int64_t j1, int64_t j2) const {
     return ((axis[0].first_tap + j0 * axis[0].tap_step) * kernel[1] + axis[1].first_tap + j1 * axis[1].tap_step) *
-               kernel[2] + axis[2].first_tap + j2 * axis[2].tap_step;
+               kernel[2] +
+           axis[2].first_tap + j2 * axis[2].tap_step;
   }
   /// Index of the first pixel of row (n, q0, q1) in the result.
   int64_t result_pixel(int64_t n, int64_t q0, int64_t q1) const {
     const Axis &d = axis[0], &h = axis[1], &w = axis[2];
     return ((n * d.result_size + d.result_begin + q0 * d.result_step) * h.result_size + h.result_begin +
-            q1 * h.result_step) * w.result_size + w.result_begin;
+            q1 * h.result_step) *
+               w.result_size +
+           w.result_begin;
   }
   bool dense_results() const { return axis[0].result_step * axis[1].result_step * axis[2].result_step == 1; }
 };

@@ -56,7 +56,8 @@ struct Problem {
         in_group(s.in_channels / s.groups),
         out_group(s.out_channels / s.groups) {}
   T& weight(int64_t o, int64_t i, const int64_t (&t)[3]) const {
-    return weight_data[o * strides[0] + i * strides[1] + ((t[0] * s.kernel[1] + t[1]) * s.kernel[2] + t[2]) * strides[2]];
+    return weight_data[o * strides[0] + i * strides[1] +
+                       ((t[0] * s.kernel[1] + t[1]) * s.kernel[2] + t[2]) * strides[2]];
   }
   const ConvolutionShape& s;
   View<T> input, output;

@@ -1,5 +1,5 @@
-// Plain loops that handle everything: the oracle of the tests and the last entry of each algorithm list. Sums are made in
-// float64 (int64 for integers) and rounded once. Epilogues are left to the caller.
+// Plain loops that handle everything: the oracle of the tests and the last entry of each algorithm list. Sums are made
+// in float64 (int64 for integers) and rounded once. Epilogues are left to the caller.
 #pragma once
 
 #include "kernels/kernels.h"
