@@ -125,7 +125,7 @@ struct PoolingArguments {
 /// gather:       values[i] = table[i with coordinate `axis` replaced by index[i]]
 /// scatter_add:  table[…] += values[i], in increasing order of i along the axis (table is initialised by the caller)
 /// scatter:      table[…]  = values[i], the last one wins
-/// Returns false, having touched no memory out of bounds, if an index is outside 0…axis_size-1 (negative counts from the end if allowed).
+/// Returns false, having touched no memory out of bounds, if an index is outside 0…axis_size-1.
 struct IndexArguments {
   DType dtype;
   int64_t sizes[max_loops];  ///< of the iteration space of index and values

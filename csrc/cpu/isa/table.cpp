@@ -18,6 +18,15 @@ const kernels::Kernels& table() {
     k.convolution[1] = convolution_input_gradient;
     k.convolution[2] = convolution_weight_gradient;
     k.matmul = matmul;
+    k.arg_reduce = arg_reduce;
+    k.max_pool = max_pool;
+    k.max_pool_backward = max_pool_backward;
+    k.average_pool = average_pool;
+    k.average_pool_backward = average_pool_backward;
+    k.gather = gather;
+    k.scatter_add = scatter_add;
+    k.scatter = scatter;
+    k.random = random;
     return k;
   }();
   return kernels;
