@@ -1,7 +1,8 @@
 """Fails if an object of one instruction-set level defines a symbol that other code could be linked against.
 
 An inline function compiled with AVX-512 flags is a weak symbol; the linker keeps one copy for everybody, and a machine
-without AVX-512 would run it. So every weak or global definition has to live in the namespace of its level.
+without AVX-512 would run it. So every weak or global definition has to carry the namespace of its level in its name: it
+lives there, or is an instantiation for a type that does.
 
     check_isa_symbols.py [--nm NM] LEVEL OBJECT…
 """
@@ -14,7 +15,7 @@ import sys
 def offending_symbols(nm: str, level: str, path: str) -> list[str]:
     """Mangled names that `path` defines outside namespace pycnn::cpu::<level>."""
     listing = subprocess.run([nm, "-P", path], check=True, capture_output=True, text=True).stdout
-    namespace = f"5pycnn3cpu{len(level)}{level}"
+    namespace = f"{len(level)}{level}"  # as the mangling writes it; what stands before may be abbreviated
     offending = []
     for line in listing.splitlines():
         name, kind = line.split()[:2]
