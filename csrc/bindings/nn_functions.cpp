@@ -80,10 +80,15 @@ void bind_max_pooling(py::module_& module) {
 
 /// None keeps the input's size.
 Dimensions adaptive_size(const py::object& size) {
-  if (size.is_none()) return {-1};
-  if (!PyTuple_Check(size.ptr()) && !PyList_Check(size.ptr())) return size.cast<Dimensions>();
+  const auto one = [](py::handle item) -> int64_t {
+    if (item.is_none()) return -1;
+    const auto wanted = item.cast<int64_t>();
+    check(wanted >= 0, "adaptive pooling: elements of output_size must be greater than or equal to 0, got ", wanted);
+    return wanted;
+  };
+  if (!PyTuple_Check(size.ptr()) && !PyList_Check(size.ptr())) return {one(size)};
   Dimensions result;
-  for (py::handle item : size) result.push_back(item.is_none() ? -1 : item.cast<int64_t>());
+  for (py::handle item : size) result.push_back(one(item));
   return result;
 }
 
@@ -163,7 +168,8 @@ void bind_dropout(py::module_& module) {
 /// Activations with an `inplace` argument.
 template <typename Function>
 py::object activate(const py::object& input, bool inplace, const char* name, const Function& function) {
-  return inplace ? in_place(input, name, function) : py::cast(function(input.cast<const Tensor&>()));
+  check<TypeError>(is_tensor(input), name, ": argument 'input' must be Tensor, not ", Py_TYPE(input.ptr())->tp_name);
+  return inplace ? in_place(input, name, function) : py::cast(function(tensor_of(input)));
 }
 
 void bind_activations(py::module_& module) {
