@@ -50,7 +50,8 @@ class NestedReader {
   explicit NestedReader(py::handle data) { read(data, 0); }
   std::vector<Scalar> elements;
   Shape shape;
-  Scalar::Kind kind = Scalar::Kind::Bool;
+  /// Of the numbers so far: Python's by their kind, NumPy's by their dtype.
+  std::optional<DType> dtype;
 
  private:
   void read(py::handle data, int depth) {
@@ -61,7 +62,9 @@ class NestedReader {
       check<ValueError>(!complete_ || depth == shape.size(), "expected sequence of length ",
                         depth < shape.size() ? shape[depth] : 0, " at dim ", depth, " (got a number)");
       complete_ = true;
-      kind = std::max(kind, number->kind());
+      const bool from_numpy = std::strncmp(Py_TYPE(o)->tp_name, "numpy.", 6) == 0;
+      const DType own = from_numpy ? dtype_of_scalar(data) : dtype_of_kind(number->kind());
+      dtype = dtype ? promote_types(*dtype, own) : own;
       elements.push_back(*number);
     } else if (is_numpy_array(data) || is_tensor(data)) {
       py::object list = data.attr("tolist")();
@@ -70,8 +73,15 @@ class NestedReader {
       py::object list = py::list(py::reinterpret_borrow<py::object>(data));
       read(list, depth);
     } else {
-      fail<TypeError>("tensor(): could not infer dtype of ", Py_TYPE(o)->tp_name);
+      check<TypeError>(!py::isinstance<py::str>(data), "tensor(): invalid data type 'str'");
+      fail("Could not infer dtype of ", Py_TYPE(o)->tp_name);
     }
+  }
+
+  static DType dtype_of_scalar(py::handle number) {
+    auto dtype = dtype_of_array(number.attr("dtype").cast<py::dtype>());
+    check<TypeError>(dtype.has_value(), "can't convert a NumPy scalar of type ", Py_TYPE(number.ptr())->tp_name);
+    return *dtype;
   }
 
   void read_sequence(py::handle data, int depth) {
@@ -99,12 +109,13 @@ T convert(Scalar value) {
   } else if constexpr (std::is_same_v<T, bool>) {
     return value.kind() == Scalar::Kind::Float ? value.to_double() != 0 : value.to_int() != 0;
   } else if constexpr (std::is_integral_v<T>) {
+    // Negative numbers wrap into unsigned types, as in PyTorch.
+    constexpr int64_t highest = std::numeric_limits<T>::max();
+    constexpr int64_t lowest = std::is_signed_v<T> ? static_cast<int64_t>(std::numeric_limits<T>::min()) : -highest;
     const double number = value.to_double();
-    const bool fits =
-        value.kind() != Scalar::Kind::Float
-            ? value.to_int() >= std::numeric_limits<T>::min() && value.to_int() <= std::numeric_limits<T>::max()
-            : number >= -0x1p63 && number < 0x1p63 && number >= static_cast<double>(std::numeric_limits<T>::min()) &&
-                  number <= static_cast<double>(std::numeric_limits<T>::max());
+    const bool fits = value.kind() != Scalar::Kind::Float
+                          ? value.to_int() >= lowest && value.to_int() <= highest
+                          : number >= static_cast<double>(lowest) && number < static_cast<double>(highest) + 1;
     check(fits, "value cannot be converted to type ", name_of(dtype_of<T>()), " without overflow");
     return static_cast<T>(value.to_int());
   } else {
@@ -186,8 +197,7 @@ Tensor tensor_from_object(py::handle data, std::optional<DType> dtype) {
     return tensor_from_object(array, dtype);
   }
   NestedReader reader(data);
-  DType inferred = reader.elements.empty() ? default_dtype() : dtype_of_kind(reader.kind);
-  return from_scalars(reader.elements, reader.shape, dtype.value_or(inferred));
+  return from_scalars(reader.elements, reader.shape, dtype.value_or(reader.dtype.value_or(default_dtype())));
 }
 
 py::object to_numpy(const Tensor& tensor, bool force) {

@@ -78,6 +78,11 @@ Tensor checked_index(const Tensor& index, int64_t size) {
   return from_scalars(positions, index.shape(), DType::Int64);
 }
 
+/// The same for an index that is not known yet: what is outside raises when it runs.
+Tensor wrapped_index(const Tensor& index, int64_t size) {
+  return where(lt(index, wrap_scalar(0, index)), add(index, wrap_scalar(size, index)), index);
+}
+
 void add_mask(ParsedIndex& parsed, int& dimension, const Tensor& mask) {
   for (int d = 0; d < mask.dim(); ++d)
     check<IndexError>(dimension + d < parsed.view.dim() && mask.shape()[d] == parsed.view.shape()[dimension + d],
@@ -182,8 +187,10 @@ FlatIndex flatten_index(const ParsedIndex& parsed) {
   Tensor permuted = result.order == identity ? parsed.view : permute(parsed.view, result.order);
   result.permuted_shape = permuted.shape();
   if (count == 1) {
+    const Tensor& index = indices.front().second;
+    const int64_t extent = permuted.shape()[result.dimension];
     result.flat = permuted;
-    result.index = indices.front().second;
+    result.index = index.is_evaluated() ? checked_index(index, extent) : wrapped_index(index, extent);
   } else {
     Shape flat;
     int64_t size = 1;
@@ -280,9 +287,7 @@ void set_item(Tensor& self, py::handle index, py::handle value) {
   Tensor source = reshape(fitted(assigned, replaced(selected, flat.dimension, flat.index_shape)), selected);
   Shape along = Shape::filled(selected.size(), 1);
   along[flat.dimension] = selected[flat.dimension];
-  Tensor positions = flat.index;
-  if (parsed.indices.size() == 1) positions = checked_index(positions, flat.flat.shape()[flat.dimension]);
-  Tensor updated = scatter(flat.flat, flat.dimension, broadcast_to(reshape(positions, along), selected), source);
+  Tensor updated = scatter(flat.flat, flat.dimension, broadcast_to(reshape(flat.index, along), selected), source);
   updated = reshape(updated, flat.permuted_shape);
   Dimensions inverse = flat.order;
   for (int d = 0; d < flat.order.size(); ++d) inverse[static_cast<int>(flat.order[d])] = d;

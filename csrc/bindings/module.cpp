@@ -1,4 +1,5 @@
 // The extension module pycnn._core: exceptions, the GIL, and the order in which names are defined.
+#include <chrono>
 #include <mutex>
 #include <thread>
 
@@ -34,12 +35,21 @@ std::unique_ptr<py::error_already_set>& pending_error() {
 /// Python runs signal handlers in its main thread only; others need not ask.
 std::thread::id main_thread;
 
+/// Asking takes the GIL, which another thread may hold for milliseconds: so not between any two steps.
 bool signal_pending() {
-  if (std::this_thread::get_id() != main_thread) return false;
+  using Clock = std::chrono::steady_clock;
+  static Clock::time_point last;
+  if (std::this_thread::get_id() != main_thread || Clock::now() - last < std::chrono::milliseconds(20)) return false;
+  last = Clock::now();
   py::gil_scoped_acquire gil;
   if (PyErr_CheckSignals() == 0) return false;
   pending_error() = std::make_unique<py::error_already_set>();
   return true;
+}
+
+/// Whoever computes, or waits for another thread that does, lets other Python threads run.
+std::shared_ptr<void> leave_python() {
+  return PyGILState_Check() ? std::make_shared<py::gil_scoped_release>() : nullptr;
 }
 
 void translate(std::exception_ptr pointer) {
@@ -88,6 +98,7 @@ PYBIND11_MODULE(_core, module) {
   main_thread = std::this_thread::get_id();
   py::register_exception_translator(&translate);
   pycnn::set_interrupt_check(&signal_pending);
+  pycnn::set_evaluation_scope(&leave_python);
   TensorClass tensor(module, "Tensor", py::dynamic_attr(),
                      "An n-dimensional array, computed when somebody looks at it. Methods are torch.Tensor's.");
   bind_types(module);

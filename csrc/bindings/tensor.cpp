@@ -68,6 +68,11 @@ Scalar only_element(const Tensor& self) {
   return read_element(evaluated_memory(self), 0);
 }
 
+Scalar only_number(const Tensor& self) {
+  check<ValueError>(self.numel() == 1, "only one element tensors can be converted to Python scalars");
+  return only_element(self);
+}
+
 void bind_numbers(TensorClass& tensor) {
   tensor
       .def(
@@ -80,8 +85,8 @@ void bind_numbers(TensorClass& tensor) {
              Scalar value = only_element(self);
              return value.kind() == Scalar::Kind::Float ? value.to_double() != 0 : value.to_int() != 0;
            })
-      .def("__float__", [](const Tensor& self) { return only_element(self).to_double(); })
-      .def("__int__", [](const Tensor& self) { return py::int_(to_python(only_element(self))); })
+      .def("__float__", [](const Tensor& self) { return only_number(self).to_double(); })
+      .def("__int__", [](const Tensor& self) { return py::int_(to_python(only_number(self))); })
       .def("__index__",
            [](const Tensor& self) {
              check<TypeError>(self.numel() == 1 && !is_floating_point(self.dtype()),
@@ -99,8 +104,13 @@ void bind_numbers(TensorClass& tensor) {
              return py::iter(py::cast(unbind(self, 0)));
            })
       .def("__contains__",
-           [](const Tensor& self, const Operand& element) {
-             return only_element(any(eq(self, element.against(self)))).to_int() != 0;
+           [](const Tensor& self, py::handle element) {
+             const auto number = parse_scalar(element);
+             check(number || is_tensor(element),
+                   "Tensor.__contains__ only supports Tensor or scalar, but you passed in a ",
+                   Py_TYPE(element.ptr())->tp_name);
+             const Tensor value = number ? wrap_scalar(*number, self) : tensor_of(element);
+             return only_element(any(eq(self, value))).to_int() != 0;
            })
       .def("__repr__", &to_repr)
       .def("__format__",

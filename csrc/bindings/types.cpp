@@ -201,7 +201,7 @@ std::optional<Scalar> parse_scalar(py::handle object) {
   if (!number) throw py::error_already_set();
   int overflow = 0;
   int64_t value = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
-  check(overflow == 0, "Overflow when unpacking long: the integer does not fit 64 bits");
+  check<ValueError>(overflow == 0, "Overflow when unpacking long: the integer does not fit 64 bits");
   return Scalar(value);
 }
 

@@ -256,8 +256,11 @@ void publish(Work& work, const Plan& plan, std::vector<Buffer> buffers) {
   counters().nodes_evaluated += work.nodes.size();
 }
 
+std::function<std::shared_ptr<void>()> evaluation_scope;
+
 // Computes the ancestors of the roots. Kept are the requested values and whatever is held.
 void evaluate_work(std::span<const Value> requested, std::span<const std::shared_ptr<Node>> roots, bool fused) {
+  const std::shared_ptr<void> scope = evaluation_scope ? evaluation_scope() : nullptr;
   Work work;
   {
     std::unique_lock lock(graph_mutex);
@@ -396,5 +399,7 @@ void clear_plan_cache() {
   graph::plan_cache().clear();
   empty_cache();
 }
+
+void set_evaluation_scope(std::function<std::shared_ptr<void>()> enter) { graph::evaluation_scope = std::move(enter); }
 
 }  // namespace pycnn

@@ -97,6 +97,18 @@ void Plan::find_donations() {
   };
   std::vector<int> results_on(buffers_.size(), 0);
   for (const PlanResult& result : results_) ++results_on[static_cast<size_t>(result.slot.buffer)];
+  // A chunk's elements are loaded and stored in the program's order: what is loaded after the store must not lie under it.
+  const auto loaded_after_store = [](const Primitive& step, int read, int written) {
+    const Formulation& program = static_cast<const PointwisePrimitive&>(step).program;
+    bool stored = false;
+    for (const ProgramBuilder::Step& instruction : program.formula.steps()) {
+      if (instruction.opcode != Opcode::Load && instruction.opcode != Opcode::Store) continue;
+      const int buffer = program.operands[static_cast<size_t>(instruction.index)].buffer;
+      if (instruction.opcode == Opcode::Store && buffer == written) stored = true;
+      if (instruction.opcode == Opcode::Load && buffer == read && stored) return true;
+    }
+    return false;
+  };
   const auto donor_for = [&](const Primitive& step, const Slot& result) -> int {
     for (const Slot& read : step.reads) {
       const BufferPlace& place = buffers_[static_cast<size_t>(read.buffer)];
@@ -104,7 +116,7 @@ void Plan::find_donations() {
                            return other.buffer == read.buffer && !(other.shape == read.shape && other.strides == read.strides && other.offset == 0);
                          }) == 0;
       const bool taken = std::any_of(buffers_.begin(), buffers_.end(), [&](const BufferPlace& other) { return other.donor == place.input; });
-      if (place.input >= 0 && alone && !taken && results_on[static_cast<size_t>(read.buffer)] == 0 && read.dtype == result.dtype &&
+      if (place.input >= 0 && alone && !taken && !loaded_after_store(step, read.buffer, result.buffer) && results_on[static_cast<size_t>(read.buffer)] == 0 && read.dtype == result.dtype &&
           read.shape == result.shape && read.strides == result.strides && result.offset == 0 && result.is_dense())
         return place.input;
     }

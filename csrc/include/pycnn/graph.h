@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,10 @@ std::string describe_plan(std::span<const Tensor> tensors);
 
 /// Called between the steps of a plan; returning true interrupts it (Interrupted is thrown, every tensor stays whole).
 void set_interrupt_check(std::function<bool()> check);
+
+/// Called when a thread starts to compute or to wait for another's results; what it returns lives until that is over.
+/// A host language gives up its interpreter lock there.
+void set_evaluation_scope(std::function<std::shared_ptr<void>()> enter);
 
 /// Names of the algorithms of a primitive, best first: "convolution_forward", "convolution_input_gradient",
 /// "convolution_weight_gradient", "matmul".
