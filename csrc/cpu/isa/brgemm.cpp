@@ -6,15 +6,19 @@ namespace {
 /// One register tile. The sums stay in registers over all products.
 template <typename T, int Rows, int Vectors, bool Partial>
 void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& mask) {
+  // Every loop over the sums is unrolled: GCC keeps an array in registers only if no index of it is a variable.
   Vector<T> sums[Rows][Vectors];
+  const Mask<T> last = mask;
   T* c = g.c + row * g.c_row + column;
+#pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       const T* from = c + r * g.c_row + v * lanes<T>;
       if (!g.accumulate)
         sums[r][v] = Vector<T>{};
       else if (Partial && v == Vectors - 1)
-        sums[r][v] = load(from, mask);
+        sums[r][v] = load(from, last);
       else
         sums[r][v] = load(from);
     }
@@ -27,22 +31,26 @@ void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& m
     for (int p = 0; p < groups; ++p) a[p] = g.products[i].a + (row + 3 * p) * a_row;
     for (int64_t k = 0; k < depth; ++k) {
       Vector<T> right[Vectors];
+#pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v)
-        right[v] = Partial && v == Vectors - 1 ? load(b + v * lanes<T>, mask) : load(b + v * lanes<T>);
+        right[v] = Partial && v == Vectors - 1 ? load(b + v * lanes<T>, last) : load(b + v * lanes<T>);
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
         const Vector<T> left = splat(a[r / 3][(r % 3) * a_row]);
+#pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(left, right[v], sums[r][v]);
       }
       for (int p = 0; p < groups; ++p) a[p] += a_column;
       b += b_row;
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       T* to = c + r * g.c_row + v * lanes<T>;
       if (Partial && v == Vectors - 1)
-        store(to, sums[r][v], mask);
+        store(to, sums[r][v], last);
       else
         store(to, sums[r][v]);
     }

@@ -33,12 +33,14 @@ void results(const Taps& taps, const T* source, const T* weight, T* result, int6
         const T* w = weight + ((j0 * height.taps + j1) * width.taps + j2) * channels + c;
         const T* x = source + (row + q2 * width.source_step + width.offset(j2)) * channels + c;
         const Vector<T> factor = Partial ? load(w, mask) : load(w);
+#pragma GCC unroll 4
         for (int p = 0; p < Pixels; ++p) {
           const T* from = x + p * width.source_step * channels;
           sums[p] = multiply_add(Partial ? load(from, mask) : load(from), factor, sums[p]);
         }
       }
     }
+#pragma GCC unroll 4
   for (int p = 0; p < Pixels; ++p) {
     T* to = result + (taps.result_pixel(n, q0, q1) + (q2 + p) * width.result_step) * channels + c;
     if (Partial)
@@ -130,6 +132,7 @@ Vector<T> dot(const T* gradient, const T* source, int64_t count, int64_t gradien
   const auto take = [&](const T* p) { return Partial ? load(p, mask) : load(p); };
   int64_t q = 0;
   for (; q + pixel_tile <= count; q += pixel_tile)
+#pragma GCC unroll 4
     for (int p = 0; p < pixel_tile; ++p)
       sums[p] = multiply_add(take(gradient + (q + p) * gradient_step), take(source + (q + p) * source_step), sums[p]);
   for (; q < count; ++q)

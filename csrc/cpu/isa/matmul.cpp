@@ -31,6 +31,24 @@ Blocks blocks_of(const MatmulArguments& g, int64_t panels) {
 /// How many different matrices B there are in each batch dimension.
 int64_t distinct(int64_t batch, int64_t stride) { return stride == 0 ? min_of(batch, 1) : batch; }
 
+/// Rows of A that lie a multiple of 4 KiB apart share one set of L1: the rows of a tile would evict each other.
+template <typename T>
+bool rows_collide(const MatmulArguments& g) {
+  return g.m > 4 && g.a_row != 0 && g.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
+}
+
+/// Elements from row to row of a copy of A whose rows do not collide.
+template <typename T>
+int64_t copied_row(const MatmulArguments& g) {
+  return (g.k + lanes<T> - 1) / lanes<T> * lanes<T> + 64 / static_cast<int64_t>(sizeof(T));
+}
+
+template <typename T>
+size_t copied_elements(const MatmulArguments& g) {
+  if (!rows_collide<T>(g)) return 0;
+  return static_cast<size_t>(g.batch[0] * g.batch[1] * g.m * copied_row<T>(g));
+}
+
 template <typename T>
 size_t packed_elements(const MatmulArguments& g) {
   const int64_t width = panel_width<T>(g.n);
@@ -53,6 +71,17 @@ void multiply(const MatmulArguments& g, bool packed) {
                  workspace + chunk * width * g.k);
     });
   }
+  const bool copied = packed && rows_collide<T>(g);
+  T* const copy = workspace + (packed ? packed_elements<T>(g) : 0);
+  if (copied) {
+    parallel_for(g.batch[0] * g.batch[1] * g.m, [&](int64_t chunk) {
+      const int64_t row = chunk % g.m, first = chunk / g.m / g.batch[1], second = chunk / g.m % g.batch[1];
+      const T* from = static_cast<const T*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1] + row * g.a_row;
+      T* to = copy + chunk * copied_row<T>(g);
+      for (int64_t k = 0; k < g.k; ++k) to[k] = from[k * g.a_column];
+    });
+  }
+  const int64_t a_row = copied ? copied_row<T>(g) : g.a_row, a_column = copied ? 1 : g.a_column;
   const Blocks blocks = blocks_of(g, panels);
   const int64_t row_blocks = ceil_divide(g.m, blocks.rows), column_blocks = ceil_divide(panels, blocks.panels);
   parallel_for(g.batch[0] * g.batch[1] * row_blocks * column_blocks, [&](int64_t chunk) {
@@ -61,7 +90,8 @@ void multiply(const MatmulArguments& g, bool packed) {
     const int64_t first = product / g.batch[1], second = product % g.batch[1];
     const int64_t row = row_block * blocks.rows, rows = min_of(g.m - row, blocks.rows);
     const int64_t panel_begin = column_block * blocks.panels, panel_end = min_of(panels, panel_begin + blocks.panels);
-    const T* a = static_cast<const T*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1] + row * g.a_row;
+    const T* a = copied ? copy + (product * g.m + row) * a_row
+                        : static_cast<const T*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1] + row * a_row;
     const T* b = static_cast<const T*>(g.b) + first * g.b_batch[0] + second * g.b_batch[1];
     const T* b_packed = workspace + ((b0 == 1 ? 0 : first) * b1 + (b1 == 1 ? 0 : second)) * panels * width * g.k;
     T* c = static_cast<T*>(g.c) + first * g.c_batch[0] + second * g.c_batch[1] + row * g.c_row;
@@ -69,14 +99,14 @@ void multiply(const MatmulArguments& g, bool packed) {
     do {
       for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
         const T* right = packed ? b_packed + (panel * g.k + k) * width : b + k * g.b_row + panel * width;
-        const Product<T> factors{a + k * g.a_column, right};
+        const Product<T> factors{a + k * a_column, right};
         brgemm(BatchReduce<T>{.products = &factors,
                               .count = 1,
                               .m = rows,
                               .n = min_of(g.n - panel * width, width),
                               .k = min_of(g.k - k, depth_block),
-                              .a_row = g.a_row,
-                              .a_column = g.a_column,
+                              .a_row = a_row,
+                              .a_column = a_column,
                               .b_row = packed ? width : g.b_row,
                               .c = c + panel * width,
                               .c_row = g.c_row,
@@ -104,8 +134,8 @@ const char* unpacked_declines(const MatmulArguments& g) {
 size_t no_workspace(const MatmulArguments&) { return 0; }
 
 size_t packed_workspace(const MatmulArguments& g) {
-  return g.dtype == DType::Float32 ? packed_elements<float>(g) * sizeof(float)
-                                   : packed_elements<double>(g) * sizeof(double);
+  return g.dtype == DType::Float32 ? (packed_elements<float>(g) + copied_elements<float>(g)) * sizeof(float)
+                                   : (packed_elements<double>(g) + copied_elements<double>(g)) * sizeof(double);
 }
 
 template <bool Packed>
