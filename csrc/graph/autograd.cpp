@@ -163,8 +163,8 @@ void seed_outputs(Walk& walk, std::span<const Tensor> outputs, std::span<const T
 
 void accumulate(AutogradState& state, const Tensor& gradient, bool create_graph) {
   if (!state.grad.defined()) {
-    // A handle of its own: two leaves may share one gradient value.
-    state.grad = create_graph ? Tensor(gradient.value()) : gradient.detach();
+    // A handle of its own: leaves and hooks may share one gradient, which later accumulation must not change.
+    state.grad = Tensor(create_graph ? gradient.value() : gradient.detach().value());
     return;
   }
   if (create_graph) {

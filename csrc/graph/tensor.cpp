@@ -343,7 +343,8 @@ std::string Tensor::grad_fn_name() const { return is_leaf() ? "" : value().node-
 Tensor Tensor::detach() const {
   const Tensor result(graph::detached(value()));
   static const auto view = std::make_shared<const graph::View>(
-      graph::View{.derive = {}, .write = [](const Tensor&, const Tensor& value) { return value; }, .bypasses_autograd = true});
+      // A tensor of its own, since the base may mark its value as requiring grad.
+      graph::View{.derive = {}, .write = [](const Tensor&, const Tensor& value) { return Tensor(value.value()); }, .bypasses_autograd = true});
   return graph::make_view(result, *this, view);
 }
 
