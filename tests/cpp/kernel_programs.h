@@ -92,8 +92,13 @@ struct Builder {
     return add(instruction);
   }
   PointwiseArguments arguments() {
-    PointwiseArguments result{code.data(), static_cast<int>(code.size()), registers, operands.data(),
-                              static_cast<int>(operands.size()), static_cast<int>(sizes.size()), {}};
+    PointwiseArguments result{code.data(),
+                              static_cast<int>(code.size()),
+                              registers,
+                              operands.data(),
+                              static_cast<int>(operands.size()),
+                              static_cast<int>(sizes.size()),
+                              {}};
     for (size_t d = 0; d < sizes.size(); ++d) result.sizes[d] = sizes[d];
     return result;
   }

@@ -27,10 +27,42 @@ double ulp_error(float actual, double exact) {
 }
 
 std::vector<float> interesting_floats() {
-  std::vector<float> values = {0.0f, -0.0f, 1.0f, -1.0f, 0.5f, -0.5f, 2.0f, 3.0f, -3.0f, 1e-45f, -1e-45f, 1e-38f, 1.17549435e-38f,
-                               3.4028235e38f, -3.4028235e38f, 1e-20f, -1e-20f, 1e6f, 1.1e6f, -2e6f, 1e20f, 0.99999994f,
-                               1.0000001f, 88.7f, 89.0f, -87.5f, -103.0f, -104.0f, 16777216.0f, 0.25f, 1.5f, 2.5f, -2.5f,
-                               static_cast<float>(inf), static_cast<float>(-inf), static_cast<float>(nan)};
+  std::vector<float> values = {0.0f,
+                               -0.0f,
+                               1.0f,
+                               -1.0f,
+                               0.5f,
+                               -0.5f,
+                               2.0f,
+                               3.0f,
+                               -3.0f,
+                               1e-45f,
+                               -1e-45f,
+                               1e-38f,
+                               1.17549435e-38f,
+                               3.4028235e38f,
+                               -3.4028235e38f,
+                               1e-20f,
+                               -1e-20f,
+                               1e6f,
+                               1.1e6f,
+                               -2e6f,
+                               1e20f,
+                               0.99999994f,
+                               1.0000001f,
+                               88.7f,
+                               89.0f,
+                               -87.5f,
+                               -103.0f,
+                               -104.0f,
+                               16777216.0f,
+                               0.25f,
+                               1.5f,
+                               2.5f,
+                               -2.5f,
+                               static_cast<float>(inf),
+                               static_cast<float>(-inf),
+                               static_cast<float>(nan)};
   Generator generator;
   for (double scale : {1e-30, 1e-6, 0.1, 1.0, 10.0, 100.0, 1e5, 1e30})
     for (int i = 0; i < 400; ++i) values.push_back(static_cast<float>(generator.next(-scale, scale)));
@@ -38,7 +70,8 @@ std::vector<float> interesting_floats() {
 }
 
 template <typename T>
-std::vector<T> run_unary(const Kernels& kernels, Opcode opcode, RegisterType type, DType dtype, const std::vector<T>& x) {
+std::vector<T> run_unary(const Kernels& kernels, Opcode opcode, RegisterType type, DType dtype,
+                         const std::vector<T>& x) {
   std::vector<T> y(x.size());
   Builder program({static_cast<int64_t>(x.size())});
   const uint8_t a = program.load(type, x.data(), dtype, {1});
@@ -48,8 +81,8 @@ std::vector<T> run_unary(const Kernels& kernels, Opcode opcode, RegisterType typ
 }
 
 template <typename T>
-std::vector<T> run_binary(const Kernels& kernels, Opcode opcode, RegisterType type, DType dtype, const std::vector<T>& x,
-                          const std::vector<T>& y) {
+std::vector<T> run_binary(const Kernels& kernels, Opcode opcode, RegisterType type, DType dtype,
+                          const std::vector<T>& x, const std::vector<T>& y) {
   std::vector<T> z(x.size());
   Builder program({static_cast<int64_t>(x.size())});
   const uint8_t a = program.load(type, x.data(), dtype, {1});
@@ -187,22 +220,27 @@ INSTANTIATE_TEST_SUITE_P(
         BinaryCase{"remainder", Opcode::Remainder, python_remainder, 0.5000001},
         BinaryCase{"power", Opcode::Power, [](double a, double b) { return std::pow(a, b); }, 0.52},
         BinaryCase{"atan2", Opcode::Atan2, [](double a, double b) { return std::atan2(a, b); }, 1.5},
-        BinaryCase{"maximum", Opcode::Maximum, [](double a, double b) { return either_nan(a, b, std::max(a, b)); }, 0.5},
-        BinaryCase{"minimum", Opcode::Minimum, [](double a, double b) { return either_nan(a, b, std::min(a, b)); }, 0.5},
+        BinaryCase{"maximum", Opcode::Maximum, [](double a, double b) { return either_nan(a, b, std::max(a, b)); },
+                   0.5},
+        BinaryCase{"minimum", Opcode::Minimum, [](double a, double b) { return either_nan(a, b, std::min(a, b)); },
+                   0.5},
         BinaryCase{"equal", Opcode::Equal, [](double a, double b) { return a == b ? 1.0 : 0.0; }, 0.5},
         BinaryCase{"not_equal", Opcode::NotEqual, [](double a, double b) { return a != b ? 1.0 : 0.0; }, 0.5},
         BinaryCase{"less", Opcode::Less, [](double a, double b) { return a < b ? 1.0 : 0.0; }, 0.5},
         BinaryCase{"less_equal", Opcode::LessEqual, [](double a, double b) { return a <= b ? 1.0 : 0.0; }, 0.5},
-        BinaryCase{"logical_and", Opcode::LogicalAnd, [](double a, double b) { return a != 0 && b != 0 ? 1.0 : 0.0; }, 0.5},
-        BinaryCase{"logical_or", Opcode::LogicalOr, [](double a, double b) { return a != 0 || b != 0 ? 1.0 : 0.0; }, 0.5},
-        BinaryCase{"logical_xor", Opcode::LogicalXor, [](double a, double b) { return (a != 0) != (b != 0) ? 1.0 : 0.0; }, 0.5}),
+        BinaryCase{"logical_and", Opcode::LogicalAnd, [](double a, double b) { return a != 0 && b != 0 ? 1.0 : 0.0; },
+                   0.5},
+        BinaryCase{"logical_or", Opcode::LogicalOr, [](double a, double b) { return a != 0 || b != 0 ? 1.0 : 0.0; },
+                   0.5},
+        BinaryCase{"logical_xor", Opcode::LogicalXor,
+                   [](double a, double b) { return (a != 0) != (b != 0) ? 1.0 : 0.0; }, 0.5}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Pointwise, FloorDivisionFollowsPython) {
   const std::vector<float> a = {7, -7, 7, -7, 1, -1, 0, 5, -5, 1e10f, 6, 0.3f};
   const std::vector<float> b = {2, 2, -2, -2, 3, 3, 3, 0, 0, 3, 3, 0.1f};
-  const std::vector<float> expected = {3, -4, -4, 3, 0, -1, 0, static_cast<float>(inf), static_cast<float>(-inf),
-                                       3333333333.0f, 2, 3};
+  const std::vector<float> expected = {
+      3, -4, -4, 3, 0, -1, 0, static_cast<float>(inf), static_cast<float>(-inf), 3333333333.0f, 2, 3};
   for (const Kernels* kernels : all_levels()) {
     EXPECT_EQ(run_binary(*kernels, Opcode::FloorDivide, f32, DType::Float32, a, b), expected);
     EXPECT_EQ(run_binary<float>(*kernels, Opcode::TruncateDivide, f32, DType::Float32, {7, -7}, {2, 2}),
@@ -220,8 +258,10 @@ TEST(Pointwise, IntegersWrapAndNeverTrap) {
     EXPECT_EQ(run(*kernels, Opcode::Add, {high, 1}, {1, 2}), (V{low, 3}));
     EXPECT_EQ(run(*kernels, Opcode::Subtract, {low}, {1}), (V{high}));
     EXPECT_EQ(run(*kernels, Opcode::Multiply, {low, 3}, {-1, -4}), (V{low, -12}));
-    EXPECT_EQ(run(*kernels, Opcode::FloorDivide, {7, -7, 7, -7, 5, low}, {2, 2, -2, -2, 0, -1}), (V{3, -4, -4, 3, 0, low}));
-    EXPECT_EQ(run(*kernels, Opcode::TruncateDivide, {7, -7, 7, -7, 5, low}, {2, 2, -2, -2, 0, -1}), (V{3, -3, -3, 3, 0, low}));
+    EXPECT_EQ(run(*kernels, Opcode::FloorDivide, {7, -7, 7, -7, 5, low}, {2, 2, -2, -2, 0, -1}),
+              (V{3, -4, -4, 3, 0, low}));
+    EXPECT_EQ(run(*kernels, Opcode::TruncateDivide, {7, -7, 7, -7, 5, low}, {2, 2, -2, -2, 0, -1}),
+              (V{3, -3, -3, 3, 0, low}));
     EXPECT_EQ(run(*kernels, Opcode::Remainder, {7, -7, 7, -7, 5, low}, {3, 3, -3, -3, 0, -1}), (V{1, 2, -2, -1, 0, 0}));
     EXPECT_EQ(run(*kernels, Opcode::Fmod, {7, -7, 7, -7, 5, low}, {3, 3, -3, -3, 0, -1}), (V{1, -1, 1, -1, 0, 0}));
     EXPECT_EQ(run(*kernels, Opcode::Power, {2, -2, 3, 2, 1, -1, -1, 0}, {10, 3, 0, -1, -5, -3, -4, -1}),
@@ -297,7 +337,8 @@ TEST(Pointwise, SixteenBitFloatsRoundToNearestEven) {
       rounding.store(f32, rounding.round_to(f32, dtype, y), rounded.data(), DType::Float32, {1});
       kernels->pointwise(rounding.arguments());
       for (size_t i = 0; i < between.size(); ++i) {
-        if (dtype == DType::BFloat16 && i % 3 == 1 && i < 6) continue;  // the neighbour of a subnormal middle is that middle
+        if (dtype == DType::BFloat16 && i % 3 == 1 && i < 6)
+          continue;  // the neighbour of a subnormal middle is that middle
         ASSERT_EQ(rounded[i], expected[i]) << kernels->level << " " << between[i];
       }
       const std::vector<float> large = {65519.0f, 65520.0f, -65520.0f, 3.4e38f};
@@ -307,7 +348,8 @@ TEST(Pointwise, SixteenBitFloatsRoundToNearestEven) {
       overflow.store(f32, overflow.round_to(f32, dtype, z), limits.data(), DType::Float32, {1});
       kernels->pointwise(overflow.arguments());
       if (dtype == DType::Float16)
-        EXPECT_EQ(limits, (std::vector<float>{65504, static_cast<float>(inf), static_cast<float>(-inf), static_cast<float>(inf)}));
+        EXPECT_EQ(limits, (std::vector<float>{65504, static_cast<float>(inf), static_cast<float>(-inf),
+                                              static_cast<float>(inf)}));
       else
         EXPECT_TRUE(std::isinf(limits[3]));
     }
@@ -375,7 +417,8 @@ void check_broadcast(const Kernels& kernels, int64_t n, int64_t p, int64_t c) {
       for (int64_t k = 0; k < c; ++k) {
         const size_t at = static_cast<size_t>((i * p + j) * c + k);
         const float product = x[at] * std::sqrt(std::abs(scale[static_cast<size_t>(k)]));
-        const float expected = product + per_image[static_cast<size_t>(i * c + k)] - pixel[static_cast<size_t>(i * p + j)];
+        const float expected =
+            product + per_image[static_cast<size_t>(i * c + k)] - pixel[static_cast<size_t>(i * p + j)];
         ASSERT_EQ(y[at], expected) << kernels.level << " " << n << " " << p << " " << c;
         ASSERT_EQ(transposed[static_cast<size_t>((i * c + k) * p + j)], expected);
       }

@@ -24,8 +24,10 @@ std::vector<int64_t> kept_strides(const std::vector<int64_t>& sizes, const std::
   return strides;
 }
 
-void run_reduce(const Kernels& kernels, Builder& program, const std::vector<bool>& reduced, std::vector<Accumulation> accumulations) {
-  ReduceArguments arguments{program.arguments(), {}, accumulations.data(), static_cast<int>(accumulations.size()), nullptr};
+void run_reduce(const Kernels& kernels, Builder& program, const std::vector<bool>& reduced,
+                std::vector<Accumulation> accumulations) {
+  ReduceArguments arguments{
+      program.arguments(), {}, accumulations.data(), static_cast<int>(accumulations.size()), nullptr};
   for (size_t d = 0; d < reduced.size(); ++d) arguments.reduced[d] = reduced[d];
   std::vector<int64_t> workspace((kernels.reduce_workspace(arguments) + 7) / 8 + 1, -1);
   arguments.workspace = workspace.data();
@@ -43,7 +45,7 @@ Expected expect(const std::vector<T>& x, const std::vector<int64_t>& sizes, cons
   const std::vector<int64_t> strides = kept_strides(sizes, reduced, kept);
   const long double inf = std::numeric_limits<long double>::infinity();
   const auto n = static_cast<size_t>(kept);
-  Expected e{std::vector<long double>(n), std::vector<long double>(n), std::vector<long double>(n, -inf),
+  Expected e{std::vector<long double>(n),      std::vector<long double>(n), std::vector<long double>(n, -inf),
              std::vector<long double>(n, inf), std::vector<long double>(n), std::vector<long double>(n)};
   std::vector<size_t> output_of(x.size());
   std::vector<int64_t> index(sizes.size(), 0);
@@ -68,8 +70,8 @@ Expected expect(const std::vector<T>& x, const std::vector<int64_t>& sizes, cons
 }
 
 template <typename T>
-void check_mask(const Kernels& kernels, RegisterType type, const std::vector<int64_t>& sizes, const std::vector<bool>& reduced,
-                double mean) {
+void check_mask(const Kernels& kernels, RegisterType type, const std::vector<int64_t>& sizes,
+                const std::vector<bool>& reduced, double mean) {
   int64_t total = 1, kept;
   for (int64_t size : sizes) total *= size;
   const std::vector<int64_t> strides = kept_strides(sizes, reduced, kept);
@@ -89,21 +91,26 @@ void check_mask(const Kernels& kernels, RegisterType type, const std::vector<int
               {ReduceKind::Moments, a, output(average), output(deviation)}});
   const long double epsilon = std::numeric_limits<T>::epsilon();
   for (size_t o = 0; o < n; ++o) {
-    ASSERT_NEAR(sum[o], static_cast<double>(e.sum[o]), static_cast<double>(8 * epsilon * e.magnitude[o])) << kernels.level;
+    ASSERT_NEAR(sum[o], static_cast<double>(e.sum[o]), static_cast<double>(8 * epsilon * e.magnitude[o]))
+        << kernels.level;
     ASSERT_EQ(maximum[o], static_cast<T>(e.maximum[o]));
     ASSERT_EQ(minimum[o], static_cast<T>(e.minimum[o]));
-    ASSERT_NEAR(average[o], static_cast<double>(e.mean[o]), static_cast<double>(2 * epsilon * (std::abs(e.mean[o]) + 1)));
-    ASSERT_NEAR(deviation[o], static_cast<double>(e.deviation[o]), static_cast<double>(64 * epsilon * e.deviation[o] + 1e-30L));
+    ASSERT_NEAR(average[o], static_cast<double>(e.mean[o]),
+                static_cast<double>(2 * epsilon * (std::abs(e.mean[o]) + 1)));
+    ASSERT_NEAR(deviation[o], static_cast<double>(e.deviation[o]),
+                static_cast<double>(64 * epsilon * e.deviation[o] + 1e-30L));
   }
 }
 
 TEST(Reduce, EveryMaskOfLoops) {
-  const std::vector<std::vector<int64_t>> shapes = {{5, 7, 3, 11}, {2, 70, 3, 16}, {3, 1, 1030, 4}, {2, 3, 5, 700}, {1, 300, 2, 600}};
+  const std::vector<std::vector<int64_t>> shapes = {
+      {5, 7, 3, 11}, {2, 70, 3, 16}, {3, 1, 1030, 4}, {2, 3, 5, 700}, {1, 300, 2, 600}};
   for (const Kernels* kernels : all_levels())
     for (const auto& sizes : shapes)
       for (int mask = 0; mask < 16; ++mask) {
         const std::vector<bool> reduced = {(mask & 1) != 0, (mask & 2) != 0, (mask & 4) != 0, (mask & 8) != 0};
-        SCOPED_TRACE(testing::Message() << sizes[0] << " " << sizes[1] << " " << sizes[2] << " " << sizes[3] << " mask " << mask);
+        SCOPED_TRACE(testing::Message() << sizes[0] << " " << sizes[1] << " " << sizes[2] << " " << sizes[3] << " mask "
+                                        << mask);
         check_mask<float>(*kernels, f32, sizes, reduced, 0.1);
         check_mask<double>(*kernels, f64, sizes, reduced, 0.1);
       }
@@ -217,7 +224,8 @@ TEST(Reduce, SameBitsForAnyNumberOfThreadsAndAnyLayout) {
   const auto x = generator.vector<float>(static_cast<size_t>(rows * channels), -1, 1);
   std::vector<float> turned(x.size());
   for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < channels; ++c) turned[static_cast<size_t>(c * rows + r)] = x[static_cast<size_t>(r * channels + c)];
+    for (int64_t c = 0; c < channels; ++c)
+      turned[static_cast<size_t>(c * rows + r)] = x[static_cast<size_t>(r * channels + c)];
   std::vector<float> expected;
   for (const Kernels* kernels : all_levels())
     for (int threads : {1, 2, 3, 7}) {

@@ -24,43 +24,67 @@ struct PartialType<int64_t> {
 };
 
 template <typename T>
-T infinity() { return static_cast<T>(__builtin_inf()); }
+T infinity() {
+  return static_cast<T>(__builtin_inf());
+}
 template <>
-int64_t infinity<int64_t>() { return INT64_MAX; }
+int64_t infinity<int64_t>() {
+  return INT64_MAX;
+}
 template <typename T>
-T minus_infinity() { return static_cast<T>(-__builtin_inf()); }
+T minus_infinity() {
+  return static_cast<T>(-__builtin_inf());
+}
 template <>
-int64_t minus_infinity<int64_t>() { return INT64_MIN; }
+int64_t minus_infinity<int64_t>() {
+  return INT64_MIN;
+}
 
 struct Sum {
   template <typename T>
-  static T identity() { return T(0); }
+  static T identity() {
+    return T(0);
+  }
   template <typename T>
-  static T combine(T a, T b) { return a + b; }
+  static T combine(T a, T b) {
+    return a + b;
+  }
   static int64_t combine(int64_t a, int64_t b) {
     return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
   }
 };
 struct Product {
   template <typename T>
-  static T identity() { return T(1); }
+  static T identity() {
+    return T(1);
+  }
   template <typename T>
-  static T combine(T a, T b) { return a * b; }
+  static T combine(T a, T b) {
+    return a * b;
+  }
   static int64_t combine(int64_t a, int64_t b) {
     return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
   }
 };
 struct Maximum {
   template <typename T>
-  static T identity() { return minus_infinity<T>(); }
+  static T identity() {
+    return minus_infinity<T>();
+  }
   template <typename T>
-  static T combine(T a, T b) { return a > b || a != a ? a : b; }
+  static T combine(T a, T b) {
+    return a > b || a != a ? a : b;
+  }
 };
 struct Minimum {
   template <typename T>
-  static T identity() { return infinity<T>(); }
+  static T identity() {
+    return infinity<T>();
+  }
   template <typename T>
-  static T combine(T a, T b) { return a < b || a != a ? a : b; }
+  static T combine(T a, T b) {
+    return a < b || a != a ? a : b;
+  }
 };
 
 /// Rows handled side by side, so that narrow rows fill vectors too.
@@ -128,7 +152,8 @@ void add_plain(Partial* first, Partial*, const void* chunk, int64_t blocks, int6
 template <typename Operation, typename T>
 void merge_plain(Partial* first, Partial*, const Partial* other, const Partial*, int64_t n, int64_t, int64_t) {
   using P = typename PartialType<T>::Type;
-  for (int64_t i = 0; i < n; ++i) value_of(first[i], P{}) = Operation::combine(value_of(first[i], P{}), value_of(other[i], P{}));
+  for (int64_t i = 0; i < n; ++i)
+    value_of(first[i], P{}) = Operation::combine(value_of(first[i], P{}), value_of(other[i], P{}));
 }
 
 template <typename T>
@@ -160,11 +185,13 @@ void combine_moments(Partial& mean, Partial& deviation, double other_mean, doubl
 }
 
 template <typename T>
-void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t blocks, int64_t rows, int64_t width, int64_t count) {
+void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t blocks, int64_t rows, int64_t width,
+                 int64_t count) {
   const T* x = static_cast<const T*>(chunk);
   const Weights weights(count, rows);
   if (rows == 1) {
-    for (int64_t c = 0; c < blocks * width; ++c) combine_moments(mean[c], deviation[c], static_cast<double>(x[c]), 0.0, weights);
+    for (int64_t c = 0; c < blocks * width; ++c)
+      combine_moments(mean[c], deviation[c], static_cast<double>(x[c]), 0.0, weights);
     return;
   }
   const double inverse = 1.0 / static_cast<double>(rows);
@@ -172,7 +199,8 @@ void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t b
   const int64_t n = abreast * width;
   T pivot[max_chunk], sum[max_chunk], squares[max_chunk];
   for (int64_t block = 0; block < blocks; ++block, x += rows * width, mean += width, deviation += width) {
-    // The chunk is at hand: its mean first, then deviations from it. What rounding left in the mean is corrected by their sum.
+    // The chunk is at hand: its mean first, then deviations from it. What rounding left in the mean is corrected by
+    // their sum.
     reduce_rows<Sum>(pivot, x, rows, width);
     for (int64_t c = 0; c < width; ++c) pivot[c] *= static_cast<T>(inverse);
     for (int64_t i = width; i < n; ++i) pivot[i] = pivot[i - width];
@@ -192,22 +220,23 @@ void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t b
     for (int64_t c = 0; c < width; ++c) {
       const double s = static_cast<double>(sum[c]);
       const double corrected = static_cast<double>(squares[c]) - s * s * inverse;
-      combine_moments(mean[c], deviation[c], static_cast<double>(pivot[c]) + s * inverse, corrected < 0 ? 0 : corrected, weights);
+      combine_moments(mean[c], deviation[c], static_cast<double>(pivot[c]) + s * inverse, corrected < 0 ? 0 : corrected,
+                      weights);
     }
   }
 }
 
 /// Moments of integers are those of the same numbers in double.
-void add_integer_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t blocks, int64_t rows, int64_t width,
-                         int64_t count) {
+void add_integer_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t blocks, int64_t rows,
+                         int64_t width, int64_t count) {
   const int64_t* x = static_cast<const int64_t*>(chunk);
   double buffer[max_chunk];
   for (int64_t i = 0; i < blocks * rows * width; ++i) buffer[i] = static_cast<double>(x[i]);
   add_moments<double>(mean, deviation, buffer, blocks, rows, width, count);
 }
 
-void merge_moments(Partial* mean, Partial* deviation, const Partial* other_mean, const Partial* other_deviation, int64_t n,
-                   int64_t count, int64_t other_count) {
+void merge_moments(Partial* mean, Partial* deviation, const Partial* other_mean, const Partial* other_deviation,
+                   int64_t n, int64_t count, int64_t other_count) {
   const Weights weights(count, other_count);
   for (int64_t i = 0; i < n; ++i)
     combine_moments(mean[i], deviation[i], other_mean[i].floating, other_deviation[i].floating, weights);
@@ -217,7 +246,8 @@ template <typename Operation>
 Accumulator plain(RegisterType type) {
   return with_register_type(type, [type](auto value) {
     using T = decltype(value);
-    return Accumulator{clear_plain<Operation, T>, add_plain<Operation, T>, merge_plain<Operation, T>, finish_partials<T>, type};
+    return Accumulator{clear_plain<Operation, T>, add_plain<Operation, T>, merge_plain<Operation, T>,
+                       finish_partials<T>, type};
   });
 }
 
@@ -225,11 +255,16 @@ Accumulator plain(RegisterType type) {
 
 Accumulator accumulator(ReduceKind kind, RegisterType type) {
   switch (kind) {
-    case ReduceKind::Sum: return plain<Sum>(type);
-    case ReduceKind::Product: return plain<Product>(type);
-    case ReduceKind::Maximum: return plain<Maximum>(type);
-    case ReduceKind::Minimum: return plain<Minimum>(type);
-    default: break;
+    case ReduceKind::Sum:
+      return plain<Sum>(type);
+    case ReduceKind::Product:
+      return plain<Product>(type);
+    case ReduceKind::Maximum:
+      return plain<Maximum>(type);
+    case ReduceKind::Minimum:
+      return plain<Minimum>(type);
+    default:
+      break;
   }
   Accumulator moments{clear_moments, add_integer_moments, merge_moments, finish_partials<double>, RegisterType::F64};
   if (type == RegisterType::F32) {

@@ -16,7 +16,9 @@ RegisterType register_of(DType dtype) {
 
 /// Whether x replaces the extreme so far: it lies beyond it, or is the first NaN.
 template <bool maximum, typename T>
-bool beats(T x, T best) { return (maximum ? x > best : x < best) | ((x != x) & (best == best)); }
+bool beats(T x, T best) {
+  return (maximum ? x > best : x < best) | ((x != x) & (best == best));
+}
 
 /// The elements [begin, begin + n) of one line are searched in a buffer: the extreme by halving, then its first place.
 template <bool maximum, typename T>

@@ -70,33 +70,59 @@ static inline void convert(int64_t from, int64_t& to) { to = from; }
 
 /// Memory to register.
 template <typename Register>
-static inline void widen(float from, Register& to) { convert(from, to); }
+static inline void widen(float from, Register& to) {
+  convert(from, to);
+}
 template <typename Register>
-static inline void widen(double from, Register& to) { convert(from, to); }
+static inline void widen(double from, Register& to) {
+  convert(from, to);
+}
 template <typename Register>
-static inline void widen(int64_t from, Register& to) { convert(from, to); }
+static inline void widen(int64_t from, Register& to) {
+  convert(from, to);
+}
 template <typename Register>
-static inline void widen(int32_t from, Register& to) { to = static_cast<Register>(from); }
+static inline void widen(int32_t from, Register& to) {
+  to = static_cast<Register>(from);
+}
 template <typename Register>
-static inline void widen(int16_t from, Register& to) { to = static_cast<Register>(from); }
+static inline void widen(int16_t from, Register& to) {
+  to = static_cast<Register>(from);
+}
 template <typename Register>
-static inline void widen(int8_t from, Register& to) { to = static_cast<Register>(from); }
+static inline void widen(int8_t from, Register& to) {
+  to = static_cast<Register>(from);
+}
 template <typename Register>
-static inline void widen(uint8_t from, Register& to) { to = static_cast<Register>(from); }
+static inline void widen(uint8_t from, Register& to) {
+  to = static_cast<Register>(from);
+}
 template <typename Register>
-static inline void widen(BoolByte from, Register& to) { to = static_cast<Register>(from.byte != 0 ? 1 : 0); }
+static inline void widen(BoolByte from, Register& to) {
+  to = static_cast<Register>(from.byte != 0 ? 1 : 0);
+}
 template <typename Register>
-static inline void widen(Float16 from, Register& to) { convert(half_to_float(from.bits), to); }
+static inline void widen(Float16 from, Register& to) {
+  convert(half_to_float(from.bits), to);
+}
 template <typename Register>
-static inline void widen(BFloat16 from, Register& to) { convert(bfloat_to_float(from.bits), to); }
+static inline void widen(BFloat16 from, Register& to) {
+  convert(bfloat_to_float(from.bits), to);
+}
 
 /// Register to memory: rounded or wrapped.
 template <typename Register>
-static inline void narrow(Register from, float& to) { convert(from, to); }
+static inline void narrow(Register from, float& to) {
+  convert(from, to);
+}
 template <typename Register>
-static inline void narrow(Register from, double& to) { convert(from, to); }
+static inline void narrow(Register from, double& to) {
+  convert(from, to);
+}
 template <typename Register>
-static inline void narrow(Register from, int64_t& to) { convert(from, to); }
+static inline void narrow(Register from, int64_t& to) {
+  convert(from, to);
+}
 template <typename Integer, typename Register>
 static inline Integer wrapped(Register from) {
   int64_t whole;
@@ -104,15 +130,25 @@ static inline Integer wrapped(Register from) {
   return static_cast<Integer>(static_cast<uint64_t>(whole));
 }
 template <typename Register>
-static inline void narrow(Register from, int32_t& to) { to = wrapped<int32_t>(from); }
+static inline void narrow(Register from, int32_t& to) {
+  to = wrapped<int32_t>(from);
+}
 template <typename Register>
-static inline void narrow(Register from, int16_t& to) { to = wrapped<int16_t>(from); }
+static inline void narrow(Register from, int16_t& to) {
+  to = wrapped<int16_t>(from);
+}
 template <typename Register>
-static inline void narrow(Register from, int8_t& to) { to = wrapped<int8_t>(from); }
+static inline void narrow(Register from, int8_t& to) {
+  to = wrapped<int8_t>(from);
+}
 template <typename Register>
-static inline void narrow(Register from, uint8_t& to) { to = wrapped<uint8_t>(from); }
+static inline void narrow(Register from, uint8_t& to) {
+  to = wrapped<uint8_t>(from);
+}
 template <typename Register>
-static inline void narrow(Register from, BoolByte& to) { to.byte = from != Register(0) ? 1 : 0; }
+static inline void narrow(Register from, BoolByte& to) {
+  to.byte = from != Register(0) ? 1 : 0;
+}
 template <typename Register>
 static inline void narrow(Register from, Float16& to) {
   float value;
@@ -130,16 +166,26 @@ static inline void narrow(Register from, BFloat16& to) {
 template <typename Function>
 static inline auto with_memory_type(DType dtype, Function function) {
   switch (dtype) {
-    case DType::Bool: return function(BoolByte{});
-    case DType::UInt8: return function(uint8_t{});
-    case DType::Int8: return function(int8_t{});
-    case DType::Int16: return function(int16_t{});
-    case DType::Int32: return function(int32_t{});
-    case DType::Int64: return function(int64_t{});
-    case DType::Float16: return function(Float16{});
-    case DType::BFloat16: return function(BFloat16{});
-    case DType::Float32: return function(float{});
-    default: return function(double{});
+    case DType::Bool:
+      return function(BoolByte{});
+    case DType::UInt8:
+      return function(uint8_t{});
+    case DType::Int8:
+      return function(int8_t{});
+    case DType::Int16:
+      return function(int16_t{});
+    case DType::Int32:
+      return function(int32_t{});
+    case DType::Int64:
+      return function(int64_t{});
+    case DType::Float16:
+      return function(Float16{});
+    case DType::BFloat16:
+      return function(BFloat16{});
+    case DType::Float32:
+      return function(float{});
+    default:
+      return function(double{});
   }
 }
 
@@ -147,16 +193,19 @@ static inline auto with_memory_type(DType dtype, Function function) {
 template <typename Function>
 static inline auto with_register_type(kernels::RegisterType type, Function function) {
   switch (type) {
-    case kernels::RegisterType::F32: return function(float{});
-    case kernels::RegisterType::F64: return function(double{});
-    default: return function(int64_t{});
+    case kernels::RegisterType::F32:
+      return function(float{});
+    case kernels::RegisterType::F64:
+      return function(double{});
+    default:
+      return function(int64_t{});
   }
 }
 
 static inline bool is_native(DType dtype, kernels::RegisterType type) {
   using kernels::RegisterType;
-  return (type == RegisterType::F32 && dtype == DType::Float32) || (type == RegisterType::F64 && dtype == DType::Float64) ||
-         (type == RegisterType::I64 && dtype == DType::Int64);
+  return (type == RegisterType::F32 && dtype == DType::Float32) ||
+         (type == RegisterType::F64 && dtype == DType::Float64) || (type == RegisterType::I64 && dtype == DType::Int64);
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -38,13 +38,17 @@ struct Space {
     }
     return result;
   }
-  int64_t inner_stride(const kernels::Operand& operand) const { return inner_loop < 0 ? 0 : operand.strides[inner_loop]; }
+  int64_t inner_stride(const kernels::Operand& operand) const {
+    return inner_loop < 0 ? 0 : operand.strides[inner_loop];
+  }
 };
 
 void add(float& to, float value) { to += value; }
 void add(double& to, double value) { to += value; }
 template <typename T>
-void add(T& to, T value) { to = static_cast<T>(static_cast<uint64_t>(to) + static_cast<uint64_t>(value)); }
+void add(T& to, T value) {
+  to = static_cast<T>(static_cast<uint64_t>(to) + static_cast<uint64_t>(value));
+}
 void add(BoolByte& to, BoolByte value) { to.byte = (to.byte != 0 || value.byte != 0) ? 1 : 0; }
 template <typename Half>
 void add_halves(Half& to, Half value) {
@@ -58,15 +62,21 @@ void add(BFloat16& to, BFloat16 value) { add_halves(to, value); }
 
 struct Gather {
   template <typename T>
-  static void apply(T& value, T& entry) { value = entry; }
+  static void apply(T& value, T& entry) {
+    value = entry;
+  }
 };
 struct Scatter {
   template <typename T>
-  static void apply(T& value, T& entry) { entry = value; }
+  static void apply(T& value, T& entry) {
+    entry = value;
+  }
 };
 struct ScatterAdd {
   template <typename T>
-  static void apply(T& value, T& entry) { add(entry, value); }
+  static void apply(T& value, T& entry) {
+    add(entry, value);
+  }
 };
 
 /// Entries of the table that two values may share lie in one task, which takes them in increasing order along the axis.
@@ -82,7 +92,8 @@ bool index_loop(const IndexArguments& a) {
     const int64_t position = task / blocks, begin = task % blocks * inner_block;
     const int64_t n = space.inner - begin < inner_block ? space.inner - begin : inner_block;
     T* values = static_cast<T*>(a.values.data) + space.offset(a, a.values, position) + begin * value_inner;
-    const int64_t* indices = static_cast<const int64_t*>(a.index.data) + space.offset(a, a.index, position) + begin * index_inner;
+    const int64_t* indices =
+        static_cast<const int64_t*>(a.index.data) + space.offset(a, a.index, position) + begin * index_inner;
     T* table = static_cast<T*>(a.table.data) + space.offset(a, a.table, position) + begin * table_inner;
     for (int64_t j = 0; j < space.axis; ++j, values += a.values.strides[a.axis], indices += a.index.strides[a.axis]) {
       for (int64_t k = 0; k < n; ++k) {
@@ -112,7 +123,8 @@ bool index_loop(const IndexArguments& a) {
 
 template <typename Operation>
 bool run_index(const IndexArguments& arguments) {
-  return with_memory_type(arguments.dtype, [&](auto value) { return index_loop<Operation, decltype(value)>(arguments); });
+  return with_memory_type(arguments.dtype,
+                          [&](auto value) { return index_loop<Operation, decltype(value)>(arguments); });
 }
 
 }  // namespace

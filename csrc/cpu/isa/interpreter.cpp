@@ -126,7 +126,8 @@ struct Analysis {
   bool is_native_load(int i) const {
     return at(i).opcode == Opcode::Load && is_native(arguments.operands[at(i).index].dtype, at(i).type);
   }
-  /// Whether the result of `made` may be written where instruction `store` stores it: nothing may read the old contents later.
+  /// Whether the result of `made` may be written where instruction `store` stores it: nothing may read the old contents
+  /// later.
   bool may_write_through(int made, int store) const {
     int first;
     if (stores_to(memory(store), first) != 1) return false;
@@ -181,28 +182,28 @@ int64_t OperandView::offset(int64_t begin, int64_t& run) const {
 
 LoadFunction load_function(DType dtype, RegisterType type) {
   return with_register_type(type, [dtype](auto value) {
-    return with_memory_type(dtype, [](auto memory) -> LoadFunction {
-      return load_loop<decltype(value), decltype(memory)>;
-    });
+    return with_memory_type(dtype,
+                            [](auto memory) -> LoadFunction { return load_loop<decltype(value), decltype(memory)>; });
   });
 }
 
 StoreFunction store_function(DType dtype, RegisterType type) {
   return with_register_type(type, [dtype](auto value) {
-    return with_memory_type(dtype, [](auto memory) -> StoreFunction {
-      return store_loop<decltype(value), decltype(memory)>;
-    });
+    return with_memory_type(dtype,
+                            [](auto memory) -> StoreFunction { return store_loop<decltype(value), decltype(memory)>; });
   });
 }
 
-void load_elements(void* destination, const OperandView& view, LoadFunction load, int64_t register_size, int64_t begin, int64_t n) {
+void load_elements(void* destination, const OperandView& view, LoadFunction load, int64_t register_size, int64_t begin,
+                   int64_t n) {
   char* to = static_cast<char*>(destination);
   for_each_run(view, begin, n, [&](int64_t offset, int64_t position, int64_t count) {
     load(to + position * register_size, view.data + offset * view.element_size, view.inner_stride(), count);
   });
 }
 
-void store_elements(const OperandView& view, const void* source, StoreFunction store, int64_t register_size, int64_t begin, int64_t n) {
+void store_elements(const OperandView& view, const void* source, StoreFunction store, int64_t register_size,
+                    int64_t begin, int64_t n) {
   const char* from = static_cast<const char*>(source);
   for_each_run(view, begin, n, [&](int64_t offset, int64_t position, int64_t count) {
     store(view.data + offset * view.element_size, from + position * register_size, view.inner_stride(), count);

@@ -1,5 +1,5 @@
-// The interpreter of pointwise programs: instructions run one after another over chunks of the flattened iteration space
-// that stay in the first-level cache.
+// The interpreter of pointwise programs: instructions run one after another over chunks of the flattened iteration
+// space that stay in the first-level cache.
 #pragma once
 
 #include "cpu/isa/isa.h"
@@ -31,14 +31,16 @@ using StoreFunction = void (*)(void* destination, const void* source, int64_t st
 LoadFunction load_function(DType dtype, kernels::RegisterType type);
 StoreFunction store_function(DType dtype, kernels::RegisterType type);
 /// The same for n elements from flat index `begin`, whatever the strides.
-void load_elements(void* destination, const OperandView& view, LoadFunction load, int64_t register_size, int64_t begin, int64_t n);
-void store_elements(const OperandView& view, const void* source, StoreFunction store, int64_t register_size, int64_t begin, int64_t n);
+void load_elements(void* destination, const OperandView& view, LoadFunction load, int64_t register_size, int64_t begin,
+                   int64_t n);
+void store_elements(const OperandView& view, const void* source, StoreFunction store, int64_t register_size,
+                    int64_t begin, int64_t n);
 
 /// A program made ready: functions chosen, loop-invariant work set apart, registers tied to memory where that is safe.
 struct Program {
   struct Step {
     enum class Kind : uint8_t { Load, Store, Constant, Compute } kind;
-    uint8_t destination;   ///< places: registers, then invariants
+    uint8_t destination;  ///< places: registers, then invariants
     uint8_t sources[3];
     uint8_t operand;
     bool direct;           ///< Load: the register may be the memory itself. Store: the memory's type is the register's.
@@ -50,16 +52,16 @@ struct Program {
       LoadFunction load;
       StoreFunction store;
     };
-    uint64_t immediate;    ///< Constant: the bits of the value
+    uint64_t immediate;  ///< Constant: the bits of the value
   };
   static constexpr int max_places = kernels::max_registers + 24;
 
   int body_size;
   int invariant_count;
   int places;
-  int64_t total;       ///< elements of the iteration space
-  int64_t chunk;       ///< elements a call of run() takes at most
-  int64_t place_size;  ///< bytes
+  int64_t total;                             ///< elements of the iteration space
+  int64_t chunk;                             ///< elements a call of run() takes at most
+  int64_t place_size;                        ///< bytes
   uint8_t place_of[kernels::max_registers];  ///< at the end of the program
   OperandView views[kernels::max_operands];
   Step body[kernels::max_instructions];

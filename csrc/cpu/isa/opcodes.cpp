@@ -44,11 +44,17 @@ void ternary_loop(void* destination, const void* a, const void* b, const void* c
 }
 
 template <typename T, typename Function>
-ComputeFunction unary(Function) { return unary_loop<T, T, Function>; }
+ComputeFunction unary(Function) {
+  return unary_loop<T, T, Function>;
+}
 template <typename T, typename Function>
-ComputeFunction binary(Function) { return binary_loop<T, Function>; }
+ComputeFunction binary(Function) {
+  return binary_loop<T, Function>;
+}
 template <typename T, typename Function>
-ComputeFunction ternary(Function) { return ternary_loop<T, Function>; }
+ComputeFunction ternary(Function) {
+  return ternary_loop<T, Function>;
+}
 
 /// A vectorised loop, then the C library for the few arguments it does not cover.
 template <typename Fast, typename Exact>
@@ -76,12 +82,20 @@ void trigonometric_loop(void* destination, const void* a, const void*, const voi
 }
 
 template <typename Fast, typename Exact>
-ComputeFunction trigonometric(Fast, Exact) { return trigonometric_loop<Fast, Exact>; }
+ComputeFunction trigonometric(Fast, Exact) {
+  return trigonometric_loop<Fast, Exact>;
+}
 
 // -- integers: wrapping arithmetic by way of unsigned -----------------------------------------------------------------
-int64_t wrapping_add(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b)); }
-int64_t wrapping_subtract(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b)); }
-int64_t wrapping_multiply(int64_t a, int64_t b) { return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b)); }
+int64_t wrapping_add(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+}
+int64_t wrapping_subtract(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+}
+int64_t wrapping_multiply(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+}
 int64_t wrapping_negate(int64_t a) { return wrapping_subtract(0, a); }
 
 int64_t truncate_divide(int64_t a, int64_t b) { return b == 0 ? 0 : b == -1 ? wrapping_negate(a) : a / b; }
@@ -109,7 +123,8 @@ int64_t shift_left(int64_t a, int64_t b) {
 }
 int64_t shift_right(int64_t a, int64_t b) { return a >> (b < 0 || b > 63 ? 63 : b); }
 
-// -- floating point with Python's rules of division -----------------------------------------------------------------------
+// -- floating point with Python's rules of division
+// -----------------------------------------------------------------------
 float c_fmod(float a, float b) { return ::fmodf(a, b); }
 double c_fmod(double a, double b) { return ::fmod(a, b); }
 
@@ -131,60 +146,99 @@ T float_floor_divide(T a, T b) {
 }
 
 template <typename T>
-T maximum(T a, T b) { return a > b || a != a ? a : b; }
+T maximum(T a, T b) {
+  return a > b || a != a ? a : b;
+}
 template <typename T>
-T minimum(T a, T b) { return a < b || a != a ? a : b; }
+T minimum(T a, T b) {
+  return a < b || a != a ? a : b;
+}
 
 /// What the three types share: comparison, logic, selection.
 template <typename T>
 ComputeFunction common_function(Opcode opcode) {
   switch (opcode) {
-    case Opcode::Maximum: return binary<T>([](T a, T b) { return maximum(a, b); });
-    case Opcode::Minimum: return binary<T>([](T a, T b) { return minimum(a, b); });
-    case Opcode::Equal: return binary<T>([](T a, T b) { return a == b ? T(1) : T(0); });
-    case Opcode::NotEqual: return binary<T>([](T a, T b) { return a != b ? T(1) : T(0); });
-    case Opcode::Less: return binary<T>([](T a, T b) { return a < b ? T(1) : T(0); });
-    case Opcode::LessEqual: return binary<T>([](T a, T b) { return a <= b ? T(1) : T(0); });
-    case Opcode::LogicalAnd: return binary<T>([](T a, T b) { return (a != 0) & (b != 0) ? T(1) : T(0); });
-    case Opcode::LogicalOr: return binary<T>([](T a, T b) { return (a != 0) | (b != 0) ? T(1) : T(0); });
-    case Opcode::LogicalXor: return binary<T>([](T a, T b) { return (a != 0) != (b != 0) ? T(1) : T(0); });
-    case Opcode::LogicalNot: return unary<T>([](T a) { return a == 0 ? T(1) : T(0); });
-    case Opcode::Select: return ternary<T>([](T a, T b, T c) { return a != 0 ? b : c; });
-    case Opcode::Sign: return unary<T>([](T a) { return a > 0 ? T(1) : a < 0 ? T(-1) : T(0); });
-    default: return nullptr;
+    case Opcode::Maximum:
+      return binary<T>([](T a, T b) { return maximum(a, b); });
+    case Opcode::Minimum:
+      return binary<T>([](T a, T b) { return minimum(a, b); });
+    case Opcode::Equal:
+      return binary<T>([](T a, T b) { return a == b ? T(1) : T(0); });
+    case Opcode::NotEqual:
+      return binary<T>([](T a, T b) { return a != b ? T(1) : T(0); });
+    case Opcode::Less:
+      return binary<T>([](T a, T b) { return a < b ? T(1) : T(0); });
+    case Opcode::LessEqual:
+      return binary<T>([](T a, T b) { return a <= b ? T(1) : T(0); });
+    case Opcode::LogicalAnd:
+      return binary<T>([](T a, T b) { return (a != 0) & (b != 0) ? T(1) : T(0); });
+    case Opcode::LogicalOr:
+      return binary<T>([](T a, T b) { return (a != 0) | (b != 0) ? T(1) : T(0); });
+    case Opcode::LogicalXor:
+      return binary<T>([](T a, T b) { return (a != 0) != (b != 0) ? T(1) : T(0); });
+    case Opcode::LogicalNot:
+      return unary<T>([](T a) { return a == 0 ? T(1) : T(0); });
+    case Opcode::Select:
+      return ternary<T>([](T a, T b, T c) { return a != 0 ? b : c; });
+    case Opcode::Sign:
+      return unary<T>([](T a) { return a > 0 ? T(1) : a < 0 ? T(-1) : T(0); });
+    default:
+      return nullptr;
   }
 }
 
 ComputeFunction integer_function(Opcode opcode) {
   using T = int64_t;
   switch (opcode) {
-    case Opcode::Add: return binary<T>([](T a, T b) { return wrapping_add(a, b); });
-    case Opcode::Subtract: return binary<T>([](T a, T b) { return wrapping_subtract(a, b); });
-    case Opcode::Multiply: return binary<T>([](T a, T b) { return wrapping_multiply(a, b); });
-    case Opcode::MultiplyAdd: return ternary<T>([](T a, T b, T c) { return wrapping_add(wrapping_multiply(a, b), c); });
+    case Opcode::Add:
+      return binary<T>([](T a, T b) { return wrapping_add(a, b); });
+    case Opcode::Subtract:
+      return binary<T>([](T a, T b) { return wrapping_subtract(a, b); });
+    case Opcode::Multiply:
+      return binary<T>([](T a, T b) { return wrapping_multiply(a, b); });
+    case Opcode::MultiplyAdd:
+      return ternary<T>([](T a, T b, T c) { return wrapping_add(wrapping_multiply(a, b), c); });
     case Opcode::Divide:
-    case Opcode::TruncateDivide: return binary<T>([](T a, T b) { return truncate_divide(a, b); });
-    case Opcode::FloorDivide: return binary<T>([](T a, T b) { return floor_divide(a, b); });
-    case Opcode::Remainder: return binary<T>([](T a, T b) { return floor_remainder(a, b); });
-    case Opcode::Fmod: return binary<T>([](T a, T b) { return c_remainder(a, b); });
-    case Opcode::Power: return binary<T>([](T a, T b) { return integer_power(a, b); });
-    case Opcode::BitAnd: return binary<T>([](T a, T b) { return a & b; });
-    case Opcode::BitOr: return binary<T>([](T a, T b) { return a | b; });
-    case Opcode::BitXor: return binary<T>([](T a, T b) { return a ^ b; });
-    case Opcode::BitNot: return unary<T>([](T a) { return ~a; });
-    case Opcode::ShiftLeft: return binary<T>([](T a, T b) { return shift_left(a, b); });
-    case Opcode::ShiftRight: return binary<T>([](T a, T b) { return shift_right(a, b); });
-    case Opcode::Negate: return unary<T>([](T a) { return wrapping_negate(a); });
-    case Opcode::Absolute: return unary<T>([](T a) { return a < 0 ? wrapping_negate(a) : a; });
-    case Opcode::Square: return unary<T>([](T a) { return wrapping_multiply(a, a); });
-    case Opcode::Reciprocal: return unary<T>([](T a) { return truncate_divide(1, a); });
+    case Opcode::TruncateDivide:
+      return binary<T>([](T a, T b) { return truncate_divide(a, b); });
+    case Opcode::FloorDivide:
+      return binary<T>([](T a, T b) { return floor_divide(a, b); });
+    case Opcode::Remainder:
+      return binary<T>([](T a, T b) { return floor_remainder(a, b); });
+    case Opcode::Fmod:
+      return binary<T>([](T a, T b) { return c_remainder(a, b); });
+    case Opcode::Power:
+      return binary<T>([](T a, T b) { return integer_power(a, b); });
+    case Opcode::BitAnd:
+      return binary<T>([](T a, T b) { return a & b; });
+    case Opcode::BitOr:
+      return binary<T>([](T a, T b) { return a | b; });
+    case Opcode::BitXor:
+      return binary<T>([](T a, T b) { return a ^ b; });
+    case Opcode::BitNot:
+      return unary<T>([](T a) { return ~a; });
+    case Opcode::ShiftLeft:
+      return binary<T>([](T a, T b) { return shift_left(a, b); });
+    case Opcode::ShiftRight:
+      return binary<T>([](T a, T b) { return shift_right(a, b); });
+    case Opcode::Negate:
+      return unary<T>([](T a) { return wrapping_negate(a); });
+    case Opcode::Absolute:
+      return unary<T>([](T a) { return a < 0 ? wrapping_negate(a) : a; });
+    case Opcode::Square:
+      return unary<T>([](T a) { return wrapping_multiply(a, a); });
+    case Opcode::Reciprocal:
+      return unary<T>([](T a) { return truncate_divide(1, a); });
     case Opcode::IsNan:
-    case Opcode::IsInf: return unary<T>([](T) { return T(0); });
+    case Opcode::IsInf:
+      return unary<T>([](T) { return T(0); });
     case Opcode::Floor:
     case Opcode::Ceil:
     case Opcode::Round:
-    case Opcode::Truncate: return unary<T>([](T a) { return a; });
-    default: return common_function<T>(opcode);
+    case Opcode::Truncate:
+      return unary<T>([](T a) { return a; });
+    default:
+      return common_function<T>(opcode);
   }
 }
 
@@ -192,88 +246,158 @@ ComputeFunction integer_function(Opcode opcode) {
 template <typename T>
 ComputeFunction real_function(Opcode opcode) {
   switch (opcode) {
-    case Opcode::Add: return binary<T>([](T a, T b) { return a + b; });
-    case Opcode::Subtract: return binary<T>([](T a, T b) { return a - b; });
-    case Opcode::Multiply: return binary<T>([](T a, T b) { return a * b; });
-    case Opcode::Divide: return binary<T>([](T a, T b) { return a / b; });
-    case Opcode::FloorDivide: return binary<T>([](T a, T b) { return float_floor_divide(a, b); });
-    case Opcode::Remainder: return binary<T>([](T a, T b) { return float_remainder(a, b); });
-    case Opcode::Fmod: return binary<T>([](T a, T b) { return c_fmod(a, b); });
-    case Opcode::Negate: return unary<T>([](T a) { return -a; });
-    case Opcode::Square: return unary<T>([](T a) { return a * a; });
-    case Opcode::Reciprocal: return unary<T>([](T a) { return T(1) / a; });
-    case Opcode::IsNan: return unary<T>([](T a) { return a != a ? T(1) : T(0); });
-    default: return common_function<T>(opcode);
+    case Opcode::Add:
+      return binary<T>([](T a, T b) { return a + b; });
+    case Opcode::Subtract:
+      return binary<T>([](T a, T b) { return a - b; });
+    case Opcode::Multiply:
+      return binary<T>([](T a, T b) { return a * b; });
+    case Opcode::Divide:
+      return binary<T>([](T a, T b) { return a / b; });
+    case Opcode::FloorDivide:
+      return binary<T>([](T a, T b) { return float_floor_divide(a, b); });
+    case Opcode::Remainder:
+      return binary<T>([](T a, T b) { return float_remainder(a, b); });
+    case Opcode::Fmod:
+      return binary<T>([](T a, T b) { return c_fmod(a, b); });
+    case Opcode::Negate:
+      return unary<T>([](T a) { return -a; });
+    case Opcode::Square:
+      return unary<T>([](T a) { return a * a; });
+    case Opcode::Reciprocal:
+      return unary<T>([](T a) { return T(1) / a; });
+    case Opcode::IsNan:
+      return unary<T>([](T a) { return a != a ? T(1) : T(0); });
+    default:
+      return common_function<T>(opcode);
   }
 }
 
 ComputeFunction double_function(Opcode opcode) {
   using T = double;
   switch (opcode) {
-    case Opcode::MultiplyAdd: return ternary<T>([](T a, T b, T c) { return __builtin_fma(a, b, c); });
-    case Opcode::TruncateDivide: return binary<T>([](T a, T b) { return __builtin_trunc(a / b); });
-    case Opcode::Power: return binary<T>([](T a, T b) { return ::pow(a, b); });
-    case Opcode::Atan2: return binary<T>([](T a, T b) { return ::atan2(a, b); });
-    case Opcode::Absolute: return unary<T>([](T a) { return __builtin_fabs(a); });
-    case Opcode::Sqrt: return unary<T>([](T a) { return __builtin_sqrt(a); });
-    case Opcode::Exp: return unary<T>([](T a) { return ::exp(a); });
-    case Opcode::Expm1: return unary<T>([](T a) { return ::expm1(a); });
-    case Opcode::Log: return unary<T>([](T a) { return ::log(a); });
-    case Opcode::Log1p: return unary<T>([](T a) { return ::log1p(a); });
-    case Opcode::Log2: return unary<T>([](T a) { return ::log2(a); });
-    case Opcode::Log10: return unary<T>([](T a) { return ::log10(a); });
-    case Opcode::Sin: return unary<T>([](T a) { return ::sin(a); });
-    case Opcode::Cos: return unary<T>([](T a) { return ::cos(a); });
-    case Opcode::Tan: return unary<T>([](T a) { return ::tan(a); });
-    case Opcode::Asin: return unary<T>([](T a) { return ::asin(a); });
-    case Opcode::Acos: return unary<T>([](T a) { return ::acos(a); });
-    case Opcode::Atan: return unary<T>([](T a) { return ::atan(a); });
-    case Opcode::Sinh: return unary<T>([](T a) { return ::sinh(a); });
-    case Opcode::Cosh: return unary<T>([](T a) { return ::cosh(a); });
-    case Opcode::Tanh: return unary<T>([](T a) { return ::tanh(a); });
-    case Opcode::Erf: return unary<T>([](T a) { return ::erf(a); });
-    case Opcode::Sigmoid: return unary<T>([](T a) { return 1.0 / (1.0 + ::exp(-a)); });
-    case Opcode::Floor: return unary<T>([](T a) { return __builtin_floor(a); });
-    case Opcode::Ceil: return unary<T>([](T a) { return __builtin_ceil(a); });
-    case Opcode::Round: return unary<T>([](T a) { return __builtin_nearbyint(a); });
-    case Opcode::Truncate: return unary<T>([](T a) { return __builtin_trunc(a); });
-    case Opcode::IsInf: return unary<T>([](T a) { return __builtin_fabs(a) == __builtin_inf() ? 1.0 : 0.0; });
-    default: return real_function<T>(opcode);
+    case Opcode::MultiplyAdd:
+      return ternary<T>([](T a, T b, T c) { return __builtin_fma(a, b, c); });
+    case Opcode::TruncateDivide:
+      return binary<T>([](T a, T b) { return __builtin_trunc(a / b); });
+    case Opcode::Power:
+      return binary<T>([](T a, T b) { return ::pow(a, b); });
+    case Opcode::Atan2:
+      return binary<T>([](T a, T b) { return ::atan2(a, b); });
+    case Opcode::Absolute:
+      return unary<T>([](T a) { return __builtin_fabs(a); });
+    case Opcode::Sqrt:
+      return unary<T>([](T a) { return __builtin_sqrt(a); });
+    case Opcode::Exp:
+      return unary<T>([](T a) { return ::exp(a); });
+    case Opcode::Expm1:
+      return unary<T>([](T a) { return ::expm1(a); });
+    case Opcode::Log:
+      return unary<T>([](T a) { return ::log(a); });
+    case Opcode::Log1p:
+      return unary<T>([](T a) { return ::log1p(a); });
+    case Opcode::Log2:
+      return unary<T>([](T a) { return ::log2(a); });
+    case Opcode::Log10:
+      return unary<T>([](T a) { return ::log10(a); });
+    case Opcode::Sin:
+      return unary<T>([](T a) { return ::sin(a); });
+    case Opcode::Cos:
+      return unary<T>([](T a) { return ::cos(a); });
+    case Opcode::Tan:
+      return unary<T>([](T a) { return ::tan(a); });
+    case Opcode::Asin:
+      return unary<T>([](T a) { return ::asin(a); });
+    case Opcode::Acos:
+      return unary<T>([](T a) { return ::acos(a); });
+    case Opcode::Atan:
+      return unary<T>([](T a) { return ::atan(a); });
+    case Opcode::Sinh:
+      return unary<T>([](T a) { return ::sinh(a); });
+    case Opcode::Cosh:
+      return unary<T>([](T a) { return ::cosh(a); });
+    case Opcode::Tanh:
+      return unary<T>([](T a) { return ::tanh(a); });
+    case Opcode::Erf:
+      return unary<T>([](T a) { return ::erf(a); });
+    case Opcode::Sigmoid:
+      return unary<T>([](T a) { return 1.0 / (1.0 + ::exp(-a)); });
+    case Opcode::Floor:
+      return unary<T>([](T a) { return __builtin_floor(a); });
+    case Opcode::Ceil:
+      return unary<T>([](T a) { return __builtin_ceil(a); });
+    case Opcode::Round:
+      return unary<T>([](T a) { return __builtin_nearbyint(a); });
+    case Opcode::Truncate:
+      return unary<T>([](T a) { return __builtin_trunc(a); });
+    case Opcode::IsInf:
+      return unary<T>([](T a) { return __builtin_fabs(a) == __builtin_inf() ? 1.0 : 0.0; });
+    default:
+      return real_function<T>(opcode);
   }
 }
 
 ComputeFunction float_function(Opcode opcode) {
   using T = float;
   switch (opcode) {
-    case Opcode::MultiplyAdd: return ternary<T>([](T a, T b, T c) { return __builtin_fmaf(a, b, c); });
-    case Opcode::TruncateDivide: return binary<T>([](T a, T b) { return __builtin_truncf(a / b); });
-    case Opcode::Power: return binary<T>([](T a, T b) { return pow32(a, b); });
-    case Opcode::Atan2: return binary<T>([](T a, T b) { return ::atan2f(a, b); });
-    case Opcode::Absolute: return unary<T>([](T a) { return __builtin_fabsf(a); });
-    case Opcode::Sqrt: return unary<T>([](T a) { return __builtin_sqrtf(a); });
-    case Opcode::Exp: return unary<T>([](T a) { return exp32(a); });
-    case Opcode::Expm1: return unary<T>([](T a) { return expm132(a); });
-    case Opcode::Log: return unary<T>([](T a) { return log32(a); });
-    case Opcode::Log1p: return unary<T>([](T a) { return log1p32(a); });
-    case Opcode::Log2: return unary<T>([](T a) { return log232(a); });
-    case Opcode::Log10: return unary<T>([](T a) { return log1032(a); });
-    case Opcode::Sin: return trigonometric([](T a) { return sin32(a); }, [](double a) { return ::sin(a); });
-    case Opcode::Cos: return trigonometric([](T a) { return cos32(a); }, [](double a) { return ::cos(a); });
-    case Opcode::Tan: return trigonometric([](T a) { return tan32(a); }, [](double a) { return ::tan(a); });
-    case Opcode::Asin: return unary<T>([](T a) { return ::asinf(a); });
-    case Opcode::Acos: return unary<T>([](T a) { return ::acosf(a); });
-    case Opcode::Atan: return unary<T>([](T a) { return ::atanf(a); });
-    case Opcode::Sinh: return unary<T>([](T a) { return sinh32(a); });
-    case Opcode::Cosh: return unary<T>([](T a) { return cosh32(a); });
-    case Opcode::Tanh: return unary<T>([](T a) { return tanh32(a); });
-    case Opcode::Erf: return unary<T>([](T a) { return erf32(a); });
-    case Opcode::Sigmoid: return unary<T>([](T a) { return sigmoid32(a); });
-    case Opcode::Floor: return unary<T>([](T a) { return __builtin_floorf(a); });
-    case Opcode::Ceil: return unary<T>([](T a) { return __builtin_ceilf(a); });
-    case Opcode::Round: return unary<T>([](T a) { return __builtin_nearbyintf(a); });
-    case Opcode::Truncate: return unary<T>([](T a) { return __builtin_truncf(a); });
-    case Opcode::IsInf: return unary<T>([](T a) { return __builtin_fabsf(a) == __builtin_inff() ? 1.0f : 0.0f; });
-    default: return real_function<T>(opcode);
+    case Opcode::MultiplyAdd:
+      return ternary<T>([](T a, T b, T c) { return __builtin_fmaf(a, b, c); });
+    case Opcode::TruncateDivide:
+      return binary<T>([](T a, T b) { return __builtin_truncf(a / b); });
+    case Opcode::Power:
+      return binary<T>([](T a, T b) { return pow32(a, b); });
+    case Opcode::Atan2:
+      return binary<T>([](T a, T b) { return ::atan2f(a, b); });
+    case Opcode::Absolute:
+      return unary<T>([](T a) { return __builtin_fabsf(a); });
+    case Opcode::Sqrt:
+      return unary<T>([](T a) { return __builtin_sqrtf(a); });
+    case Opcode::Exp:
+      return unary<T>([](T a) { return exp32(a); });
+    case Opcode::Expm1:
+      return unary<T>([](T a) { return expm132(a); });
+    case Opcode::Log:
+      return unary<T>([](T a) { return log32(a); });
+    case Opcode::Log1p:
+      return unary<T>([](T a) { return log1p32(a); });
+    case Opcode::Log2:
+      return unary<T>([](T a) { return log232(a); });
+    case Opcode::Log10:
+      return unary<T>([](T a) { return log1032(a); });
+    case Opcode::Sin:
+      return trigonometric([](T a) { return sin32(a); }, [](double a) { return ::sin(a); });
+    case Opcode::Cos:
+      return trigonometric([](T a) { return cos32(a); }, [](double a) { return ::cos(a); });
+    case Opcode::Tan:
+      return trigonometric([](T a) { return tan32(a); }, [](double a) { return ::tan(a); });
+    case Opcode::Asin:
+      return unary<T>([](T a) { return ::asinf(a); });
+    case Opcode::Acos:
+      return unary<T>([](T a) { return ::acosf(a); });
+    case Opcode::Atan:
+      return unary<T>([](T a) { return ::atanf(a); });
+    case Opcode::Sinh:
+      return unary<T>([](T a) { return sinh32(a); });
+    case Opcode::Cosh:
+      return unary<T>([](T a) { return cosh32(a); });
+    case Opcode::Tanh:
+      return unary<T>([](T a) { return tanh32(a); });
+    case Opcode::Erf:
+      return unary<T>([](T a) { return erf32(a); });
+    case Opcode::Sigmoid:
+      return unary<T>([](T a) { return sigmoid32(a); });
+    case Opcode::Floor:
+      return unary<T>([](T a) { return __builtin_floorf(a); });
+    case Opcode::Ceil:
+      return unary<T>([](T a) { return __builtin_ceilf(a); });
+    case Opcode::Round:
+      return unary<T>([](T a) { return __builtin_nearbyintf(a); });
+    case Opcode::Truncate:
+      return unary<T>([](T a) { return __builtin_truncf(a); });
+    case Opcode::IsInf:
+      return unary<T>([](T a) { return __builtin_fabsf(a) == __builtin_inff() ? 1.0f : 0.0f; });
+    default:
+      return real_function<T>(opcode);
   }
 }
 
@@ -316,12 +440,16 @@ ComputeFunction compute_function(const Instruction& instruction) {
           return unary_loop<Register, Register, Rounding<Register, decltype(memory)>>;
         });
       });
-    default: break;
+    default:
+      break;
   }
   switch (instruction.type) {
-    case RegisterType::F32: return float_function(instruction.opcode);
-    case RegisterType::F64: return double_function(instruction.opcode);
-    default: return integer_function(instruction.opcode);
+    case RegisterType::F32:
+      return float_function(instruction.opcode);
+    case RegisterType::F64:
+      return double_function(instruction.opcode);
+    default:
+      return integer_function(instruction.opcode);
   }
 }
 

@@ -16,12 +16,16 @@ int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t volume(const int64_t (&size)[3]) { return size[0] * size[1] * size[2]; }
 
 template <typename T>
-T lowest() { return static_cast<T>(-__builtin_inf()); }
+T lowest() {
+  return static_cast<T>(-__builtin_inf());
+}
 template <>
-int64_t lowest<int64_t>() { return INT64_MIN; }
+int64_t lowest<int64_t>() {
+  return INT64_MIN;
+}
 
-/// Calls function(tap, first) for the window of an output position, in row-major order; tap is an index within D×H×W and
-/// first says that a row of the window begins.
+/// Calls function(tap, first) for the window of an output position, in row-major order; tap is an index within D×H×W
+/// and first says that a row of the window begins.
 template <typename Function>
 void for_each_tap(const PoolingArguments& a, int64_t od, int64_t oh, int64_t ow, Function function) {
   for (int64_t d = a.begin[0][od]; d < a.end[0][od]; d += a.step[0])
@@ -106,9 +110,9 @@ void average_pool_of(const PoolingArguments& a) {
   });
 }
 
-/// Calls function(output gradient, position within the batch item, od, oh, ow, input gradient, channels) for every output
-/// position in order, having cleared the input gradient. Parallel over batch items and blocks of channels alone, so that
-/// windows which overlap add up in a fixed order.
+/// Calls function(output gradient, position within the batch item, od, oh, ow, input gradient, channels) for every
+/// output position in order, having cleared the input gradient. Parallel over batch items and blocks of channels alone,
+/// so that windows which overlap add up in a fixed order.
 template <typename T, typename Function>
 void backward(const PoolingArguments& a, Function function) {
   const int64_t channels = a.channels;
@@ -123,7 +127,8 @@ void backward(const PoolingArguments& a, Function function) {
     for (int64_t od = 0; od < a.output_size[0]; ++od)
       for (int64_t oh = 0; oh < a.output_size[1]; ++oh)
         for (int64_t ow = 0; ow < a.output_size[2]; ++ow, ++position)
-          function(static_cast<const T*>(a.output) + position * channels + begin, position * channels + begin, od, oh, ow, input, n);
+          function(static_cast<const T*>(a.output) + position * channels + begin, position * channels + begin, od, oh,
+                   ow, input, n);
   };
   const int64_t tasks = a.batch * blocks;
   if (a.batch * (in_volume + out_volume) * channels < 16384)

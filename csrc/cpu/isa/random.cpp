@@ -1,5 +1,5 @@
-// Random numbers: element i is a function of (key, i). Counters are (block, 0), a block being four words; an element takes
-// one word, or two where it needs more than 32 bits.
+// Random numbers: element i is a function of (key, i). Counters are (block, 0), a block being four words; an element
+// takes one word, or two where it needs more than 32 bits.
 #include <math.h>
 
 #include "cpu/isa/interpreter.h"
@@ -33,14 +33,19 @@ void fill_words(uint64_t key, uint64_t block, int64_t count, uint32_t* words) {
   }
 }
 
-uint64_t pair_of(const uint32_t* words, int64_t i) { return words[2 * i] | static_cast<uint64_t>(words[2 * i + 1]) << 32; }
+uint64_t pair_of(const uint32_t* words, int64_t i) {
+  return words[2 * i] | static_cast<uint64_t>(words[2 * i + 1]) << 32;
+}
 
 /// Significant bits a uniform number can show in a dtype; more would round up to the excluded end.
 int bits_of(DType dtype) {
   switch (dtype) {
-    case DType::Float16: return 11;
-    case DType::BFloat16: return 8;
-    default: return 24;
+    case DType::Float16:
+      return 11;
+    case DType::BFloat16:
+      return 8;
+    default:
+      return 24;
   }
 }
 
@@ -149,10 +154,15 @@ void random(const RandomArguments& arguments) {
           else
             normal32(arguments, words, static_cast<float*>(to));
           break;
-        case RandomKind::Bernoulli: bernoulli(arguments, words, static_cast<float*>(to)); break;
-        case RandomKind::Integer: integers(arguments, words, static_cast<int64_t*>(to)); break;
+        case RandomKind::Bernoulli:
+          bernoulli(arguments, words, static_cast<float*>(to));
+          break;
+        case RandomKind::Integer:
+          integers(arguments, words, static_cast<int64_t*>(to));
+          break;
       }
-      store(static_cast<char*>(arguments.output) + begin * size, registers, 1, end - begin < max_chunk ? end - begin : max_chunk);
+      store(static_cast<char*>(arguments.output) + begin * size, registers, 1,
+            end - begin < max_chunk ? end - begin : max_chunk);
     }
   };
   if (tasks == 1)

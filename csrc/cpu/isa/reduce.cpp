@@ -1,5 +1,6 @@
 // Reductions with a pointwise prologue. The iteration space is seen as kept and reduced loops in turn,
-// (k0, r0, k1, r1, k2), which sizes and mask alone decide; so do they cut it into chunks and fix the order of additions.
+// (k0, r0, k1, r1, k2), which sizes and mask alone decide; so do they cut it into chunks and fix the order of
+// additions.
 #include "cpu/isa/accumulate.h"
 #include "cpu/isa/interpreter.h"
 #include "cpu/parallel.h"
@@ -30,8 +31,8 @@ int64_t common_divisor(int64_t a, int64_t b) {
 /// (blocks, rows, width) elements, in parts of steps_per_task.
 struct Cut {
   int64_t k0 = 1, r0 = 1, k1 = 1, r1 = 1, k2 = 1;
-  int64_t kept, reduced;                 ///< outputs; elements of each
-  int64_t blocks, rows, width;           ///< of a full chunk
+  int64_t kept, reduced;        ///< outputs; elements of each
+  int64_t blocks, rows, width;  ///< of a full chunk
   int64_t block_tiles, row_tiles, column_tiles;
   int64_t units, steps, parts;
 
@@ -113,7 +114,8 @@ class Reduction {
   void run() {
     if (cut_.kept == 0) return;
     if (cut_.reduced == 0) {
-      for (int64_t begin = 0; begin < cut_.kept; begin += max_chunk) write_identity(begin, smaller(max_chunk, cut_.kept - begin));
+      for (int64_t begin = 0; begin < cut_.kept; begin += max_chunk)
+        write_identity(begin, smaller(max_chunk, cut_.kept - begin));
     } else if (cut_.parts == 1) {
       const int64_t units_per_task = ceil_divide(steps_per_task, cut_.steps);
       in_parallel(ceil_divide(cut_.units, units_per_task), [&](int64_t task) {
@@ -166,7 +168,8 @@ class Reduction {
   }
 
   /// Steps [begin, end) of a unit; its outputs are [output, output + n).
-  void accumulate(Machine& machine, Partials& partials, int64_t unit, int64_t begin, int64_t end, int64_t& output, int64_t& n) {
+  void accumulate(Machine& machine, Partials& partials, int64_t unit, int64_t begin, int64_t end, int64_t& output,
+                  int64_t& n) {
     const int64_t column = unit % cut_.column_tiles * cut_.width;
     const int64_t outer = unit / cut_.column_tiles;
     const int64_t k1 = outer % cut_.block_tiles * cut_.blocks;
@@ -175,7 +178,8 @@ class Reduction {
     const int64_t width = smaller(cut_.width, cut_.k2 - column);
     n = blocks * width;
     output = (k0 * cut_.k1 + k1) * cut_.k2 + column;
-    for (int a = 0; a < arguments_.accumulation_count; ++a) accumulators_[a].clear(partials.first[a], partials.second[a], n);
+    for (int a = 0; a < arguments_.accumulation_count; ++a)
+      accumulators_[a].clear(partials.first[a], partials.second[a], n);
     int64_t count = 0;
     for (int64_t step = begin; step < end; ++step) {
       const int64_t r0 = step / cut_.row_tiles;
@@ -213,8 +217,8 @@ class Reduction {
       for (int64_t part = 0; part < cut_.parts; ++part) {
         const int64_t count = cut_.count(part * steps_per_task);
         const int64_t next = cut_.count(smaller(cut_.steps, (part + 1) * steps_per_task));
-        accumulators_[a].merge(partials.first[a], partials.second[a], saved(a, 0, part, output), saved(a, 1, part, output), n,
-                               count, next - count);
+        accumulators_[a].merge(partials.first[a], partials.second[a], saved(a, 0, part, output),
+                               saved(a, 1, part, output), n, count, next - count);
       }
     }
     write(partials, output, n);
@@ -222,7 +226,8 @@ class Reduction {
 
   void write_identity(int64_t output, int64_t n) {
     Partials partials;
-    for (int a = 0; a < arguments_.accumulation_count; ++a) accumulators_[a].clear(partials.first[a], partials.second[a], n);
+    for (int a = 0; a < arguments_.accumulation_count; ++a)
+      accumulators_[a].clear(partials.first[a], partials.second[a], n);
     write(partials, output, n);
   }
 
