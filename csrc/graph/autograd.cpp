@@ -248,16 +248,32 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
   }
   walk.run();
   Tensors results;
+  struct Previous {
+    std::shared_ptr<graph::AutogradState> state;
+    Tensor handle, value;
+  };
+  std::vector<Previous> previous;
   for (const std::vector<graph::Value>* values : {&walk.leaves(), &walk.retained()})
     for (const graph::Value& value : *values) {
       const graph::Output& output = graph::output_of(value);
       if (!output.autograd || (!limited.empty() && !limited.contains(&output))) continue;
+      const Tensor& grad = output.autograd->grad;
+      previous.push_back({output.autograd, grad, grad.defined() ? Tensor(grad.value()) : Tensor()});
       graph::accumulate(*output.autograd, walk.gradient_of(value), create_graph);
       results.push_back(output.autograd->grad);
     }
   // Forward, loss and gradients are one plan.
   for (const Tensor& output : outputs) results.push_back(output);
-  evaluate(results);
+  try {
+    evaluate(results);
+  } catch (...) {
+    // Nothing was added: a gradient accumulated before must not be lost with one that cannot be computed.
+    for (Previous& before : previous) {
+      before.state->grad = before.handle;
+      if (before.handle.defined()) before.handle.set_data(before.value);
+    }
+    throw;
+  }
 }
 
 Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> gradients, bool retain_graph, bool create_graph,

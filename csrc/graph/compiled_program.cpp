@@ -165,7 +165,8 @@ bool CompiledProgram::allot_registers(const Formulation& formulation, int live) 
     code_.push_back(instruction);
   }
   if (live >= 0) live_register_ = static_cast<uint8_t>(registers[static_cast<size_t>(same[static_cast<size_t>(live)])]);
-  return slots_.size() <= static_cast<size_t>(kernels::max_operands);
+  return slots_.size() <= static_cast<size_t>(kernels::max_operands) &&
+         code_.size() <= static_cast<size_t>(kernels::max_instructions);
 }
 
 int64_t CompiledProgram::stride(const Slot& slot, int loop) const {
