@@ -144,11 +144,15 @@ def gradgradcheck(
         weights = tuple(weight.detach().requires_grad_() for weight in _as_tuple(grad_outputs))
 
     def first_gradient(*arguments: Any) -> tuple[Tensor, ...]:
-        values, directions = arguments[: len(sources)], arguments[len(sources) :]
-        outputs = [y for y in _as_tuple(func(*values)) if y.requires_grad]
-        wanted = [values[i] for i in differentiable]
-        gradients = grad(outputs, wanted, directions, create_graph=True, materialize_grads=True)
-        return tuple(g for g in gradients if g is not None and g.requires_grad)
+        values, directions = list(arguments[: len(sources)]), arguments[len(sources) :]
+        with enable_grad():  # gradcheck takes its differences without
+            for i in differentiable:
+                if not values[i].requires_grad:
+                    values[i] = values[i].detach().requires_grad_()
+            outputs = [y for y in _as_tuple(func(*values)) if y.requires_grad]
+            wanted = [values[i] for i in differentiable]
+            gradients = grad(outputs, wanted, directions, create_graph=True, materialize_grads=True)
+        return tuple(g for g in gradients if g is not None)
 
     return gradcheck(
         first_gradient, (*sources, *weights), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception

@@ -95,14 +95,17 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
     ]
     outputs = [results[i] for i in differentiable]
 
+    # Shapes only: a reference to a result would be a cycle through the core, which the garbage collector cannot see.
+    like = [(tuple(value.shape), value.dtype) if isinstance(value, Tensor) else None for value in results]
+
     def backward(*gradients: Any) -> tuple[Any, ...]:
-        given: list[Any] = [None] * len(results)
-        for i, output, gradient in zip(differentiable, outputs, gradients, strict=True):
-            given[i] = _core.zeros_like(output) if gradient is None and ctx._materialize_grads else gradient
+        given: list[Any] = [None] * len(like)
+        for i, gradient in zip(differentiable, gradients, strict=True):
+            given[i] = gradient
         if ctx._materialize_grads:
-            for i, value in enumerate(results):
-                if given[i] is None and isinstance(value, Tensor):
-                    given[i] = _core.zeros_like(value)
+            for i, form in enumerate(like):
+                if given[i] is None and form is not None:
+                    given[i] = _core.zeros(form[0], dtype=form[1])
         returned = cls.backward(ctx, *given)
         returned = returned if isinstance(returned, tuple) else (returned,)
         _check_gradients(cls, args, returned)
