@@ -135,7 +135,6 @@ Memory Tensor::memory() const {
   const Output& output = output_of(value());
   const graph::Buffer& buffer = output.buffer;
   check(buffer.storage != nullptr, "internal error: the value of '", value().node->op ? value().node->op->name() : "leaf", "' was not kept");
-  buffer.storage->pin();
   return {buffer.storage, static_cast<char*>(buffer.storage->data()) + buffer.offset * static_cast<int64_t>(size_of(output.dtype)), output.dtype,
           output.shape, buffer.strides};
 }

@@ -8,7 +8,7 @@
 
 namespace pycnn {
 
-/// A block of bytes. Pinned blocks are visible outside (NumPy, DLPack) and are never written by a plan again.
+/// A block of bytes. A plan writes over one only if nothing else refers to it; pinned blocks (foreign memory) never.
 class Storage {
  public:
   Storage(void* data, size_t bytes, std::function<void()> release)

@@ -48,7 +48,7 @@ class Scalar {
   };
 };
 
-/// A reference to memory of evaluated elements. It keeps the memory alive and pinned (never reused by a plan).
+/// A reference to memory of evaluated elements. While it lives, no plan writes there.
 struct Memory {
   std::shared_ptr<void> owner;
   void* data = nullptr;  ///< the element at index (0, …, 0)
