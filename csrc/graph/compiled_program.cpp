@@ -15,7 +15,33 @@ int operand_count(Opcode opcode) {
   return counts[static_cast<size_t>(opcode)];
 }
 
+const char* name_of(Opcode opcode) {
+  constexpr const char* names[] = {
+#define PYCNN_NAME(name, operands) #name,
+      PYCNN_OPCODES(PYCNN_NAME)
+#undef PYCNN_NAME
+  };
+  return names[static_cast<size_t>(opcode)];
+}
+
 }  // namespace
+
+std::string CompiledProgram::text() const {
+  std::string text;
+  for (const kernels::Instruction& instruction : code_) {
+    if (!text.empty()) text += ' ';
+    if (instruction.opcode != Opcode::Store) text += "r" + std::to_string(instruction.destination) + "=";
+    text += name_of(instruction.opcode);
+    std::string arguments;
+    for (int k = 0; k < operand_count(instruction.opcode); ++k) arguments += (k > 0 ? ",r" : "r") + std::to_string(instruction.operands[k]);
+    if (instruction.opcode == Opcode::Load || instruction.opcode == Opcode::Store)
+      arguments += (arguments.empty() ? "b" : ",b") + std::to_string(slots_[instruction.index].buffer);
+    if (instruction.opcode == Opcode::Constant)
+      arguments = instruction.type == RegisterType::I64 ? std::to_string(instruction.integer) : std::to_string(instruction.floating);
+    text += "(" + arguments + ")";
+  }
+  return text;
+}
 
 bool CompiledProgram::compile(const Formulation& formulation, const Options& options) {
   // Which operands are in use after dead code is gone is known only with the registers: allot them first.

@@ -93,7 +93,7 @@ void PointwisePrimitive::run(const kernels::Kernels& kernels, const Addresses& a
   compiled.for_each_launch(addresses, [&](const kernels::PointwiseArguments& arguments) { kernels.pointwise(arguments); });
 }
 
-std::string PointwisePrimitive::details() const { return std::to_string(compiled.code_size()) + " instructions"; }
+std::string PointwisePrimitive::details() const { return compiled.text(); }
 
 double PointwisePrimitive::flops() const { return static_cast<double>(element_count(program.shape)); }
 

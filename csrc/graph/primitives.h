@@ -56,7 +56,8 @@ class CompiledProgram {
   int64_t stride(const Slot& slot, int loop) const;
   bool is_split(int loop) const { return splits_[static_cast<size_t>(loop + extra_)]; }
   uint8_t live_register() const { return live_register_; }
-  size_t code_size() const { return code_.size(); }
+  /// The instructions in words, "r2=multiply(r0,r1)".
+  std::string text() const;
 
  private:
   bool allot_registers(const Formulation& formulation, int live);

@@ -71,7 +71,8 @@ class SGD(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient.
 
-        All new values are computed first, in one plan. If that fails or is interrupted, nothing has changed.
+        All updates are one plan, which writes over parameters and velocities only in its last, uninterruptible phase:
+        after an exception or Ctrl-C every one of them is whole, old or new.
         """
         loss = None
         if closure is not None:
@@ -79,33 +80,31 @@ class SGD(Optimizer):
                 loss = closure()
         for hook in list(self._step_pre_hooks.values()):
             hook(self, (closure,), {})
-        updates: list[tuple[Tensor, Tensor, Tensor | None]] = []
+        changed: list[Tensor] = []
         with no_grad():
             for group in self.param_groups:
                 for parameter in group["params"]:
                     if parameter.grad is not None:
-                        updates.append((parameter, *self._update(parameter, group)))
-            _core.eval(*(tensor for update in updates for tensor in update[1:] if tensor is not None))
-            for parameter, value, velocity in updates:
-                parameter.data = value
-                if velocity is not None:
-                    self.state[parameter]["momentum_buffer"] = velocity
+                        changed += self._update(parameter, group)
+            _core.eval(*changed)
         for hook in list(self._step_post_hooks.values()):
             hook(self, (closure,), {})
         return loss
 
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> tuple[Tensor, Tensor | None]:
-        """The parameter's next value and velocity, recorded."""
+    def _update(self, parameter: Tensor, group: dict[str, Any]) -> list[Tensor]:
+        """Records the parameter's and its velocity's next values; returns both."""
         gradient = -parameter.grad if group["maximize"] else parameter.grad.detach()
         if group["weight_decay"] != 0:
-            gradient = gradient + group["weight_decay"] * parameter.detach()
-        velocity = None
+            gradient = gradient.add(parameter, alpha=group["weight_decay"])
+        changed = [parameter]
         if group["momentum"] != 0:
-            state = self.state.get(parameter)
-            previous = None if state is None else state.get("momentum_buffer")
-            if previous is None:
-                velocity = gradient.clone()
+            state = self.state[parameter]
+            velocity = state.get("momentum_buffer")
+            if velocity is None:
+                velocity = state["momentum_buffer"] = gradient.clone()
             else:
-                velocity = group["momentum"] * previous + (1 - group["dampening"]) * gradient
-            gradient = gradient + group["momentum"] * velocity if group["nesterov"] else velocity
-        return parameter.detach() - group["lr"] * gradient, velocity
+                velocity.mul_(group["momentum"]).add_(gradient, alpha=1 - group["dampening"])
+            changed.append(velocity)
+            gradient = gradient.add(velocity, alpha=group["momentum"]) if group["nesterov"] else velocity
+        parameter.sub_(gradient, alpha=group["lr"])
+        return changed
