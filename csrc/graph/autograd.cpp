@@ -322,9 +322,11 @@ GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function
   };
   const auto weighted_sum = [&](const Tensors& arguments) {
     double total = 0;
+    // The function sees inputs that require grad, since it may itself ask for gradients.
+    const Tensors outputs = function(arguments);
     const NoGradGuard no_grad;
-    for (const Tensor& output : function(arguments))
-      if (output.defined() && is_floating_point(output.dtype())) total += sum(mul(cast(output, DType::Float64), weights_like(output))).item<double>();
+    for (const Tensor& output : outputs)
+      if (output.defined() && output.requires_grad()) total += sum(mul(cast(output, DType::Float64), weights_like(output))).item<double>();
     return total;
   };
   Tensors leaves;
@@ -354,6 +356,7 @@ GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function
         values[e] += step;
         Tensors arguments = leaves;
         arguments[i] = from_data<double>(values, inputs[i].shape());
+        arguments[i].requires_grad_();
         return weighted_sum(arguments);
       };
       const double numerical = (shifted(options.epsilon) - shifted(-options.epsilon)) / (2 * options.epsilon);
