@@ -10,7 +10,7 @@
 namespace pycnn::cpu::PYCNN_ISA {
 
 /// Counters side by side, so that the rounds vectorise: word w of counter i is at [w][i].
-inline constexpr int philox_lanes = 16;
+inline constexpr int philox_lanes = 64;
 using PhiloxCounters = uint32_t[4][philox_lanes];
 
 static inline void philox(PhiloxCounters& counters, uint32_t key0, uint32_t key1) {
