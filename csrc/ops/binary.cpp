@@ -81,7 +81,9 @@ const PointwiseRow pow_row = {"pow",
                                 {[](auto& d) {
                                    const Tensor zero = wrap_scalar(0, d.a());
                                    const Tensor constant = logical_and(eq(d.a(), zero), ge(d.b(), zero));
-                                   return zero_where(mul(d.g(), mul(d.y(), log(d.a()))), constant);
+                                   // An integer base would have a float32 logarithm.
+                                   const Tensor logarithm = log(cast(d.a(), d.y().dtype()));
+                                   return zero_where(mul(d.g(), mul(d.y(), logarithm)), constant);
                                  },
                                  reads_a | reads_b | reads_y}}}};
 const PointwiseRow atan2_row = {
