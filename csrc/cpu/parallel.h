@@ -6,7 +6,8 @@
 
 namespace pycnn::cpu {
 
-/// Threads used by parallel_for: the cores this process may use (affinity and cgroup), or what set_num_threads asked for.
+/// Threads used by parallel_for: the cores this process may use (affinity and cgroup), or what set_num_threads asked
+/// for.
 int num_threads();
 /// n ≥ 1, honoured above the core count as well.
 void set_num_threads(int n);

@@ -71,7 +71,9 @@ class Walk {
 
  private:
   struct Older {
-    bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const { return a->sequence < b->sequence; }
+    bool operator()(const std::shared_ptr<Node>& a, const std::shared_ptr<Node>& b) const {
+      return a->sequence < b->sequence;
+    }
   };
 
   void deliver(const Value& value, const Tensor& gradient) {
@@ -92,7 +94,8 @@ class Walk {
       const auto hooks = state->hooks;
       for (const auto& [id, hook] : hooks)
         if (const Tensor replacement = hook(gradient); replacement.defined()) {
-          check(replacement.shape() == output.shape, "a hook changed the gradient's shape from ", output.shape, " to ", replacement.shape());
+          check(replacement.shape() == output.shape, "a hook changed the gradient's shape from ", output.shape, " to ",
+                replacement.shape());
           gradient = replacement;
         }
     }
@@ -107,25 +110,29 @@ class Walk {
       return;
     }
     check(!node->released,
-          "Trying to backward through the graph a second time (or directly access saved tensors after they have already been freed). Saved "
-          "intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify retain_graph=True if you need to "
+          "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+          "already been freed). Saved "
+          "intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+          "retain_graph=True if you need to "
           "backward through the graph a second time.");
     Tensors gradients;
     for (int i = 0; i < node->output_count; ++i) {
       const Output& output = node->outputs[static_cast<size_t>(i)];
       gradients.push_back(finish(output));
-      if (gradients.back().defined() && output.autograd && (output.autograd->retain_grad || wanted_.contains(&output))) retained_.push_back({node, i});
+      if (gradients.back().defined() && output.autograd && (output.autograd->retain_grad || wanted_.contains(&output)))
+        retained_.push_back({node, i});
     }
     visited_.push_back(node);
     const Tensors input_gradients = node->op->backward(BackwardContext(node, gradients));
-    check(input_gradients.size() <= node->inputs.size(), "internal error: '", node->op->name(), "' returned too many gradients");
+    check(input_gradients.size() <= node->inputs.size(), "internal error: '", node->op->name(),
+          "' returned too many gradients");
     for (size_t i = 0; i < input_gradients.size(); ++i) {
       const Value& input = node->inputs[i];
       const Output& output = output_of(input);
       if (!output.requires_grad || !input_gradients[i].defined()) continue;
       Tensor gradient = input_gradients[i];
-      check(gradient.shape() == output.shape, "the gradient of input ", i, " of '", node->op->name(), "' has shape ", gradient.shape(), ", expected ",
-            output.shape);
+      check(gradient.shape() == output.shape, "the gradient of input ", i, " of '", node->op->name(), "' has shape ",
+            gradient.shape(), ", expected ", output.shape);
       if (gradient.dtype() != output.dtype) gradient = cast(gradient, output.dtype);
       deliver(input, gradient);
     }
@@ -146,7 +153,8 @@ class Walk {
 
 // Seeds of a walk with PyTorch's checks.
 void seed_outputs(Walk& walk, std::span<const Tensor> outputs, std::span<const Tensor> gradients) {
-  check(gradients.empty() || gradients.size() == outputs.size(), "got ", outputs.size(), " tensors and ", gradients.size(), " gradients");
+  check(gradients.empty() || gradients.size() == outputs.size(), "got ", outputs.size(), " tensors and ",
+        gradients.size(), " gradients");
   for (size_t i = 0; i < outputs.size(); ++i) {
     check(outputs[i].requires_grad(), "element ", i, " of tensors does not require grad and does not have a grad_fn");
     Tensor gradient = i < gradients.size() ? gradients[i] : Tensor();
@@ -154,8 +162,8 @@ void seed_outputs(Walk& walk, std::span<const Tensor> outputs, std::span<const T
       check(outputs[i].numel() == 1, "grad can be implicitly created only for scalar outputs");
       gradient = ones_like(outputs[i]);
     }
-    check(gradient.shape() == outputs[i].shape(), "Mismatch in shape: grad_output[", i, "] has a shape of ", gradient.shape(), " and output[", i,
-          "] has a shape of ", outputs[i].shape(), ".");
+    check(gradient.shape() == outputs[i].shape(), "Mismatch in shape: grad_output[", i, "] has a shape of ",
+          gradient.shape(), " and output[", i, "] has a shape of ", outputs[i].shape(), ".");
     if (gradient.dtype() != outputs[i].dtype()) gradient = cast(gradient, outputs[i].dtype());
     walk.seed(outputs[i], gradient);
   }
@@ -276,8 +284,8 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
   }
 }
 
-Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> gradients, bool retain_graph, bool create_graph,
-             bool allow_unused) {
+Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> gradients,
+             bool retain_graph, bool create_graph, bool allow_unused) {
   graph::Walk walk(create_graph, retain_graph || create_graph);
   {
     const GradMode mode(create_graph);
@@ -292,25 +300,29 @@ Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, st
   for (const Tensor& input : inputs) {
     const Tensor gradient = walk.gradient_of(input.value());
     check(gradient.defined() || allow_unused,
-          "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior.");
+          "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
+          "is the desired behavior.");
     results.push_back(gradient.defined() ? Tensor(gradient.value()) : Tensor());
   }
   return results;
 }
 
-Tensors apply_function(const char* name, BackwardFunction backward, std::span<const Tensor> inputs, std::span<const Tensor> outputs,
-                       const std::vector<bool>& non_differentiable, bool once_differentiable) {
+Tensors apply_function(const char* name, BackwardFunction backward, std::span<const Tensor> inputs,
+                       std::span<const Tensor> outputs, const std::vector<bool>& non_differentiable,
+                       bool once_differentiable) {
   Tensors sources(inputs.begin(), inputs.end());
   std::vector<graph::Spec> specs;
   for (size_t i = 0; i < outputs.size(); ++i) {
     sources.push_back(outputs[i].requires_grad() ? outputs[i].detach() : outputs[i]);
     specs.push_back({outputs[i].shape(), outputs[i].dtype(), i >= non_differentiable.size() || !non_differentiable[i]});
   }
-  return graph::record(std::make_shared<graph::CustomFunction>(name, std::move(backward), static_cast<int>(inputs.size()), once_differentiable), sources,
-                       specs);
+  return graph::record(std::make_shared<graph::CustomFunction>(name, std::move(backward),
+                                                               static_cast<int>(inputs.size()), once_differentiable),
+                       sources, specs);
 }
 
-GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function, const Tensors& inputs, const GradcheckOptions& options) {
+GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function, const Tensors& inputs,
+                          const GradcheckOptions& options) {
   for (const Tensor& input : inputs)
     check<ValueError>(!input.requires_grad() || input.dtype() == DType::Float64,
                       "gradcheck expects inputs that require gradient to be float64, got ", input.dtype());
@@ -326,7 +338,8 @@ GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function
     const Tensors outputs = function(arguments);
     const NoGradGuard no_grad;
     for (const Tensor& output : outputs)
-      if (output.defined() && output.requires_grad()) total += sum(mul(cast(output, DType::Float64), weights_like(output))).item<double>();
+      if (output.defined() && output.requires_grad())
+        total += sum(mul(cast(output, DType::Float64), weights_like(output))).item<double>();
     return total;
   };
   Tensors leaves;
@@ -343,13 +356,15 @@ GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function
       weights.push_back(cast(weights_like(output), output.dtype()));
     }
   GradcheckResult result;
-  const Tensors analytic = outputs.empty() ? Tensors(differentiated.size()) : grad(outputs, differentiated, weights, false, false, true);
+  const Tensors analytic =
+      outputs.empty() ? Tensors(differentiated.size()) : grad(outputs, differentiated, weights, false, false, true);
   size_t next = 0;
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!inputs[i].requires_grad()) continue;
     const Tensor& gradient = analytic[next++];
     const std::vector<double> original = inputs[i].detach().to_vector<double>();
-    const std::vector<double> claimed = gradient.defined() ? gradient.to_vector<double>() : std::vector<double>(original.size(), 0.0);
+    const std::vector<double> claimed =
+        gradient.defined() ? gradient.to_vector<double>() : std::vector<double>(original.size(), 0.0);
     for (size_t e = 0; e < original.size(); ++e) {
       const auto shifted = [&](double step) {
         std::vector<double> values = original;
@@ -365,8 +380,8 @@ GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function
       if (scale > 0) result.worst_relative_error = std::max(result.worst_relative_error, error / std::max(scale, 1.0));
       if (!(error <= options.absolute + options.relative * std::abs(numerical)) && result.passed) {
         result.passed = false;
-        result.message = detail::concatenate("Jacobian mismatch for input ", i, " of shape ", inputs[i].shape(), " at element ", e, ": analytic ",
-                                             claimed[e], ", numerical ", numerical);
+        result.message = detail::concatenate("Jacobian mismatch for input ", i, " of shape ", inputs[i].shape(),
+                                             " at element ", e, ": analytic ", claimed[e], ", numerical ", numerical);
       }
     }
   }

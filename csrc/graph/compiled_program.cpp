@@ -33,11 +33,13 @@ std::string CompiledProgram::text() const {
     if (instruction.opcode != Opcode::Store) text += "r" + std::to_string(instruction.destination) + "=";
     text += name_of(instruction.opcode);
     std::string arguments;
-    for (int k = 0; k < operand_count(instruction.opcode); ++k) arguments += (k > 0 ? ",r" : "r") + std::to_string(instruction.operands[k]);
+    for (int k = 0; k < operand_count(instruction.opcode); ++k)
+      arguments += (k > 0 ? ",r" : "r") + std::to_string(instruction.operands[k]);
     if (instruction.opcode == Opcode::Load || instruction.opcode == Opcode::Store)
       arguments += (arguments.empty() ? "b" : ",b") + std::to_string(slots_[instruction.index].buffer);
     if (instruction.opcode == Opcode::Constant)
-      arguments = instruction.type == RegisterType::I64 ? std::to_string(instruction.integer) : std::to_string(instruction.floating);
+      arguments = instruction.type == RegisterType::I64 ? std::to_string(instruction.integer)
+                                                        : std::to_string(instruction.floating);
     text += "(" + arguments + ")";
   }
   return text;
@@ -66,7 +68,9 @@ bool CompiledProgram::compile(const Formulation& formulation, const Options& opt
       const int outer = static_cast<int>(innermost_.back());
       if (options.reference != nullptr) {
         merge = merges(*options.reference, outer, d);
-        if (merge && !std::all_of(slots_.begin(), slots_.end(), [&](const Slot& slot) { return merges(slot, outer, d); })) return false;
+        if (merge &&
+            !std::all_of(slots_.begin(), slots_.end(), [&](const Slot& slot) { return merges(slot, outer, d); }))
+          return false;
       } else {
         merge = std::all_of(slots_.begin(), slots_.end(), [&](const Slot& slot) { return merges(slot, outer, d); });
       }
@@ -107,10 +111,10 @@ bool CompiledProgram::allot_registers(const Formulation& formulation, int live) 
     if (steps[i].opcode != Opcode::Load && steps[i].opcode != Opcode::Constant) continue;
     for (size_t j = 0; j < i; ++j) {
       const bool equal = steps[j].opcode == steps[i].opcode && steps[j].type == steps[i].type &&
-                         (steps[i].opcode == Opcode::Load
-                              ? steps[j].index == steps[i].index
-                              : Fingerprint().add(steps[j].floating).words() == Fingerprint().add(steps[i].floating).words() &&
-                                    steps[j].integer == steps[i].integer);
+                         (steps[i].opcode == Opcode::Load ? steps[j].index == steps[i].index
+                                                          : Fingerprint().add(steps[j].floating).words() ==
+                                                                    Fingerprint().add(steps[i].floating).words() &&
+                                                                steps[j].integer == steps[i].integer);
       if (equal) {
         same[i] = static_cast<int>(j);
         break;
@@ -161,11 +165,13 @@ bool CompiledProgram::allot_registers(const Formulation& formulation, int live) 
     const auto release_operands = [&] {
       for (int k = 0; k < operand_count(step.opcode); ++k) {
         const auto operand = static_cast<size_t>(same[static_cast<size_t>(step.operands[k])]);
-        if (last_use[operand] == static_cast<int>(i) && !is_invariant(operand)) taken[static_cast<size_t>(registers[operand])] = false;
+        if (last_use[operand] == static_cast<int>(i) && !is_invariant(operand))
+          taken[static_cast<size_t>(registers[operand])] = false;
       }
     };
     for (int k = 0; k < operand_count(step.opcode); ++k)
-      instruction.operands[k] = static_cast<uint8_t>(registers[static_cast<size_t>(same[static_cast<size_t>(step.operands[k])])]);
+      instruction.operands[k] =
+          static_cast<uint8_t>(registers[static_cast<size_t>(same[static_cast<size_t>(step.operands[k])])]);
     // A conversion between registers of different width cannot work in place.
     const bool in_place = step.opcode != Opcode::Convert;
     if (in_place) release_operands();
@@ -219,8 +225,8 @@ kernels::PointwiseArguments CompiledProgram::arguments(const Addresses& addresse
 
 void CompiledProgram::move(kernels::PointwiseArguments& launched, int loop, int64_t steps) const {
   for (size_t i = 0; i < slots_.size(); ++i)
-    launched.operands[i].data =
-        static_cast<char*>(launched.operands[i].data) + steps * strides_[i][loop] * static_cast<int64_t>(size_of(slots_[i].dtype));
+    launched.operands[i].data = static_cast<char*>(launched.operands[i].data) +
+                                steps * strides_[i][loop] * static_cast<int64_t>(size_of(slots_[i].dtype));
 }
 
 }  // namespace pycnn::graph

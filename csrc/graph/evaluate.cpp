@@ -34,7 +34,8 @@ thread_local PendingWork pending;
 size_t result_bytes(const Node& node) {
   size_t bytes = 0;
   for (int i = 0; i < node.output_count; ++i)
-    bytes += static_cast<size_t>(element_count(node.outputs[static_cast<size_t>(i)].shape)) * size_of(node.outputs[static_cast<size_t>(i)].dtype);
+    bytes += static_cast<size_t>(element_count(node.outputs[static_cast<size_t>(i)].shape)) *
+             size_of(node.outputs[static_cast<size_t>(i)].dtype);
   return bytes;
 }
 
@@ -69,7 +70,8 @@ bool collect(Work& work, const std::shared_ptr<Node>& root) {
 
 // Kept are: what was asked for, what handles or nodes outside of this work refer to, and what backwards will read.
 void decide_kept(Work& work, std::span<const Value> requested) {
-  std::sort(work.nodes.begin(), work.nodes.end(), [](const auto& a, const auto& b) { return a->sequence < b->sequence; });
+  std::sort(work.nodes.begin(), work.nodes.end(),
+            [](const auto& a, const auto& b) { return a->sequence < b->sequence; });
   for (size_t i = 0; i < work.nodes.size(); ++i) work.index[work.nodes[i].get()] = static_cast<int>(i);
   std::vector<std::vector<int>> consumers(work.nodes.size());
   work.kept.resize(work.nodes.size());
@@ -103,7 +105,8 @@ void decide_kept(Work& work, std::span<const Value> requested) {
       const int source = find(node.inputs[k]);
       if (source < 0) continue;
       if (output_of(node.inputs[k]).requires_grad) reachable[static_cast<size_t>(source)] = true;
-      if (k < 32 && (reads.inputs >> k & 1U) != 0) work.kept[static_cast<size_t>(source)][static_cast<size_t>(node.inputs[k].index)] = true;
+      if (k < 32 && (reads.inputs >> k & 1U) != 0)
+        work.kept[static_cast<size_t>(source)][static_cast<size_t>(node.inputs[k].index)] = true;
     }
     for (size_t o = 0; o < work.kept[i].size(); ++o)
       if (o < 32 && (reads.outputs >> o & 1U) != 0) work.kept[i][o] = true;
@@ -111,7 +114,8 @@ void decide_kept(Work& work, std::span<const Value> requested) {
   // Nodes that will not be walked again need their inputs no more; see publish().
 }
 
-// -- plans -----------------------------------------------------------------------------------------------------------------
+// -- plans
+// -----------------------------------------------------------------------------------------------------------------
 
 struct CachedPlan {
   std::vector<uint64_t> key;
@@ -212,15 +216,16 @@ Prepared prepare(const Work& work, bool fused) {
     }
     for (int o = 0; o < node.output_count; ++o) {
       const Output& output = node.outputs[static_cast<size_t>(o)];
-      key.add(output.shape).add(static_cast<int64_t>(output.dtype) * 2 + static_cast<int64_t>(work.kept[i][static_cast<size_t>(o)]));
+      key.add(output.shape)
+          .add(static_cast<int64_t>(output.dtype) * 2 + static_cast<int64_t>(work.kept[i][static_cast<size_t>(o)]));
     }
     nodes.push_back(std::move(planned));
   }
   std::vector<PlanInput> inputs;
   for (const Value& input : prepared.inputs) {
     const Output& output = output_of(input);
-    check(output.buffer.storage != nullptr, "internal error: an input of '", "plan", "' (", input.node->op ? input.node->op->name() : "leaf",
-          ") was not kept");
+    check(output.buffer.storage != nullptr, "internal error: an input of '", "plan", "' (",
+          input.node->op ? input.node->op->name() : "leaf", ") was not kept");
     inputs.push_back({output.shape, output.dtype, output.buffer.strides});
     key.add(output.shape).add(output.buffer.strides).add(static_cast<int64_t>(output.dtype));
   }
@@ -241,8 +246,8 @@ std::vector<Buffer> run(const Prepared& prepared) {
     const Value& value = prepared.inputs[i];
     const Output& output = output_of(value);
     // Only the work's own edges and our copy refer to the node, only the node to its memory: it may be overwritten.
-    const bool alone = output.handles.load() == 0 && value.node.use_count() == prepared.uses[i] + 1 && output.buffer.storage.use_count() == 1 &&
-                       !output.buffer.storage->pinned();
+    const bool alone = output.handles.load() == 0 && value.node.use_count() == prepared.uses[i] + 1 &&
+                       output.buffer.storage.use_count() == 1 && !output.buffer.storage->pinned();
     inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
   }
   return prepared.plan->run(inputs);
@@ -251,7 +256,8 @@ std::vector<Buffer> run(const Prepared& prepared) {
 void publish(Work& work, const Plan& plan, std::vector<Buffer> buffers) {
   const std::vector<PlanResult>& results = plan.results();
   for (size_t i = 0; i < results.size(); ++i)
-    work.nodes[static_cast<size_t>(results[i].node)]->outputs[static_cast<size_t>(results[i].index)].buffer = std::move(buffers[i]);
+    work.nodes[static_cast<size_t>(results[i].node)]->outputs[static_cast<size_t>(results[i].index)].buffer =
+        std::move(buffers[i]);
   for (const auto& node : work.nodes) node->state.store(NodeState::Done, std::memory_order_release);
   counters().nodes_evaluated += work.nodes.size();
 }
@@ -378,8 +384,10 @@ void set_mode(Mode mode) { graph::current_mode().store(mode, std::memory_order_r
 
 std::map<std::string, uint64_t> statistics() {
   const graph::Counters& c = graph::counters();
-  return {{"plans_compiled", c.plans_compiled},   {"plans_run", c.plans_run},   {"plan_cache_hits", c.plan_cache_hits}, {"nodes_recorded", c.nodes_recorded},
-          {"nodes_evaluated", c.nodes_evaluated}, {"steps_run", c.steps_run}, {"buffers_donated", c.buffers_donated}};
+  return {{"plans_compiled", c.plans_compiled},   {"plans_run", c.plans_run},
+          {"plan_cache_hits", c.plan_cache_hits}, {"nodes_recorded", c.nodes_recorded},
+          {"nodes_evaluated", c.nodes_evaluated}, {"steps_run", c.steps_run},
+          {"buffers_donated", c.buffers_donated}};
 }
 
 std::string describe_plan(std::span<const Tensor> tensors) {

@@ -12,11 +12,13 @@ namespace pycnn::graph {
 /// Computes the requested values, and with them this thread's other pending work that somebody holds.
 void evaluate_values(std::span<const Value> requested);
 
-/// Notes a freshly recorded node as pending in this thread; evaluates at once in eager mode or when too much is pending.
+/// Notes a freshly recorded node as pending in this thread; evaluates at once in eager mode or when too much is
+/// pending.
 void note_pending(const std::shared_ptr<Node>& node);
 
 struct Counters {
-  std::atomic<uint64_t> plans_compiled{0}, plans_run{0}, plan_cache_hits{0}, nodes_recorded{0}, nodes_evaluated{0}, steps_run{0}, buffers_donated{0};
+  std::atomic<uint64_t> plans_compiled{0}, plans_run{0}, plan_cache_hits{0}, nodes_recorded{0}, nodes_evaluated{0},
+      steps_run{0}, buffers_donated{0};
 };
 Counters& counters();
 

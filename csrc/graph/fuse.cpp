@@ -7,7 +7,8 @@ namespace pycnn::graph {
 namespace {
 
 bool same_window(const Slot& a, const Slot& b) {
-  return a.buffer == b.buffer && a.offset == b.offset && a.dtype == b.dtype && a.shape == b.shape && a.strides == b.strides;
+  return a.buffer == b.buffer && a.offset == b.offset && a.dtype == b.dtype && a.shape == b.shape &&
+         a.strides == b.strides;
 }
 
 bool touches(const std::vector<Slot>& slots, int buffer) {
@@ -31,16 +32,18 @@ struct Known {
 
 void note_stores(Known& known) {
   for (const ProgramBuilder::Step& step : known.formulation.formula.steps())
-    if (step.opcode == Opcode::Store) known.windows.emplace_back(known.formulation.operands[static_cast<size_t>(step.index)], step.operands[0]);
+    if (step.opcode == Opcode::Store)
+      known.windows.emplace_back(known.formulation.operands[static_cast<size_t>(step.index)], step.operands[0]);
 }
 
-// Appends `next` to `known`, reading known windows from registers. Returns the new ids of next's expressions, or nothing if
-// next reads a known buffer through another window.
+// Appends `next` to `known`, reading known windows from registers. Returns the new ids of next's expressions, or
+// nothing if next reads a known buffer through another window.
 std::vector<int> append(Known& known, const Formulation& next) {
   Formulation& merged = known.formulation;
   std::vector<int> operand_index(next.operands.size());
   for (size_t i = 0; i < next.operands.size(); ++i) {
-    const auto found = std::find_if(merged.operands.begin(), merged.operands.end(), [&](const Slot& slot) { return same_window(slot, next.operands[i]); });
+    const auto found = std::find_if(merged.operands.begin(), merged.operands.end(),
+                                    [&](const Slot& slot) { return same_window(slot, next.operands[i]); });
     operand_index[i] = static_cast<int>(found - merged.operands.begin());
     if (found == merged.operands.end()) merged.operands.push_back(next.operands[i]);
   }
@@ -63,7 +66,8 @@ std::vector<int> append(Known& known, const Formulation& next) {
     }
     for (int& operand : step.operands)
       if (operand >= 0) operand = ids[static_cast<size_t>(operand)];
-    if (step.opcode == Opcode::Load || step.opcode == Opcode::Store) step.index = operand_index[static_cast<size_t>(step.index)];
+    if (step.opcode == Opcode::Load || step.opcode == Opcode::Store)
+      step.index = operand_index[static_cast<size_t>(step.index)];
     merged.formula.steps().push_back(step);
     ids.push_back(static_cast<int>(merged.formula.steps().size()) - 1);
   }
@@ -105,7 +109,8 @@ class Fuser {
       if (!steps_[i] || !overlap(steps_[i]->writes, consumer.reads)) continue;
       const bool hoist = can_move(at, i, consumer);
       if (!hoist && !can_move(i, at, *steps_[i])) continue;
-      std::unique_ptr<Primitive> merged = pointwise != nullptr ? merge(*steps_[i], *pointwise) : merge(*steps_[i], *reduce);
+      std::unique_ptr<Primitive> merged =
+          pointwise != nullptr ? merge(*steps_[i], *pointwise) : merge(*steps_[i], *reduce);
       if (!merged) continue;
       merged->operator_name = consumer.operator_name;
       merged->fused = (steps_[i]->fused.empty() ? std::string(steps_[i]->operator_name) : steps_[i]->fused) + "+" +
@@ -119,7 +124,8 @@ class Fuser {
     return false;
   }
 
-  // Whether the step may move from its place to just beside `to` without passing anything it depends on or that depends on it.
+  // Whether the step may move from its place to just beside `to` without passing anything it depends on or that depends
+  // on it.
   bool can_move(size_t from, size_t to, const Primitive& step) const {
     const auto [low, high] = std::minmax(from, to);
     for (size_t k = low + 1; k < high; ++k)
@@ -131,11 +137,13 @@ class Fuser {
   bool is_needed(int buffer, const Primitive& producer, const Primitive& consumer) const {
     if (kept_[static_cast<size_t>(buffer)]) return true;
     return std::any_of(steps_.begin(), steps_.end(), [&](const auto& step) {
-      return step && step.get() != &producer && step.get() != &consumer && (touches(step->reads, buffer) || touches(step->writes, buffer));
+      return step && step.get() != &producer && step.get() != &consumer &&
+             (touches(step->reads, buffer) || touches(step->writes, buffer));
     });
   }
 
-  static void collect_slots(Primitive& merged, const Formulation& formulation, std::vector<Slot> reads, std::vector<Slot> writes) {
+  static void collect_slots(Primitive& merged, const Formulation& formulation, std::vector<Slot> reads,
+                            std::vector<Slot> writes) {
     for (const ProgramBuilder::Step& step : formulation.formula.steps()) {
       if (step.opcode == Opcode::Load) reads.push_back(formulation.operands[static_cast<size_t>(step.index)]);
       if (step.opcode == Opcode::Store) writes.push_back(formulation.operands[static_cast<size_t>(step.index)]);
@@ -166,8 +174,10 @@ class Fuser {
       return merged;
     }
     auto* first = dynamic_cast<EpiloguePrimitive*>(&producer);
-    if (first == nullptr || !(first->raw().shape == consumer.program.shape) || overlap(consumer.writes, producer.reads)) return nullptr;
-    if (auto* convolution = dynamic_cast<ConvolutionPrimitive*>(first); convolution != nullptr && convolution->pass == kernels::ConvolutionPass::WeightGradient)
+    if (first == nullptr || !(first->raw().shape == consumer.program.shape) || overlap(consumer.writes, producer.reads))
+      return nullptr;
+    if (auto* convolution = dynamic_cast<ConvolutionPrimitive*>(first);
+        convolution != nullptr && convolution->pass == kernels::ConvolutionPass::WeightGradient)
       return nullptr;
     Known known;
     known.formulation.shape = consumer.program.shape;
@@ -177,7 +187,8 @@ class Fuser {
     }
     const Slot raw = first->raw();
     if (!touches_window(known, raw)) {
-      known.windows.emplace_back(raw, known.formulation.formula.load(static_cast<int>(known.formulation.operands.size()), raw.dtype).id);
+      known.windows.emplace_back(
+          raw, known.formulation.formula.load(static_cast<int>(known.formulation.operands.size()), raw.dtype).id);
       known.formulation.operands.push_back(raw);
     }
     if (append(known, consumer.program).empty()) return nullptr;
@@ -188,10 +199,12 @@ class Fuser {
   }
 
   static bool touches_window(const Known& known, const Slot& raw) {
-    return std::any_of(known.windows.begin(), known.windows.end(), [&](const auto& window) { return same_window(window.first, raw); });
+    return std::any_of(known.windows.begin(), known.windows.end(),
+                       [&](const auto& window) { return same_window(window.first, raw); });
   }
 
-  std::unique_ptr<Primitive> with_epilogue(EpiloguePrimitive& first, const Primitive& consumer, Formulation formulation, const Slot& raw) const {
+  std::unique_ptr<Primitive> with_epilogue(EpiloguePrimitive& first, const Primitive& consumer, Formulation formulation,
+                                           const Slot& raw) const {
     std::unique_ptr<EpiloguePrimitive> merged;
     if (auto* convolution = dynamic_cast<ConvolutionPrimitive*>(&first))
       merged = std::make_unique<ConvolutionPrimitive>(std::move(*convolution));
@@ -213,7 +226,8 @@ class Fuser {
     }
     std::vector<Slot> reads;
     if (auto* convolution = dynamic_cast<ConvolutionPrimitive*>(merged.get())) {
-      reads = {convolution->weight, convolution->pass == kernels::ConvolutionPass::Forward ? convolution->input : convolution->output};
+      reads = {convolution->weight,
+               convolution->pass == kernels::ConvolutionPass::Forward ? convolution->input : convolution->output};
     } else {
       const auto& matmul = dynamic_cast<MatmulPrimitive&>(*merged);
       reads = {matmul.a, matmul.b};
@@ -256,7 +270,8 @@ void remove_dead(Primitives& primitives, const std::vector<bool>& kept) {
   std::vector<bool> needed = kept;
   for (size_t i = primitives.size(); i-- > 0;) {
     const std::vector<Slot>& writes = primitives[i]->writes;
-    const bool alive = std::any_of(writes.begin(), writes.end(), [&](const Slot& slot) { return needed[static_cast<size_t>(slot.buffer)]; });
+    const bool alive = std::any_of(writes.begin(), writes.end(),
+                                   [&](const Slot& slot) { return needed[static_cast<size_t>(slot.buffer)]; });
     if (!alive) {
       primitives[i].reset();
       continue;

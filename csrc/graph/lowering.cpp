@@ -21,7 +21,8 @@ std::vector<int> memory_order(const Slot& slot) {
   std::vector<int> wide;
   for (int d : order)
     if (slot.shape[d] != 1) wide.push_back(d);
-  std::stable_sort(wide.begin(), wide.end(), [&](int a, int b) { return std::abs(slot.strides[a]) > std::abs(slot.strides[b]); });
+  std::stable_sort(wide.begin(), wide.end(),
+                   [&](int a, int b) { return std::abs(slot.strides[a]) > std::abs(slot.strides[b]); });
   for (int d : order)
     if (slot.shape[d] == 1) wide.insert(wide.begin(), d);
   return wide;
@@ -74,7 +75,8 @@ void Lowering::append(std::unique_ptr<Primitive> primitive) {
   primitives_.push_back(std::move(primitive));
 }
 
-// -- memory ------------------------------------------------------------------------------------------------------------
+// -- memory
+// ------------------------------------------------------------------------------------------------------------
 
 Slot Lowering::allocate(DType dtype, const Shape& shape, const Strides& strides) {
   buffers_.push_back({.bytes = static_cast<size_t>(element_count(shape)) * size_of(dtype)});
@@ -83,7 +85,8 @@ Slot Lowering::allocate(DType dtype, const Shape& shape, const Strides& strides)
 
 Slot Lowering::allocate_like(DType dtype, const Shape& shape, std::span<const Slot> like) {
   for (const Slot& slot : like)
-    if (slot.shape == shape && slot.is_dense()) return allocate(dtype, shape, strides_in_order(shape, memory_order(slot)));
+    if (slot.shape == shape && slot.is_dense())
+      return allocate(dtype, shape, strides_in_order(shape, memory_order(slot)));
   return allocate(dtype, shape);
 }
 
@@ -114,24 +117,27 @@ Slot Lowering::reshape(const Slot& slot, const Shape& shape) {
   return window.buffer >= 0 ? window : contiguous(slot).reshaped(shape);
 }
 
-// -- pointwise ---------------------------------------------------------------------------------------------------------
+// -- pointwise
+// ---------------------------------------------------------------------------------------------------------
 
-Slot Lowering::pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, DType out, const Formula& formula) {
+Slot Lowering::pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, DType out,
+                         const Formula& formula) {
   const Formulas formulas = [&](ProgramBuilder& builder, std::span<const Expression> x) {
     return std::vector<Expression>{formula(builder, x)};
   };
   return pointwise(inputs, shape, compute, std::span(&out, 1), formulas)[0];
 }
 
-std::vector<Slot> Lowering::pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, std::span<const DType> outs,
-                                      const Formulas& formulas) {
+std::vector<Slot> Lowering::pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute,
+                                      std::span<const DType> outs, const Formulas& formulas) {
   std::vector<Slot> outputs;
   for (DType out : outs) outputs.push_back(allocate_like(out, shape, inputs));
   pointwise_into(outputs, inputs, compute, formulas);
   return outputs;
 }
 
-void Lowering::pointwise_into(std::span<const Slot> outputs, std::span<const Slot> inputs, DType compute, const Formulas& formulas) {
+void Lowering::pointwise_into(std::span<const Slot> outputs, std::span<const Slot> inputs, DType compute,
+                              const Formulas& formulas) {
   const Shape& shape = outputs[0].shape;
   auto primitive = std::make_unique<PointwisePrimitive>();
   ProgramBuilder& builder = primitive->program.formula;
@@ -143,7 +149,8 @@ void Lowering::pointwise_into(std::span<const Slot> outputs, std::span<const Slo
     loaded.push_back(builder.convert(builder.load(index, input.dtype), register_type_of(compute)));
   }
   const std::vector<Expression> results = formulas(builder, loaded);
-  check(results.size() == outputs.size(), "internal error: a formula gave ", results.size(), " results for ", outputs.size(), " outputs");
+  check(results.size() == outputs.size(), "internal error: a formula gave ", results.size(), " results for ",
+        outputs.size(), " outputs");
   for (size_t i = 0; i < outputs.size(); ++i) {
     Expression value = results[i];
     if (outputs[i].dtype == DType::Bool) value = builder.round_to(value, DType::Bool);
@@ -163,15 +170,18 @@ void Lowering::copy_into(const Slot& destination, const Slot& source) {
 }
 
 void Lowering::fill(const Slot& destination, double value) {
-  pointwise_into(std::span(&destination, 1), {}, destination.dtype, [&](ProgramBuilder& builder, std::span<const Expression>) {
-    return std::vector<Expression>{builder.constant(value, register_type_of(destination.dtype))};
-  });
+  pointwise_into(std::span(&destination, 1), {}, destination.dtype,
+                 [&](ProgramBuilder& builder, std::span<const Expression>) {
+                   return std::vector<Expression>{builder.constant(value, register_type_of(destination.dtype))};
+                 });
 }
 
-// -- reductions ----------------------------------------------------------------------------------------------------------
+// -- reductions
+// ----------------------------------------------------------------------------------------------------------
 
 Slot Lowering::reduce(kernels::ReduceKind kind, const Slot& input, uint32_t dimensions, DType compute, DType out) {
-  // A reduction runs over at most max_loops groups of neighbouring dimensions; more (rare) are first brought into order.
+  // A reduction runs over at most max_loops groups of neighbouring dimensions; more (rare) are first brought into
+  // order.
   std::vector<int> order = memory_order(input);
   Slot source = input;
   int groups = 0;
@@ -241,7 +251,8 @@ Lowering::Extremum Lowering::arg_extremum(bool maximum, const Slot& input, int d
   return result;
 }
 
-// -- structured primitives -------------------------------------------------------------------------------------------------
+// -- structured primitives
+// -------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -253,7 +264,8 @@ bool weight_lies_evenly(const Slot& weight) {
 
 }  // namespace
 
-Slot Lowering::convolution(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& weight, const Shape& output) {
+Slot Lowering::convolution(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& weight,
+                           const Shape& output) {
   const DType compute = accumulation_dtype(input.dtype);
   auto primitive = std::make_unique<ConvolutionPrimitive>();
   primitive->pass = kernels::ConvolutionPass::Forward;
@@ -269,8 +281,8 @@ Slot Lowering::convolution(const kernels::ConvolutionShape& shape, const Slot& i
   return cast(result, input.dtype);
 }
 
-Slot Lowering::convolution_input_gradient(const kernels::ConvolutionShape& shape, const Slot& output_gradient, const Slot& weight,
-                                          const Shape& input) {
+Slot Lowering::convolution_input_gradient(const kernels::ConvolutionShape& shape, const Slot& output_gradient,
+                                          const Slot& weight, const Shape& input) {
   const DType compute = accumulation_dtype(output_gradient.dtype);
   auto primitive = std::make_unique<ConvolutionPrimitive>();
   primitive->pass = kernels::ConvolutionPass::InputGradient;
@@ -286,8 +298,8 @@ Slot Lowering::convolution_input_gradient(const kernels::ConvolutionShape& shape
   return cast(result, output_gradient.dtype);
 }
 
-Slot Lowering::convolution_weight_gradient(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& output_gradient,
-                                           const Shape& weight) {
+Slot Lowering::convolution_weight_gradient(const kernels::ConvolutionShape& shape, const Slot& input,
+                                           const Slot& output_gradient, const Shape& weight) {
   const DType compute = accumulation_dtype(input.dtype);
   auto primitive = std::make_unique<ConvolutionPrimitive>();
   primitive->pass = kernels::ConvolutionPass::WeightGradient;
@@ -363,7 +375,8 @@ Slot Lowering::matmul(const Slot& a, const Slot& b) {
   return cast(result, a.dtype);
 }
 
-std::vector<Slot> Lowering::max_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows, bool indices) {
+std::vector<Slot> Lowering::max_pool(const Slot& input, const Shape& output,
+                                     std::shared_ptr<const PoolingWindows> windows, bool indices) {
   DType compute = accumulation_dtype(input.dtype);
   if (!is_floating_point(compute)) compute = DType::Int64;
   auto primitive = std::make_unique<PoolingPrimitive>();
@@ -414,7 +427,8 @@ Slot Lowering::average_pool(const Slot& input, const Shape& output, std::shared_
   return cast(result, input.dtype);
 }
 
-Slot Lowering::average_pool_backward(const Slot& output_gradient, const Shape& input, std::shared_ptr<const PoolingWindows> windows) {
+Slot Lowering::average_pool_backward(const Slot& output_gradient, const Shape& input,
+                                     std::shared_ptr<const PoolingWindows> windows) {
   const DType compute = accumulation_dtype(output_gradient.dtype);
   auto primitive = std::make_unique<PoolingPrimitive>();
   primitive->kind = PoolingPrimitive::Kind::AverageBackward;
@@ -433,7 +447,8 @@ namespace {
 // (outer, axis, inner) strides of a slot around `dimension`; false if it does not lie evenly.
 bool index_strides(const Slot& slot, int dimension, int64_t* strides) {
   strides[1] = slot.strides[dimension];
-  return merge_dimensions(slot, 0, dimension, strides[0]) && merge_dimensions(slot, dimension + 1, slot.shape.size(), strides[2]);
+  return merge_dimensions(slot, 0, dimension, strides[0]) &&
+         merge_dimensions(slot, dimension + 1, slot.shape.size(), strides[2]);
 }
 
 }  // namespace

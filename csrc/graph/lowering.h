@@ -1,6 +1,6 @@
 // From operators to primitives: what an operator's lower() may call.
-// Every choice made here (layouts, loops, chunk orders) depends on the slots alone, never on what will be fused, so that an
-// element's bits do not depend on it either.
+// Every choice made here (layouts, loops, chunk orders) depends on the slots alone, never on what will be fused, so
+// that an element's bits do not depend on it either.
 #pragma once
 
 #include <functional>
@@ -64,20 +64,22 @@ class Lowering {
   Slot reshape(const Slot& slot, const Shape& shape);
 
   // -- pointwise ----------------------------------------------------------------------------------------------------
-  /// out[i] = formula(inputs[i]…) with inputs broadcast to `shape`, computed in `compute` (as register type), rounded to `out`.
+  /// out[i] = formula(inputs[i]…) with inputs broadcast to `shape`, computed in `compute` (as register type), rounded
+  /// to `out`.
   Slot pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, DType out, const Formula& formula);
   /// Several outputs of the same shape.
-  std::vector<Slot> pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, std::span<const DType> outs,
-                              const Formulas& formulas);
+  std::vector<Slot> pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute,
+                              std::span<const DType> outs, const Formulas& formulas);
   /// Into given slots (parts of a concatenation, in place); each has the iteration's shape.
-  void pointwise_into(std::span<const Slot> outputs, std::span<const Slot> inputs, DType compute, const Formulas& formulas);
+  void pointwise_into(std::span<const Slot> outputs, std::span<const Slot> inputs, DType compute,
+                      const Formulas& formulas);
   /// destination ← source (broadcast, cast).
   void copy_into(const Slot& destination, const Slot& source);
   void fill(const Slot& destination, double value);
 
   // -- reductions ---------------------------------------------------------------------------------------------------
-  /// Reduces the dimensions set in `dimensions` (bit d). The result keeps them with size 1, in dtype `out`; accumulation
-  /// happens in the register type of `compute`. To drop dimensions use squeezed() or reshape().
+  /// Reduces the dimensions set in `dimensions` (bit d). The result keeps them with size 1, in dtype `out`;
+  /// accumulation happens in the register type of `compute`. To drop dimensions use squeezed() or reshape().
   Slot reduce(kernels::ReduceKind kind, const Slot& input, uint32_t dimensions, DType compute, DType out);
   struct Moments {
     Slot mean, centered_sum;  ///< Σ(x-mean)²
@@ -90,14 +92,14 @@ class Lowering {
   Extremum arg_extremum(bool maximum, const Slot& input, int dimension);
 
   // -- structured primitives ------------------------------------------------------------------------------------------
-  /// Slots are in PyTorch's logical shapes (N, C, D, H, W) and (O, I/groups, kD, kH, kW) with `spatial` = 1 … 3 spatial dimensions as in
-  /// the input; casts 16-bit floats to float32 and back. Results: output, gradient of the input (channels-last), gradient of
-  /// the weight (laid out as `like`).
+  /// Slots are in PyTorch's logical shapes (N, C, D, H, W) and (O, I/groups, kD, kH, kW) with `spatial` = 1 … 3 spatial
+  /// dimensions as in the input; casts 16-bit floats to float32 and back. Results: output, gradient of the input
+  /// (channels-last), gradient of the weight (laid out as `like`).
   Slot convolution(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& weight, const Shape& output);
-  Slot convolution_input_gradient(const kernels::ConvolutionShape& shape, const Slot& output_gradient, const Slot& weight,
-                                  const Shape& input);
-  Slot convolution_weight_gradient(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& output_gradient,
-                                   const Shape& weight);
+  Slot convolution_input_gradient(const kernels::ConvolutionShape& shape, const Slot& output_gradient,
+                                  const Slot& weight, const Shape& input);
+  Slot convolution_weight_gradient(const kernels::ConvolutionShape& shape, const Slot& input,
+                                   const Slot& output_gradient, const Shape& weight);
   /// (…, m, k) × (…, k, n) with equal or broadcast (size 1, stride 0) leading dimensions.
   Slot matmul(const Slot& a, const Slot& b);
   struct PoolingWindows {
@@ -105,13 +107,15 @@ class Lowering {
     int64_t step[3] = {1, 1, 1};
   };
   /// Maximum: {values, indices if wanted}; channels-last.
-  std::vector<Slot> max_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows, bool indices);
+  std::vector<Slot> max_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows,
+                             bool indices);
   Slot max_pool_backward(const Slot& output_gradient, const Slot& indices, const Shape& input,
                          std::shared_ptr<const PoolingWindows> windows);
   Slot average_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows);
-  Slot average_pool_backward(const Slot& output_gradient, const Shape& input, std::shared_ptr<const PoolingWindows> windows);
-  /// values[i] = table[i with coordinate `dimension` replaced by index[i]]; index has the result's shape (expanded slots are fine),
-  /// table has it too but for `dimension`. Raises IndexError when run if an index is out of range.
+  Slot average_pool_backward(const Slot& output_gradient, const Shape& input,
+                             std::shared_ptr<const PoolingWindows> windows);
+  /// values[i] = table[i with coordinate `dimension` replaced by index[i]]; index has the result's shape (expanded
+  /// slots are fine), table has it too but for `dimension`. Raises IndexError when run if an index is out of range.
   Slot gather(const Slot& table, const Slot& index, int dimension);
   /// A copy of `table` with values added (or stored, the last one wins) at index.
   Slot scatter(const Slot& table, const Slot& index, const Slot& values, int dimension, bool add);

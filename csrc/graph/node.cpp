@@ -4,7 +4,8 @@
 
 namespace pycnn::graph {
 
-Node::Node(int outputs_of_node) : outputs(std::make_unique<Output[]>(static_cast<size_t>(outputs_of_node))), output_count(outputs_of_node) {}
+Node::Node(int outputs_of_node)
+    : outputs(std::make_unique<Output[]>(static_cast<size_t>(outputs_of_node))), output_count(outputs_of_node) {}
 
 void Node::set_inputs(std::vector<Value> values) {
   inputs = std::move(values);

@@ -31,7 +31,8 @@ struct Value {
   friend bool operator==(const Value& a, const Value& b) { return a.node == b.node && a.index == b.index; }
 };
 
-/// What autograd keeps for a tensor: its accumulated gradient and its hooks. Shared by the handle and the values it denotes.
+/// What autograd keeps for a tensor: its accumulated gradient and its hooks. Shared by the handle and the values it
+/// denotes.
 struct AutogradState {
   Tensor grad;
   std::vector<std::pair<int64_t, std::function<Tensor(const Tensor&)>>> hooks;
@@ -94,8 +95,8 @@ struct View {
 };
 
 /// The variable behind a tensor: a binding to a value. Views bind to a cell as well, so that they see its changes.
-/// References: a primary holder (TensorHandle) counts 2, a view 1. The cell is observable, and its value held, from 2 on:
-/// a base that only one view remembers may be fused away.
+/// References: a primary holder (TensorHandle) counts 2, a view 1. The cell is observable, and its value held, from 2
+/// on: a base that only one view remembers may be fused away.
 struct Cell {
   Value value;
   uint64_t version = 0;

@@ -45,7 +45,8 @@ struct BackwardReads {
 /// What a backward sees: the recorded node as tensors (differentiable themselves, for second derivatives).
 class BackwardContext {
  public:
-  BackwardContext(const std::shared_ptr<Node>& node, std::span<const Tensor> gradients) : node_(node), gradients_(gradients) {}
+  BackwardContext(const std::shared_ptr<Node>& node, std::span<const Tensor> gradients)
+      : node_(node), gradients_(gradients) {}
   /// The i-th input (output); its value may be used only if BackwardReads declares it, shape and dtype always.
   Tensor input(int i) const;
   Tensor output(int i) const;
@@ -54,7 +55,8 @@ class BackwardContext {
   /// Whether the i-th input's gradient is wanted; others may stay undefined.
   bool needs(int i) const;
   int input_count() const { return static_cast<int>(node_->inputs.size()); }
-  /// Gradient of the i-th output, in its dtype and shape; undefined means zero (never for output 0 of one-output operators).
+  /// Gradient of the i-th output, in its dtype and shape; undefined means zero (never for output 0 of one-output
+  /// operators).
   const Tensor& gradient(int i = 0) const { return gradients_[static_cast<size_t>(i)]; }
 
  private:
@@ -70,7 +72,8 @@ class Operator {
   /// Adds all attributes that lower() reads.
   virtual void fingerprint(Fingerprint&) const {}
   virtual BackwardReads backward_reads() const { return {}; }
-  /// Gradients of the inputs, one entry each, undefined where there is none. Broadcast inputs: see sum_to_shape in ops.h.
+  /// Gradients of the inputs, one entry each, undefined where there is none. Broadcast inputs: see sum_to_shape in
+  /// ops.h.
   virtual Tensors backward(const BackwardContext& context) const;
   /// Appends primitives that compute the outputs from the inputs and returns where the outputs lie.
   virtual std::vector<Slot> lower(Lowering& lowering, std::span<const Slot> inputs) const = 0;
@@ -83,7 +86,8 @@ struct Spec {
   bool differentiable = true;  ///< false for indices and masks
 };
 
-/// Records a node and returns handles to its outputs. Computes nothing (unless PYCNN_MODE=eager or too much is pending).
+/// Records a node and returns handles to its outputs. Computes nothing (unless PYCNN_MODE=eager or too much is
+/// pending).
 Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> inputs, std::span<const Spec> outputs);
 /// For the common operator with one output.
 Tensor record(std::shared_ptr<const Operator> op, std::initializer_list<Tensor> inputs, const Spec& output);

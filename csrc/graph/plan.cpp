@@ -28,7 +28,8 @@ void poll_interrupt() {
 
 }  // namespace
 
-Planner::Planner(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels) : lowering_(kernels) {
+Planner::Planner(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels)
+    : lowering_(kernels) {
   std::vector<Slot> input_slots;
   for (const PlanInput& input : inputs) {
     lowering_.buffers_.push_back({.bytes = 0, .input = static_cast<int>(input_slots.size())});
@@ -53,11 +54,14 @@ std::vector<Planner::BufferInfo> Planner::buffers() const {
   return infos;
 }
 
-Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels, bool fused) : kernels_(kernels) {
+Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels,
+           bool fused)
+    : kernels_(kernels) {
   Planner planner(nodes, inputs, kernels);
   for (const PlanInput& input : inputs) input_widths_.push_back(size_of(input.dtype));
   results_ = std::move(planner.results);
-  for (const Planner::BufferInfo& buffer : planner.buffers()) buffers_.push_back({.bytes = buffer.bytes, .input = buffer.input});
+  for (const Planner::BufferInfo& buffer : planner.buffers())
+    buffers_.push_back({.bytes = buffer.bytes, .input = buffer.input});
   std::vector<bool> kept(buffers_.size(), false);
   for (const PlanResult& result : results_) {
     kept[static_cast<size_t>(result.slot.buffer)] = true;
@@ -77,8 +81,8 @@ Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, c
 }
 
 void Plan::find_donations() {
-  // A pointwise step whose results nobody reads within the plan (a parameter's update) may write over an input that nobody reads
-  // later. Such steps run last: until then every input is whole.
+  // A pointwise step whose results nobody reads within the plan (a parameter's update) may write over an input that
+  // nobody reads later. Such steps run last: until then every input is whole.
   std::vector<int> readers(buffers_.size(), 0);
   std::vector<int> writers(buffers_.size(), 0);
   for (const auto& step : steps_) {
@@ -90,14 +94,16 @@ void Plan::find_donations() {
     for (const Slot& slot : step->writes) ++writers[static_cast<size_t>(slot.buffer)];
   }
   const auto is_final = [&](const Primitive& step) {
-    return dynamic_cast<const PointwisePrimitive*>(&step) != nullptr && std::all_of(step.writes.begin(), step.writes.end(), [&](const Slot& slot) {
+    return dynamic_cast<const PointwisePrimitive*>(&step) != nullptr &&
+           std::all_of(step.writes.begin(), step.writes.end(), [&](const Slot& slot) {
              const auto buffer = static_cast<size_t>(slot.buffer);
              return buffers_[buffer].kept && readers[buffer] == 0 && writers[buffer] == 1;
            });
   };
   std::vector<int> results_on(buffers_.size(), 0);
   for (const PlanResult& result : results_) ++results_on[static_cast<size_t>(result.slot.buffer)];
-  // A chunk's elements are loaded and stored in the program's order: what is loaded after the store must not lie under it.
+  // A chunk's elements are loaded and stored in the program's order: what is loaded after the store must not lie under
+  // it.
   const auto loaded_after_store = [](const Primitive& step, int read, int written) {
     const Formulation& program = static_cast<const PointwisePrimitive&>(step).program;
     bool stored = false;
@@ -113,10 +119,13 @@ void Plan::find_donations() {
     for (const Slot& read : step.reads) {
       const BufferPlace& place = buffers_[static_cast<size_t>(read.buffer)];
       const bool alone = std::count_if(step.reads.begin(), step.reads.end(), [&](const Slot& other) {
-                           return other.buffer == read.buffer && !(other.shape == read.shape && other.strides == read.strides && other.offset == 0);
+                           return other.buffer == read.buffer &&
+                                  !(other.shape == read.shape && other.strides == read.strides && other.offset == 0);
                          }) == 0;
-      const bool taken = std::any_of(buffers_.begin(), buffers_.end(), [&](const BufferPlace& other) { return other.donor == place.input; });
-      if (place.input >= 0 && alone && !taken && !loaded_after_store(step, read.buffer, result.buffer) && results_on[static_cast<size_t>(read.buffer)] == 0 && read.dtype == result.dtype &&
+      const bool taken = std::any_of(buffers_.begin(), buffers_.end(),
+                                     [&](const BufferPlace& other) { return other.donor == place.input; });
+      if (place.input >= 0 && alone && !taken && !loaded_after_store(step, read.buffer, result.buffer) &&
+          results_on[static_cast<size_t>(read.buffer)] == 0 && read.dtype == result.dtype &&
           read.shape == result.shape && read.strides == result.strides && result.offset == 0 && result.is_dense())
         return place.input;
     }
@@ -130,10 +139,12 @@ void Plan::find_donations() {
       const int donor = donor_for(*step, result);
       // Another final step that reads the donor would see it overwritten.
       const int donor_buffer = donor;  // inputs are the first buffers
-      const bool read_by_other_final = donor >= 0 && std::any_of(steps_.begin(), steps_.end(), [&](const auto& other) {
-        return other.get() != step.get() && is_final(*other) &&
-               std::any_of(other->reads.begin(), other->reads.end(), [&](const Slot& slot) { return slot.buffer == donor_buffer; });
-      });
+      const bool read_by_other_final =
+          donor >= 0 && std::any_of(steps_.begin(), steps_.end(), [&](const auto& other) {
+            return other.get() != step.get() && is_final(*other) &&
+                   std::any_of(other->reads.begin(), other->reads.end(),
+                               [&](const Slot& slot) { return slot.buffer == donor_buffer; });
+          });
       if (donor < 0 || read_by_other_final) continue;
       buffers_[static_cast<size_t>(result.buffer)].donor = donor;
       donated = true;
@@ -162,14 +173,16 @@ void Plan::place_buffers() {
   std::vector<size_t> order;
   for (size_t b = 0; b < buffers_.size(); ++b)
     if (buffers_[b].input < 0 && !buffers_[b].kept && lives[b].first != SIZE_MAX) order.push_back(b);
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return buffers_[a].bytes > buffers_[b].bytes; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return buffers_[a].bytes > buffers_[b].bytes; });
   std::vector<size_t> placed;
   for (size_t b : order) {
     const size_t bytes = aligned(buffers_[b].bytes);
     std::vector<std::pair<size_t, size_t>> occupied;
     for (size_t other : placed)
       if (lives[other].first <= lives[b].last && lives[b].first <= lives[other].last)
-        occupied.emplace_back(buffers_[other].arena_offset, buffers_[other].arena_offset + aligned(buffers_[other].bytes));
+        occupied.emplace_back(buffers_[other].arena_offset,
+                              buffers_[other].arena_offset + aligned(buffers_[other].bytes));
     std::sort(occupied.begin(), occupied.end());
     size_t at = 0;
     for (const auto& [begin, end] : occupied) {
@@ -184,7 +197,8 @@ void Plan::place_buffers() {
 
 std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
   // Everything is allocated before the first step; the last phase can then neither fail nor be interrupted half-way.
-  const StoragePointer arena = arena_bytes_ + workspace_bytes_ > 0 ? allocate_storage(workspace_bytes_ + arena_bytes_) : nullptr;
+  const StoragePointer arena =
+      arena_bytes_ + workspace_bytes_ > 0 ? allocate_storage(workspace_bytes_ + arena_bytes_) : nullptr;
   char* const arena_data = arena ? static_cast<char*>(arena->data()) : nullptr;
   std::vector<void*> addresses(buffers_.size());
   std::vector<StoragePointer> storages(buffers_.size());
@@ -195,7 +209,8 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
       addresses[b] = storages[b]->data();
     } else if (!place.kept) {
       addresses[b] = arena_data + workspace_bytes_ + place.arena_offset;
-    } else if (place.donor >= 0 && inputs[static_cast<size_t>(place.donor)].donatable && inputs[static_cast<size_t>(place.donor)].offset == 0) {
+    } else if (place.donor >= 0 && inputs[static_cast<size_t>(place.donor)].donatable &&
+               inputs[static_cast<size_t>(place.donor)].offset == 0) {
       storages[b] = inputs[static_cast<size_t>(place.donor)].storage;
       addresses[b] = storages[b]->data();
       counters().buffers_donated++;
@@ -208,7 +223,8 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
   for (size_t b = 0; b < buffers_.size(); ++b)
     if (const int input = buffers_[b].input; input >= 0) {
       const RunInput& given = inputs[static_cast<size_t>(input)];
-      addresses[b] = static_cast<char*>(addresses[b]) + given.offset * static_cast<int64_t>(input_widths_[static_cast<size_t>(input)]);
+      addresses[b] = static_cast<char*>(addresses[b]) +
+                     given.offset * static_cast<int64_t>(input_widths_[static_cast<size_t>(input)]);
     }
   const Addresses all{addresses, arena_data};
   for (size_t i = 0; i < steps_.size(); ++i) {
@@ -234,11 +250,13 @@ std::string Plan::describe() const {
   size_t kept_bytes = 0;
   for (const BufferPlace& place : buffers_)
     if (place.kept) kept_bytes += place.bytes;
-  std::snprintf(line, sizeof line, "plan: %zu steps, arena %zu bytes, workspace %zu bytes, results %zu bytes, kernels %s/%s\n", steps_.size(),
-                arena_bytes_, workspace_bytes_, kept_bytes, kernels_.device, kernels_.level);
+  std::snprintf(line, sizeof line,
+                "plan: %zu steps, arena %zu bytes, workspace %zu bytes, results %zu bytes, kernels %s/%s\n",
+                steps_.size(), arena_bytes_, workspace_bytes_, kept_bytes, kernels_.device, kernels_.level);
   text += line;
   const auto slot_text = [](const Slot& slot) {
-    return detail::concatenate("b", slot.buffer, slot.offset != 0 ? "+" + std::to_string(slot.offset) : "", ":", name_of(slot.dtype), to_string(slot.shape));
+    return detail::concatenate("b", slot.buffer, slot.offset != 0 ? "+" + std::to_string(slot.offset) : "", ":",
+                               name_of(slot.dtype), to_string(slot.shape));
   };
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Primitive& step = *steps_[i];
@@ -249,8 +267,10 @@ std::string Plan::describe() const {
     for (const Slot& slot : step.writes) {
       const BufferPlace& place = buffers_[static_cast<size_t>(slot.buffer)];
       text += " " + slot_text(slot);
-      if (place.donor >= 0) text += " (over input b" + std::to_string(place.donor) + ")";
-      else if (place.kept) text += " (result)";
+      if (place.donor >= 0)
+        text += " (over input b" + std::to_string(place.donor) + ")";
+      else if (place.kept)
+        text += " (result)";
     }
     text += detail::concatenate("; ", static_cast<int64_t>(step.flops()), " operations\n");
   }

@@ -44,8 +44,8 @@ class Plan {
   /// Lowers, fuses (if asked), orders and places.
   Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels, bool fused);
 
-  /// Runs all steps and returns where each kept output lies, in the order of results(). Throws what a step throws, or Interrupted;
-  /// no input has been overwritten then.
+  /// Runs all steps and returns where each kept output lies, in the order of results(). Throws what a step throws, or
+  /// Interrupted; no input has been overwritten then.
   std::vector<Buffer> run(std::span<const RunInput> inputs) const;
   const std::vector<PlanResult>& results() const { return results_; }
   std::string describe() const;
@@ -53,10 +53,10 @@ class Plan {
  private:
   struct BufferPlace {
     size_t bytes;
-    int input = -1;            ///< among the plan's inputs
-    bool kept = false;         ///< outlives the plan: storage of its own
+    int input = -1;     ///< among the plan's inputs
+    bool kept = false;  ///< outlives the plan: storage of its own
     size_t arena_offset = 0;
-    int donor = -1;            ///< the input whose memory it may take
+    int donor = -1;  ///< the input whose memory it may take
   };
   void find_donations();
   void place_buffers();

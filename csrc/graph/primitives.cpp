@@ -18,13 +18,15 @@ kernels::Operand plain_operand(const Slot& slot, const Addresses& addresses) {
   return {addresses.of(slot), slot.dtype, {}};
 }
 
-constexpr std::array<const char*, 4> choosable = {"convolution_forward", "convolution_input_gradient", "convolution_weight_gradient", "matmul"};
+constexpr std::array<const char*, 4> choosable = {"convolution_forward", "convolution_input_gradient",
+                                                  "convolution_weight_gradient", "matmul"};
 
 int choosable_index(std::string_view primitive) {
   for (size_t i = 0; i < choosable.size(); ++i)
     if (primitive == choosable[i]) return static_cast<int>(i);
-  fail<ValueError>("there is no choice of algorithms for '", primitive,
-                   "'; primitives with one: convolution_forward, convolution_input_gradient, convolution_weight_gradient, matmul");
+  fail<ValueError>(
+      "there is no choice of algorithms for '", primitive,
+      "'; primitives with one: convolution_forward, convolution_input_gradient, convolution_weight_gradient, matmul");
 }
 
 struct Forced {
@@ -55,7 +57,8 @@ const Algorithm* choose(int primitive, const Algorithm* list, const Arguments& a
     const char* reason = algorithm->declines(arguments);
     if (reason == nullptr) {
       if (verbose())
-        std::fprintf(stderr, "pycnn: %s %s: %s%s\n", choosable[static_cast<size_t>(primitive)], shapes.c_str(), algorithm->name, refusals.c_str());
+        std::fprintf(stderr, "pycnn: %s %s: %s%s\n", choosable[static_cast<size_t>(primitive)], shapes.c_str(),
+                     algorithm->name, refusals.c_str());
       return algorithm;
     }
     refusals += std::string("; not ") + algorithm->name + ": " + reason;
@@ -68,8 +71,9 @@ std::string spatial(const int64_t* sizes) {
 }
 
 std::string describe(const kernels::ConvolutionShape& s) {
-  return detail::concatenate("n", s.batch, " c", s.in_channels, " ", spatial(s.input), " -> c", s.out_channels, " ", spatial(s.output), " k",
-                             spatial(s.kernel), " s", spatial(s.stride), " p", spatial(s.padding), " d", spatial(s.dilation), " g", s.groups);
+  return detail::concatenate("n", s.batch, " c", s.in_channels, " ", spatial(s.input), " -> c", s.out_channels, " ",
+                             spatial(s.output), " k", spatial(s.kernel), " s", spatial(s.stride), " p",
+                             spatial(s.padding), " d", spatial(s.dilation), " g", s.groups);
 }
 
 }  // namespace
@@ -82,22 +86,26 @@ std::string forced_algorithm(int primitive) {
 
 int64_t forced_algorithm_generation() { return forced().generation.load(std::memory_order_acquire); }
 
-// -- pointwise -----------------------------------------------------------------------------------------------------------
+// -- pointwise
+// -----------------------------------------------------------------------------------------------------------
 
 void PointwisePrimitive::prepare(const kernels::Kernels&) {
-  check(compiled.compile(program, {.order = order, .allow_extra = true}), "internal error: a pointwise program is too large");
+  check(compiled.compile(program, {.order = order, .allow_extra = true}),
+        "internal error: a pointwise program is too large");
 }
 
 void PointwisePrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
   if (element_count(program.shape) == 0) return;
-  compiled.for_each_launch(addresses, [&](const kernels::PointwiseArguments& arguments) { kernels.pointwise(arguments); });
+  compiled.for_each_launch(addresses,
+                           [&](const kernels::PointwiseArguments& arguments) { kernels.pointwise(arguments); });
 }
 
 std::string PointwisePrimitive::details() const { return compiled.text(); }
 
 double PointwisePrimitive::flops() const { return static_cast<double>(element_count(program.shape)); }
 
-// -- reductions ------------------------------------------------------------------------------------------------------------
+// -- reductions
+// ------------------------------------------------------------------------------------------------------------
 
 bool ReducePrimitive::compile(CompiledProgram& into) const {
   return into.compile(prologue, {.order = order, .split = dimensions, .reference = &reduced_slot, .live = source});
@@ -141,7 +149,8 @@ std::string ReducePrimitive::details() const {
 
 double ReducePrimitive::flops() const { return static_cast<double>(element_count(prologue.shape)); }
 
-// -- convolution and matmul --------------------------------------------------------------------------------------------------
+// -- convolution and matmul
+// --------------------------------------------------------------------------------------------------
 
 bool EpiloguePrimitive::compile_epilogue(const Formulation& formulation, CompiledProgram& into) const {
   const std::vector<int> order = result_order();
@@ -200,7 +209,8 @@ double ConvolutionPrimitive::flops() const {
     taps *= static_cast<double>(shape.kernel[d]);
     pixels *= static_cast<double>(shape.output[d]);
   }
-  return taps * pixels * static_cast<double>(shape.in_channels / shape.groups) * static_cast<double>(shape.out_channels);
+  return taps * pixels * static_cast<double>(shape.in_channels / shape.groups) *
+         static_cast<double>(shape.out_channels);
 }
 
 std::vector<int> MatmulPrimitive::result_order() const {
@@ -232,11 +242,12 @@ void MatmulPrimitive::run(const kernels::Kernels&, const Addresses& addresses) c
 }
 
 double MatmulPrimitive::flops() const {
-  return 2.0 * static_cast<double>(shape.batch[0] * shape.batch[1]) * static_cast<double>(shape.m) * static_cast<double>(shape.n) *
-         static_cast<double>(shape.k);
+  return 2.0 * static_cast<double>(shape.batch[0] * shape.batch[1]) * static_cast<double>(shape.m) *
+         static_cast<double>(shape.n) * static_cast<double>(shape.k);
 }
 
-// -- pooling, indexing, random -------------------------------------------------------------------------------------------------
+// -- pooling, indexing, random
+// -------------------------------------------------------------------------------------------------
 
 const char* PoolingPrimitive::name() const {
   constexpr const char* names[] = {"max_pool", "max_pool_backward", "average_pool", "average_pool_backward"};
@@ -312,7 +323,9 @@ void IndexPrimitive::run(const kernels::Kernels& kernels, const Addresses& addre
   }
   result.axis_stride = table_strides[1];
   result.axis_size = axis_size;
-  const auto kernel = kind == Kind::Gather ? kernels.gather : kind == Kind::Scatter ? kernels.scatter : kernels.scatter_add;
+  const auto kernel = kind == Kind::Gather    ? kernels.gather
+                      : kind == Kind::Scatter ? kernels.scatter
+                                              : kernels.scatter_add;
   check<IndexError>(kernel(result), operator_name, ": index out of range: the indexed dimension has size ", axis_size);
 }
 
@@ -320,8 +333,8 @@ void RandomPrimitive::run(const kernels::Kernels& kernels, const Addresses& addr
   if (output.count() == 0) return;
   int64_t drawn = 0;
   std::memcpy(&drawn, addresses.of(key), sizeof drawn);
-  kernels.random({parameters.kind, static_cast<uint64_t>(drawn), parameters.first, parameters.second, parameters.low, parameters.high, output.dtype,
-                  addresses.of(output), output.count()});
+  kernels.random({parameters.kind, static_cast<uint64_t>(drawn), parameters.first, parameters.second, parameters.low,
+                  parameters.high, output.dtype, addresses.of(output), output.count()});
 }
 
 }  // namespace pycnn::graph
@@ -335,7 +348,8 @@ std::vector<std::string> algorithms(std::string_view primitive) {
   if (index == 3) {
     for (const kernels::MatmulAlgorithm* a = kernels.matmul; a->name != nullptr; ++a) names.emplace_back(a->name);
   } else {
-    for (const kernels::ConvolutionAlgorithm* a = kernels.convolution[index]; a->name != nullptr; ++a) names.emplace_back(a->name);
+    for (const kernels::ConvolutionAlgorithm* a = kernels.convolution[index]; a->name != nullptr; ++a)
+      names.emplace_back(a->name);
   }
   return names;
 }
@@ -343,8 +357,8 @@ std::vector<std::string> algorithms(std::string_view primitive) {
 void force_algorithm(std::string_view primitive, std::string_view algorithm) {
   const int index = graph::choosable_index(primitive);
   const std::vector<std::string> names = algorithms(primitive);
-  check<ValueError>(algorithm.empty() || std::find(names.begin(), names.end(), algorithm) != names.end(), primitive, " has no algorithm '", algorithm,
-                    "'");
+  check<ValueError>(algorithm.empty() || std::find(names.begin(), names.end(), algorithm) != names.end(), primitive,
+                    " has no algorithm '", algorithm, "'");
   const std::lock_guard lock(graph::forced().mutex);
   graph::forced().names[static_cast<size_t>(index)] = algorithm;
   graph::forced().generation.fetch_add(1);

@@ -17,7 +17,8 @@ struct Addresses {
   /// Null while planning, when there are no buffers yet.
   void* of(const Slot& slot) const {
     if (buffers.empty()) return nullptr;
-    return static_cast<char*>(buffers[static_cast<size_t>(slot.buffer)]) + slot.offset * static_cast<int64_t>(size_of(slot.dtype));
+    return static_cast<char*>(buffers[static_cast<size_t>(slot.buffer)]) +
+           slot.offset * static_cast<int64_t>(size_of(slot.dtype));
   }
 };
 
@@ -32,12 +33,12 @@ struct Formulation {
 class CompiledProgram {
  public:
   struct Options {
-    std::span<const int> order;         ///< dimensions from outermost to innermost
-    bool keep_innermost = false;        ///< the last one stays a loop of its own (epilogues)
-    uint32_t split = 0;                 ///< dimensions merged only among their like (what a reduction reduces)
-    const Slot* reference = nullptr;    ///< if set, it alone decides which dimensions merge; other slots must follow
-    bool allow_extra = false;           ///< more than max_loops loops are run as several launches
-    int live = -1;                      ///< an expression needed after the program, besides what is stored
+    std::span<const int> order;       ///< dimensions from outermost to innermost
+    bool keep_innermost = false;      ///< the last one stays a loop of its own (epilogues)
+    uint32_t split = 0;               ///< dimensions merged only among their like (what a reduction reduces)
+    const Slot* reference = nullptr;  ///< if set, it alone decides which dimensions merge; other slots must follow
+    bool allow_extra = false;         ///< more than max_loops loops are run as several launches
+    int live = -1;                    ///< an expression needed after the program, besides what is stored
   };
   /// False if the slots need more loops or the formula more registers or operands than a device has.
   bool compile(const Formulation& formulation, const Options& options);
@@ -73,10 +74,10 @@ class CompiledProgram {
   void move(kernels::PointwiseArguments& launched, int loop, int64_t steps) const;
 
   std::vector<kernels::Instruction> code_;
-  std::vector<Slot> slots_;        ///< the operands in use
-  std::vector<Strides> strides_;   ///< of each, over all loops
-  Dimensions sizes_;               ///< of all loops, the extra ones first
-  Dimensions innermost_;           ///< for each loop, the innermost dimension merged into it (-1: none)
+  std::vector<Slot> slots_;       ///< the operands in use
+  std::vector<Strides> strides_;  ///< of each, over all loops
+  Dimensions sizes_;              ///< of all loops, the extra ones first
+  Dimensions innermost_;          ///< for each loop, the innermost dimension merged into it (-1: none)
   std::vector<bool> splits_;
   int extra_ = 0;
   int registers_ = 0;
@@ -111,13 +112,13 @@ struct PointwisePrimitive final : Primitive {
 };
 
 struct ReducePrimitive final : Primitive {
-  Formulation prologue;   ///< without stores unless fused ones are still needed
-  int source = -1;        ///< the expression that is reduced
+  Formulation prologue;  ///< without stores unless fused ones are still needed
+  int source = -1;       ///< the expression that is reduced
   uint32_t dimensions = 0;
   kernels::ReduceKind kind = kernels::ReduceKind::Sum;
-  std::vector<int> order;       ///< memory order of the reduced slot: it fixes the order of additions
-  Slot reduced_slot;            ///< where the reduced values would lie, unfused
-  std::vector<Slot> results;    ///< one, or mean and centred sum
+  std::vector<int> order;     ///< memory order of the reduced slot: it fixes the order of additions
+  Slot reduced_slot;          ///< where the reduced values would lie, unfused
+  std::vector<Slot> results;  ///< one, or mean and centred sum
   const char* name() const override { return "reduce"; }
   bool compile(CompiledProgram& into) const;
   void prepare(const kernels::Kernels& kernels) override;
@@ -127,7 +128,8 @@ struct ReducePrimitive final : Primitive {
   CompiledProgram compiled;
 
  private:
-  kernels::ReduceArguments arguments(const Addresses& addresses, kernels::Operand* operands, kernels::Accumulation* accumulation) const;
+  kernels::ReduceArguments arguments(const Addresses& addresses, kernels::Operand* operands,
+                                     kernels::Accumulation* accumulation) const;
 };
 
 /// Primitives whose finished result a pointwise program may transform while it is in cache.
@@ -155,7 +157,9 @@ struct ConvolutionPrimitive final : EpiloguePrimitive {
   std::vector<int> result_order() const override;
   using EpiloguePrimitive::raw;
   Slot& raw() override {
-    return pass == kernels::ConvolutionPass::InputGradient ? input : pass == kernels::ConvolutionPass::Forward ? output : weight;
+    return pass == kernels::ConvolutionPass::InputGradient ? input
+           : pass == kernels::ConvolutionPass::Forward     ? output
+                                                           : weight;
   }
 
  private:

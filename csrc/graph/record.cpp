@@ -14,7 +14,9 @@ Fingerprint& Fingerprint::add(double value) {
 
 Tensor BackwardContext::input(int i) const { return Tensor(node_->inputs[static_cast<size_t>(i)]); }
 Tensor BackwardContext::output(int i) const { return Tensor(Value{node_, i}); }
-const Shape& BackwardContext::input_shape(int i) const { return output_of(node_->inputs[static_cast<size_t>(i)]).shape; }
+const Shape& BackwardContext::input_shape(int i) const {
+  return output_of(node_->inputs[static_cast<size_t>(i)]).shape;
+}
 DType BackwardContext::input_dtype(int i) const { return output_of(node_->inputs[static_cast<size_t>(i)]).dtype; }
 bool BackwardContext::needs(int i) const { return output_of(node_->inputs[static_cast<size_t>(i)]).requires_grad; }
 

@@ -38,7 +38,8 @@ class Replace final : public Operator {
 // A value that no other node or handle refers to, so that its output may be marked.
 Value unshared(const Tensor& value) {
   const Value& current = value.value();
-  if (current.node.use_count() == 1 && !output_of(current).requires_grad && current.node->output_count == 1) return current;
+  if (current.node.use_count() == 1 && !output_of(current).requires_grad && current.node->output_count == 1)
+    return current;
   return detached(current);
 }
 
@@ -51,8 +52,9 @@ void rebind(Cell& cell, const Tensor& value, bool silent) {
     cell.view.reset();
   }
   if (cell.base) {
-    check(cell.view->write != nullptr, "unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                                       "location; clone() the tensor before changing it in place");
+    check(cell.view->write != nullptr,
+          "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+          "location; clone() the tensor before changing it in place");
     const Tensor base(std::make_shared<TensorHandle>(cell.base));
     if (cell.view->bypasses_autograd) {
       const NoGradGuard no_grad;
@@ -71,7 +73,8 @@ void rebind(Cell& cell, const Tensor& value, bool silent) {
   } else if (keeps_history && (silent || !is_grad_enabled())) {
     const bool grad_enabled = is_grad_enabled();
     set_grad_enabled(true);
-    const Tensor replaced = record(std::make_shared<Replace>(), {Tensor(previous), value}, {output_of(previous).shape, output_of(previous).dtype});
+    const Tensor replaced = record(std::make_shared<Replace>(), {Tensor(previous), value},
+                                   {output_of(previous).shape, output_of(previous).dtype});
     set_grad_enabled(grad_enabled);
     cell.bind(replaced.value());
   } else {
@@ -134,9 +137,11 @@ Memory Tensor::memory() const {
   evaluate();
   const Output& output = output_of(value());
   const graph::Buffer& buffer = output.buffer;
-  check(buffer.storage != nullptr, "internal error: the value of '", value().node->op ? value().node->op->name() : "leaf", "' was not kept");
-  return {buffer.storage, static_cast<char*>(buffer.storage->data()) + buffer.offset * static_cast<int64_t>(size_of(output.dtype)), output.dtype,
-          output.shape, buffer.strides};
+  check(buffer.storage != nullptr, "internal error: the value of '",
+        value().node->op ? value().node->op->name() : "leaf", "' was not kept");
+  return {buffer.storage,
+          static_cast<char*>(buffer.storage->data()) + buffer.offset * static_cast<int64_t>(size_of(output.dtype)),
+          output.dtype, output.shape, buffer.strides};
 }
 
 namespace {
@@ -170,16 +175,26 @@ T element_as(const char* at, DType dtype) {
     return element;
   };
   switch (dtype) {
-    case DType::Bool: return static_cast<T>(read(uint8_t{}) != 0);
-    case DType::UInt8: return static_cast<T>(read(uint8_t{}));
-    case DType::Int8: return static_cast<T>(read(int8_t{}));
-    case DType::Int16: return static_cast<T>(read(int16_t{}));
-    case DType::Int32: return static_cast<T>(read(int32_t{}));
-    case DType::Int64: return static_cast<T>(read(int64_t{}));
-    case DType::Float16: return static_cast<T>(to_float(read(Float16{})));
-    case DType::BFloat16: return static_cast<T>(to_float(read(BFloat16{})));
-    case DType::Float32: return static_cast<T>(read(float{}));
-    case DType::Float64: return static_cast<T>(read(double{}));
+    case DType::Bool:
+      return static_cast<T>(read(uint8_t{}) != 0);
+    case DType::UInt8:
+      return static_cast<T>(read(uint8_t{}));
+    case DType::Int8:
+      return static_cast<T>(read(int8_t{}));
+    case DType::Int16:
+      return static_cast<T>(read(int16_t{}));
+    case DType::Int32:
+      return static_cast<T>(read(int32_t{}));
+    case DType::Int64:
+      return static_cast<T>(read(int64_t{}));
+    case DType::Float16:
+      return static_cast<T>(to_float(read(Float16{})));
+    case DType::BFloat16:
+      return static_cast<T>(to_float(read(BFloat16{})));
+    case DType::Float32:
+      return static_cast<T>(read(float{}));
+    case DType::Float64:
+      return static_cast<T>(read(double{}));
   }
   return T{};
 }
@@ -191,7 +206,8 @@ T Tensor::item() const {
   check(numel() == 1, "a Tensor with ", numel(), " elements cannot be converted to Scalar");
   evaluate();
   const Output& output = output_of(value());
-  const char* at = static_cast<const char*>(output.buffer.storage->data()) + output.buffer.offset * static_cast<int64_t>(size_of(output.dtype));
+  const char* at = static_cast<const char*>(output.buffer.storage->data()) +
+                   output.buffer.offset * static_cast<int64_t>(size_of(output.dtype));
   return element_as<T>(at, output.dtype);
 }
 template bool Tensor::item<bool>() const;
@@ -219,7 +235,8 @@ Tensor copy_memory(const Memory& source) {
   const StoragePointer storage = allocate_storage(static_cast<size_t>(element_count(source.shape)) * width);
   char* to = static_cast<char*>(storage->data());
   if (source.strides == contiguous_strides(source.shape)) {
-    if (element_count(source.shape) > 0) std::memcpy(to, source.data, static_cast<size_t>(element_count(source.shape)) * width);
+    if (element_count(source.shape) > 0)
+      std::memcpy(to, source.data, static_cast<size_t>(element_count(source.shape)) * width);
   } else {
     for_each_element(source, [&](const char* at) {
       std::memcpy(to, at, width);
@@ -231,18 +248,20 @@ Tensor copy_memory(const Memory& source) {
 
 Tensor wrap_memory(const Memory& source) {
   const auto owner = source.owner;
-  auto storage = std::make_shared<Storage>(source.data, static_cast<size_t>(element_count(source.shape)) * size_of(source.dtype), [owner] {});
+  auto storage = std::make_shared<Storage>(
+      source.data, static_cast<size_t>(element_count(source.shape)) * size_of(source.dtype), [owner] {});
   storage->pin();
   return Tensor(graph::make_leaf(source.shape, source.dtype, {std::move(storage), 0, source.strides}));
 }
 
 template <typename T>
 Tensor from_data(std::span<const T> elements, const Shape& shape) {
-  check<ValueError>(static_cast<int64_t>(elements.size()) == element_count(shape), "from_data: ", elements.size(), " elements do not fill shape ", shape);
+  check<ValueError>(static_cast<int64_t>(elements.size()) == element_count(shape), "from_data: ", elements.size(),
+                    " elements do not fill shape ", shape);
   return copy_memory({nullptr, const_cast<T*>(elements.data()), dtype_of<T>(), shape, contiguous_strides(shape)});
 }
 
-#define PYCNN_INSTANTIATE(T)                        \
+#define PYCNN_INSTANTIATE(T)                         \
   template std::vector<T> Tensor::to_vector() const; \
   template Tensor from_data(std::span<const T>, const Shape&);
 PYCNN_INSTANTIATE(uint8_t)
@@ -267,23 +286,46 @@ std::vector<bool> Tensor::to_vector<bool>() const {
 Tensor scalar_tensor(Scalar value, DType dtype) {
   const StoragePointer storage = allocate_storage(size_of(dtype));
   const auto store = [&]<typename T>(T element) { std::memcpy(storage->data(), &element, sizeof element); };
-  const int64_t integer = dtype == DType::Bool ? (value.to_double() != 0) : is_floating_point(dtype) ? 0 : value.to_int();
+  const int64_t integer = dtype == DType::Bool       ? (value.to_double() != 0)
+                          : is_floating_point(dtype) ? 0
+                                                     : value.to_int();
   switch (dtype) {
-    case DType::Bool: store(static_cast<uint8_t>(integer)); break;
-    case DType::UInt8: store(static_cast<uint8_t>(integer)); break;
-    case DType::Int8: store(static_cast<int8_t>(integer)); break;
-    case DType::Int16: store(static_cast<int16_t>(integer)); break;
-    case DType::Int32: store(static_cast<int32_t>(integer)); break;
-    case DType::Int64: store(integer); break;
-    case DType::Float16: store(to_float16(static_cast<float>(value.to_double()))); break;
-    case DType::BFloat16: store(to_bfloat16(static_cast<float>(value.to_double()))); break;
-    case DType::Float32: store(static_cast<float>(value.to_double())); break;
-    case DType::Float64: store(value.to_double()); break;
+    case DType::Bool:
+      store(static_cast<uint8_t>(integer));
+      break;
+    case DType::UInt8:
+      store(static_cast<uint8_t>(integer));
+      break;
+    case DType::Int8:
+      store(static_cast<int8_t>(integer));
+      break;
+    case DType::Int16:
+      store(static_cast<int16_t>(integer));
+      break;
+    case DType::Int32:
+      store(static_cast<int32_t>(integer));
+      break;
+    case DType::Int64:
+      store(integer);
+      break;
+    case DType::Float16:
+      store(to_float16(static_cast<float>(value.to_double())));
+      break;
+    case DType::BFloat16:
+      store(to_bfloat16(static_cast<float>(value.to_double())));
+      break;
+    case DType::Float32:
+      store(static_cast<float>(value.to_double()));
+      break;
+    case DType::Float64:
+      store(value.to_double());
+      break;
   }
   return Tensor(graph::make_leaf({}, dtype, {storage, 0, {}}));
 }
 
-// -- autograd (the walk itself is in autograd.cpp) ---------------------------------------------------------------------
+// -- autograd (the walk itself is in autograd.cpp)
+// ---------------------------------------------------------------------
 
 bool Tensor::requires_grad() const { return output_of(value()).requires_grad; }
 bool Tensor::is_leaf() const { return graph::is_leaf(value()); }
@@ -291,8 +333,10 @@ bool Tensor::is_leaf() const { return graph::is_leaf(value()); }
 Tensor& Tensor::requires_grad_(bool requires_grad) {
   if (requires_grad == this->requires_grad()) return *this;
   if (!requires_grad) {
-    check(is_leaf(), "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph that doesn't "
-                     "require differentiation use var_no_grad = var.detach().");
+    check(is_leaf(),
+          "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+          "subgraph that doesn't "
+          "require differentiation use var_no_grad = var.detach().");
     handle_->cell->bind(graph::detached(value()));
     return *this;
   }
@@ -315,8 +359,10 @@ void Tensor::set_grad(const Tensor& gradient) {
     if (const auto& state = output_of(value()).autograd) state->grad = Tensor();
     return;
   }
-  check(gradient.shape() == shape(), "assigned grad has data of a different size: expected ", shape(), ", got ", gradient.shape());
-  check(gradient.dtype() == dtype(), "assigned grad has data of a different type: expected ", dtype(), ", got ", gradient.dtype());
+  check(gradient.shape() == shape(), "assigned grad has data of a different size: expected ", shape(), ", got ",
+        gradient.shape());
+  check(gradient.dtype() == dtype(), "assigned grad has data of a different type: expected ", dtype(), ", got ",
+        gradient.dtype());
   graph::autograd_state(*this)->grad = gradient;
 }
 
@@ -334,7 +380,8 @@ int64_t Tensor::register_hook(std::function<Tensor(const Tensor&)> hook) const {
 }
 
 void Tensor::remove_hook(int64_t id) const {
-  if (const auto& state = handle_->cell->autograd) std::erase_if(state->hooks, [id](const auto& hook) { return hook.first == id; });
+  if (const auto& state = handle_->cell->autograd)
+    std::erase_if(state->hooks, [id](const auto& hook) { return hook.first == id; });
 }
 
 std::string Tensor::grad_fn_name() const { return is_leaf() ? "" : value().node->op->name(); }
@@ -343,15 +390,19 @@ Tensor Tensor::detach() const {
   const Tensor result(graph::detached(value()));
   static const auto view = std::make_shared<const graph::View>(
       // A tensor of its own, since the base may mark its value as requiring grad.
-      graph::View{.derive = {}, .write = [](const Tensor&, const Tensor& value) { return Tensor(value.value()); }, .bypasses_autograd = true});
+      graph::View{.derive = {},
+                  .write = [](const Tensor&, const Tensor& value) { return Tensor(value.value()); },
+                  .bypasses_autograd = true});
   return graph::make_view(result, *this, view);
 }
 
-// -- in place ----------------------------------------------------------------------------------------------------------
+// -- in place
+// ----------------------------------------------------------------------------------------------------------
 
 void Tensor::check_in_place(std::string_view operation) const {
   if (!is_grad_enabled()) return;
-  check(!(requires_grad() && is_leaf()), operation, ": a leaf Variable that requires grad is being used in an in-place operation.");
+  check(!(requires_grad() && is_leaf()), operation,
+        ": a leaf Variable that requires grad is being used in an in-place operation.");
   for (const Cell* cell = handle_->cell.get(); cell->base && !cell->view->bypasses_autograd; cell = cell->base.get()) {
     const Value& base = cell->base->value;
     check(!(output_of(base).requires_grad && graph::is_leaf(base)), operation,
@@ -371,7 +422,8 @@ void Tensor::set_data(const Tensor& value) {
   const Value replacement = graph::detached(value.value());
   const bool leaf = is_leaf();
   if (requires_grad() && leaf) {
-    check(is_floating_point(value.dtype()), "data set to a tensor that requires gradients must be floating point, not ", value.dtype());
+    check(is_floating_point(value.dtype()), "data set to a tensor that requires gradients must be floating point, not ",
+          value.dtype());
     output_of(replacement).requires_grad = true;
     output_of(replacement).autograd = cell.autograd;
   }

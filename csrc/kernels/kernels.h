@@ -30,9 +30,10 @@ struct Accumulation {
   Operand second;  ///< Moments only
 };
 
-/// Runs the prologue over the iteration space (it may also store) and reduces registers over the loops marked in `reduced`.
-/// The order of additions depends on sizes and reduced alone, not on the prologue or strides. Empty reduced loops give the identity
-/// (infinities or the extreme integers for Maximum and Minimum; mean 0 and second 0 for Moments).
+/// Runs the prologue over the iteration space (it may also store) and reduces registers over the loops marked in
+/// `reduced`. The order of additions depends on sizes and reduced alone, not on the prologue or strides. Empty reduced
+/// loops give the identity (infinities or the extreme integers for Maximum and Minimum; mean 0 and second 0 for
+/// Moments).
 struct ReduceArguments {
   PointwiseArguments prologue;
   bool reduced[max_loops];
@@ -55,7 +56,8 @@ struct ArgReduceArguments {
 /// in_channels and out_channels count all groups.
 struct ConvolutionShape {
   int64_t batch, groups, in_channels, out_channels;
-  int64_t input[3], output[3], kernel[3], stride[3], padding[3], dilation[3];  ///< padding before; the end follows from output
+  int64_t input[3], output[3], kernel[3], stride[3], padding[3],
+      dilation[3];  ///< padding before; the end follows from output
 };
 
 /// input and output are dense channels-last: (batch, D, H, W, C). The pass decides which of the three is written.
@@ -66,7 +68,8 @@ struct ConvolutionArguments {
   void* input;
   void* weight;
   void* output;
-  int64_t weight_strides[3];  ///< in elements: out channel, in channel (within its group), tap (row-major over the kernel)
+  int64_t
+      weight_strides[3];  ///< in elements: out channel, in channel (within its group), tap (row-major over the kernel)
   /// Applied to the finished result (output in Forward, input in InputGradient; never in WeightGradient), or null.
   /// Innermost loop: channels; the outer loops together: pixels, in memory order.
   const PointwiseArguments* epilogue;
@@ -107,8 +110,9 @@ struct MatmulAlgorithm {
 };
 
 // -- pooling --------------------------------------------------------------------------------------------------------
-/// Windows per spatial dimension as tables, which covers stride, padding, dilation, ceil_mode and adaptive pooling alike:
-/// output position o sees the inputs begin[d][o], begin[d][o] + step[d], … < end[d][o], all of them inside the input.
+/// Windows per spatial dimension as tables, which covers stride, padding, dilation, ceil_mode and adaptive pooling
+/// alike: output position o sees the inputs begin[d][o], begin[d][o] + step[d], … < end[d][o], all of them inside the
+/// input.
 struct PoolingArguments {
   DType dtype;  ///< Float32, Float64; Maximum also Int64
   int64_t batch, channels, input_size[3], output_size[3];
@@ -116,9 +120,10 @@ struct PoolingArguments {
   const int64_t* end[3];
   int64_t step[3];
   const int64_t* divisor[3];  ///< average: an output is divided by the product of its three entries
-  void* input;                ///< dense channels-last, (batch, D, H, W, C); gradient of the input in the backward kernels
-  void* output;               ///< likewise; gradient of the output in the backward kernels
-  int64_t* indices;           ///< maximum: row-major index within D×H×W of the input, in output's layout; first wins ties, NaN wins all
+  void* input;       ///< dense channels-last, (batch, D, H, W, C); gradient of the input in the backward kernels
+  void* output;      ///< likewise; gradient of the output in the backward kernels
+  int64_t* indices;  ///< maximum: row-major index within D×H×W of the input, in output's layout; first wins ties, NaN
+                     ///< wins all
 };
 
 // -- indexing ---------------------------------------------------------------------------------------------------------
@@ -132,16 +137,17 @@ struct IndexArguments {
   int loops;
   int axis;  ///< which loop runs along the indexed axis
   Operand values;
-  Operand index;       ///< Int64; strides as for values
-  Operand table;       ///< strides as for values, 0 along the axis
-  int64_t axis_stride; ///< of the table, in elements
+  Operand index;        ///< Int64; strides as for values
+  Operand table;        ///< strides as for values, 0 along the axis
+  int64_t axis_stride;  ///< of the table, in elements
   int64_t axis_size;
 };
 
 // -- random -----------------------------------------------------------------------------------------------------------
 enum class RandomKind : uint8_t { Uniform, Normal, Bernoulli, Integer };
 
-/// Element i of the row-major output depends on (key, i) alone: Philox4x32-10 (Salmon et al. 2011), Box-Muller for Normal.
+/// Element i of the row-major output depends on (key, i) alone: Philox4x32-10 (Salmon et al. 2011), Box-Muller for
+/// Normal.
 struct RandomArguments {
   RandomKind kind;
   uint64_t key;
@@ -157,8 +163,10 @@ struct Kernels {
   const char* device;  ///< "cpu"
   const char* level;   ///< "portable", "avx2", "avx512"
   void (*pointwise)(const PointwiseArguments&);
-  /// The part [outer_begin, outer_end) × [inner_begin, inner_end) of the iteration space, in the calling thread. For epilogues.
-  void (*pointwise_region)(const PointwiseArguments&, int64_t outer_begin, int64_t outer_end, int64_t inner_begin, int64_t inner_end);
+  /// The part [outer_begin, outer_end) × [inner_begin, inner_end) of the iteration space, in the calling thread. For
+  /// epilogues.
+  void (*pointwise_region)(const PointwiseArguments&, int64_t outer_begin, int64_t outer_end, int64_t inner_begin,
+                           int64_t inner_end);
   size_t (*reduce_workspace)(const ReduceArguments&);
   void (*reduce)(const ReduceArguments&);
   void (*arg_reduce)(const ArgReduceArguments&);

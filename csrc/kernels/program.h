@@ -10,8 +10,8 @@ namespace pycnn::kernels {
 /// The type of a register. Narrower dtypes are widened when loaded: 16-bit floats to F32, bool and integers to I64.
 enum class RegisterType : uint8_t { F32, F64, I64 };
 
-/// One row per opcode: name, number of register operands. Comparisons and logic give 0 or 1 in the type of their operands.
-/// Integer division and remainder by zero give 0 here; the operators check at the call where they can.
+/// One row per opcode: name, number of register operands. Comparisons and logic give 0 or 1 in the type of their
+/// operands. Integer division and remainder by zero give 0 here; the operators check at the call where they can.
 // clang-format off
 #define PYCNN_OPCODES(X)                                                                                               \
   X(Load, 0)        /* register ← operand[index], widened to the register's type */                                     \

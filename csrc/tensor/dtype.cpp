@@ -32,7 +32,8 @@ std::atomic<DType> current_default_dtype{DType::Float32};
 DType default_dtype() { return current_default_dtype.load(std::memory_order_relaxed); }
 
 void set_default_dtype(DType dtype) {
-  check<TypeError>(is_floating_point(dtype), "only floating-point types are supported as the default type, not ", dtype);
+  check<TypeError>(is_floating_point(dtype), "only floating-point types are supported as the default type, not ",
+                   dtype);
   current_default_dtype.store(dtype, std::memory_order_relaxed);
 }
 

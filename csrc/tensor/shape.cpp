@@ -48,17 +48,18 @@ Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view operatio
     if (size == 1)
       size = shorter[d];
     else
-      check(shorter[d] == 1 || shorter[d] == size, operation, ": shapes ", a, " and ", b, " cannot be broadcast: the size of tensor a (",
-            a[a.size() - shorter.size() + d], ") must match the size of tensor b (", b[b.size() - shorter.size() + d],
-            ") at non-singleton dimension ", d + shift);
+      check(shorter[d] == 1 || shorter[d] == size, operation, ": shapes ", a, " and ", b,
+            " cannot be broadcast: the size of tensor a (", a[a.size() - shorter.size() + d],
+            ") must match the size of tensor b (", b[b.size() - shorter.size() + d], ") at non-singleton dimension ",
+            d + shift);
   }
   return result;
 }
 
 int normalize_dimension(int64_t dimension, int rank) {
   const int64_t bound = std::max(rank, 1);
-  check<IndexError>(dimension >= -bound && dimension < bound, "Dimension out of range (expected to be in range of [", -bound, ", ",
-                    bound - 1, "], but got ", dimension, ")");
+  check<IndexError>(dimension >= -bound && dimension < bound, "Dimension out of range (expected to be in range of [",
+                    -bound, ", ", bound - 1, "], but got ", dimension, ")");
   return static_cast<int>(dimension < 0 ? dimension + bound : dimension);
 }
 

@@ -1,6 +1,6 @@
-// What every instruction-set level provides. Files in this folder are compiled once per level, with PYCNN_ISA naming it:
-// everything lives in that namespace, helpers are internal, and no std:: template is instantiated (the linker could keep
-// its AVX-512 copy for everybody).
+// What every instruction-set level provides. Files in this folder are compiled once per level, with PYCNN_ISA naming
+// it: everything lives in that namespace, helpers are internal, and no std:: template is instantiated (the linker could
+// keep its AVX-512 copy for everybody).
 #pragma once
 
 #include "kernels/kernels.h"

@@ -28,8 +28,8 @@ class NoGradGuard {
 
 namespace autograd {
 
-/// Adds gradients of Σ outputs·gradients to the leaves' grad(). `gradients` is empty or one per output (undefined: 1, scalars only).
-/// `inputs`, if not empty, limits which leaves receive one.
+/// Adds gradients of Σ outputs·gradients to the leaves' grad(). `gradients` is empty or one per output (undefined: 1,
+/// scalars only). `inputs`, if not empty, limits which leaves receive one.
 void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients = {}, bool retain_graph = false,
               bool create_graph = false, std::span<const Tensor> inputs = {});
 
@@ -41,8 +41,9 @@ Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, st
 using BackwardFunction = std::function<Tensors(const Tensors& gradients)>;
 /// Returns tensors with the values of `outputs` whose gradient with respect to `inputs` is what `backward` says.
 /// non_differentiable[i] marks outputs without gradient. If once_differentiable, a second derivative raises.
-Tensors apply_function(const char* name, BackwardFunction backward, std::span<const Tensor> inputs, std::span<const Tensor> outputs,
-                       const std::vector<bool>& non_differentiable = {}, bool once_differentiable = false);
+Tensors apply_function(const char* name, BackwardFunction backward, std::span<const Tensor> inputs,
+                       std::span<const Tensor> outputs, const std::vector<bool>& non_differentiable = {},
+                       bool once_differentiable = false);
 
 struct GradcheckOptions {
   double epsilon = 1e-6;
@@ -55,7 +56,8 @@ struct GradcheckResult {
   std::string message;
   double worst_relative_error = 0;
 };
-/// Compares backward() with central differences of Σ c·f(inputs) for every element of every float64 input that requires grad.
+/// Compares backward() with central differences of Σ c·f(inputs) for every element of every float64 input that requires
+/// grad.
 GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function, const Tensors& inputs,
                           const GradcheckOptions& options = {});
 

@@ -1,4 +1,5 @@
-// Exceptions of the library. A bad call throws at the call, before anything runs; the library never prints, aborts or exits.
+// Exceptions of the library. A bad call throws at the call, before anything runs; the library never prints, aborts or
+// exits.
 #pragma once
 
 #include <sstream>

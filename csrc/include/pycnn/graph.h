@@ -13,16 +13,18 @@
 
 namespace pycnn {
 
-/// Lazy: operators are recorded and run in fused plans. Eager: each runs at once, unfused, with the same kernels and bits.
+/// Lazy: operators are recorded and run in fused plans. Eager: each runs at once, unfused, with the same kernels and
+/// bits.
 enum class Mode : uint8_t { Lazy, Eager };
 Mode mode();
 void set_mode(Mode mode);
 
-/// Counters since start: "plans_compiled", "plans_run", "plan_cache_hits", "nodes_recorded", "nodes_evaluated", "steps_run",
-/// "buffers_donated".
+/// Counters since start: "plans_compiled", "plans_run", "plan_cache_hits", "nodes_recorded", "nodes_evaluated",
+/// "steps_run", "buffers_donated".
 std::map<std::string, uint64_t> statistics();
 
-/// The plan that evaluating these tensors now would run, as text: steps, algorithms, shapes, buffers, bytes. Runs nothing.
+/// The plan that evaluating these tensors now would run, as text: steps, algorithms, shapes, buffers, bytes. Runs
+/// nothing.
 std::string describe_plan(std::span<const Tensor> tensors);
 
 /// Called between the steps of a plan; returning true interrupts it (Interrupted is thrown, every tensor stays whole).

@@ -31,7 +31,8 @@ Tensor ones_like(const Tensor& input);
 Tensor full_like(const Tensor& input, Scalar value);
 Tensor one_hot(const Tensor& input, int64_t num_classes = -1);
 
-// -- random.cpp: Philox streams; the key is drawn from the generator when recorded --------------------------------------
+// -- random.cpp: Philox streams; the key is drawn from the generator when recorded
+// --------------------------------------
 /// Seeds this process's default generator.
 void manual_seed(uint64_t seed);
 uint64_t initial_seed();
@@ -49,7 +50,8 @@ Tensor bernoulli(const Shape& shape, double probability, DType dtype = default_d
 /// Element-wise probabilities.
 Tensor bernoulli(const Tensor& probabilities);
 
-// -- pointwise.cpp: rows of one table -----------------------------------------------------------------------------------
+// -- pointwise.cpp: rows of one table
+// -----------------------------------------------------------------------------------
 Tensor add(const Tensor& a, const Tensor& b, Scalar alpha = 1);
 Tensor sub(const Tensor& a, const Tensor& b, Scalar alpha = 1);
 Tensor mul(const Tensor& a, const Tensor& b);
@@ -107,7 +109,8 @@ Tensor elu(const Tensor& input, double alpha = 1.0);
 Tensor softplus(const Tensor& input, double beta = 1.0, double threshold = 20.0);
 /// approximate: "none" (erf) or "tanh".
 Tensor gelu(const Tensor& input, std::string_view approximate = "none");
-/// Maximum over groups of `pieces` consecutive channels of dimension 1 (Goodfellow et al. 2013); size(1) must be divisible.
+/// Maximum over groups of `pieces` consecutive channels of dimension 1 (Goodfellow et al. 2013); size(1) must be
+/// divisible.
 Tensor maxout(const Tensor& input, int64_t pieces);
 
 // -- reduction.cpp ----------------------------------------------------------------------------------------------------
@@ -118,9 +121,10 @@ Tensor mean(const Tensor& input, const OptionalDimensions& dimensions = {}, bool
 /// `correction`: the divisor is n - correction.
 Tensor var(const Tensor& input, const OptionalDimensions& dimensions = {}, double correction = 1, bool keepdim = false);
 Tensor std(const Tensor& input, const OptionalDimensions& dimensions = {}, double correction = 1, bool keepdim = false);
-std::pair<Tensor, Tensor> var_mean(const Tensor& input, const OptionalDimensions& dimensions = {}, double correction = 1,
-                                   bool keepdim = false);
-Tensor prod(const Tensor& input, std::optional<int64_t> dimension = {}, bool keepdim = false, std::optional<DType> dtype = {});
+std::pair<Tensor, Tensor> var_mean(const Tensor& input, const OptionalDimensions& dimensions = {},
+                                   double correction = 1, bool keepdim = false);
+Tensor prod(const Tensor& input, std::optional<int64_t> dimension = {}, bool keepdim = false,
+            std::optional<DType> dtype = {});
 Tensor any(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false);
 Tensor all(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false);
 Tensor amax(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false);
@@ -139,7 +143,8 @@ Tensor logsumexp(const Tensor& input, const Dimensions& dimensions, bool keepdim
 /// Sums the broadcast dimensions away again: the gradient of broadcasting to input's shape from `shape`.
 Tensor sum_to_shape(const Tensor& input, const Shape& shape);
 
-// -- shape.cpp: views where PyTorch has views ------------------------------------------------------------------------------
+// -- shape.cpp: views where PyTorch has views
+// ------------------------------------------------------------------------------
 /// One size may be -1.
 Tensor reshape(const Tensor& input, const Shape& shape);
 Tensor flatten(const Tensor& input, int64_t start_dim = 0, int64_t end_dim = -1);
@@ -161,16 +166,19 @@ Tensors split(const Tensor& input, const Dimensions& sizes, int64_t dimension = 
 Tensors chunk(const Tensor& input, int64_t chunks, int64_t dimension = 0);
 Tensors unbind(const Tensor& input, int64_t dimension = 0);
 /// PyTorch's order: last dimension first, (before, after) each; negative values crop. mode: "constant".
-Tensor pad(const Tensor& input, const std::vector<int64_t>& padding, std::string_view mode = "constant", double value = 0);
+Tensor pad(const Tensor& input, const std::vector<int64_t>& padding, std::string_view mode = "constant",
+           double value = 0);
 
 // -- indexing.cpp -----------------------------------------------------------------------------------------------------
 Tensor select(const Tensor& input, int64_t dimension, int64_t index);
 Tensor narrow(const Tensor& input, int64_t dimension, int64_t start, int64_t length);
 /// Python's slice semantics, step ≥ 1.
-Tensor slice(const Tensor& input, int64_t dimension, std::optional<int64_t> start, std::optional<int64_t> stop, int64_t step = 1);
+Tensor slice(const Tensor& input, int64_t dimension, std::optional<int64_t> start, std::optional<int64_t> stop,
+             int64_t step = 1);
 Tensor flip(const Tensor& input, const Dimensions& dimensions);
 /// The base with the window replaced by `value`: what an assignment through a slice records. Arguments as slice().
-Tensor slice_update(const Tensor& base, const Tensor& value, int64_t dimension, int64_t start, int64_t stop, int64_t step);
+Tensor slice_update(const Tensor& base, const Tensor& value, int64_t dimension, int64_t start, int64_t stop,
+                    int64_t step);
 Tensor index_select(const Tensor& input, int64_t dimension, const Tensor& index);
 Tensor gather(const Tensor& input, int64_t dimension, const Tensor& index);
 Tensor scatter(const Tensor& input, int64_t dimension, const Tensor& index, const Tensor& source);
@@ -205,9 +213,12 @@ struct ConvTransposeOptions {
   Dimensions dilation{1};
 };
 /// weight (C, O/groups, k).
-Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const Tensor& bias = {}, const ConvTransposeOptions& options = {});
-Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {}, const ConvTransposeOptions& options = {});
-Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const Tensor& bias = {}, const ConvTransposeOptions& options = {});
+Tensor conv_transpose1d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+                        const ConvTransposeOptions& options = {});
+Tensor conv_transpose2d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+                        const ConvTransposeOptions& options = {});
+Tensor conv_transpose3d(const Tensor& input, const Tensor& weight, const Tensor& bias = {},
+                        const ConvTransposeOptions& options = {});
 
 // -- pooling.cpp ------------------------------------------------------------------------------------------------------
 struct MaxPoolOptions {
@@ -217,7 +228,8 @@ struct MaxPoolOptions {
   bool ceil_mode = false;
 };
 /// `spatial` is 1, 2 or 3; input with or without batch. {values, indices}.
-std::pair<Tensor, Tensor> max_pool_with_indices(int spatial, const Tensor& input, const Dimensions& kernel_size, const MaxPoolOptions& options = {});
+std::pair<Tensor, Tensor> max_pool_with_indices(int spatial, const Tensor& input, const Dimensions& kernel_size,
+                                                const MaxPoolOptions& options = {});
 Tensor max_pool1d(const Tensor& input, const Dimensions& kernel_size, const MaxPoolOptions& options = {});
 Tensor max_pool2d(const Tensor& input, const Dimensions& kernel_size, const MaxPoolOptions& options = {});
 Tensor max_pool3d(const Tensor& input, const Dimensions& kernel_size, const MaxPoolOptions& options = {});
@@ -233,14 +245,16 @@ Tensor avg_pool2d(const Tensor& input, const Dimensions& kernel_size, const AvgP
 Tensor avg_pool3d(const Tensor& input, const Dimensions& kernel_size, const AvgPoolOptions& options = {});
 /// An output size of -1 keeps the input's (PyTorch's None).
 Tensor adaptive_avg_pool(int spatial, const Tensor& input, const Dimensions& output_size);
-std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int spatial, const Tensor& input, const Dimensions& output_size);
+std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int spatial, const Tensor& input,
+                                                         const Dimensions& output_size);
 
 // -- normalization.cpp ------------------------------------------------------------------------------------------------
 /// Statistics over all dimensions but 1. With training, running_mean and running_var (if defined) are updated in place:
 /// r ← (1 - momentum) r + momentum · batch, with the unbiased variance. weight and bias may be undefined.
-Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, const Tensor& weight = {}, const Tensor& bias = {},
-                  bool training = false, double momentum = 0.1, double eps = 1e-5);
-/// x / (k + alpha/size Σ x²)^beta over `size` neighbouring channels (Krizhevsky et al. 2012, PyTorch's scaling of alpha).
+Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, const Tensor& weight = {},
+                  const Tensor& bias = {}, bool training = false, double momentum = 0.1, double eps = 1e-5);
+/// x / (k + alpha/size Σ x²)^beta over `size` neighbouring channels (Krizhevsky et al. 2012, PyTorch's scaling of
+/// alpha).
 Tensor local_response_norm(const Tensor& input, int64_t size, double alpha = 1e-4, double beta = 0.75, double k = 1.0);
 
 // -- dropout.cpp ------------------------------------------------------------------------------------------------------
@@ -266,15 +280,16 @@ Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight 
                 Reduction reduction = Reduction::Mean);
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean);
 Tensor l1_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean);
-Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {}, Reduction reduction = Reduction::Mean);
+Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight = {},
+                            Reduction reduction = Reduction::Mean);
 Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target, const Tensor& weight = {},
                                         Reduction reduction = Reduction::Mean, const Tensor& pos_weight = {});
 
 // -- operators --------------------------------------------------------------------------------------------------------
 inline Tensor operator-(const Tensor& a) { return neg(a); }
-#define PYCNN_BINARY_OPERATOR(symbol, function)                                                                  \
-  inline Tensor operator symbol(const Tensor& a, const Tensor& b) { return function(a, b); }                     \
-  inline Tensor operator symbol(const Tensor& a, Scalar b) { return function(a, wrap_scalar(b, a)); }            \
+#define PYCNN_BINARY_OPERATOR(symbol, function)                                                       \
+  inline Tensor operator symbol(const Tensor& a, const Tensor& b) { return function(a, b); }          \
+  inline Tensor operator symbol(const Tensor& a, Scalar b) { return function(a, wrap_scalar(b, a)); } \
   inline Tensor operator symbol(Scalar a, const Tensor& b) { return function(wrap_scalar(a, b), b); }
 PYCNN_BINARY_OPERATOR(+, add)
 PYCNN_BINARY_OPERATOR(-, sub)
@@ -287,9 +302,21 @@ PYCNN_BINARY_OPERATOR(<=, le)
 PYCNN_BINARY_OPERATOR(>, gt)
 PYCNN_BINARY_OPERATOR(>=, ge)
 #undef PYCNN_BINARY_OPERATOR
-inline Tensor& operator+=(Tensor& a, const Tensor& b) { a.check_in_place("add_"); return a.assign_(add(a, b)); }
-inline Tensor& operator-=(Tensor& a, const Tensor& b) { a.check_in_place("sub_"); return a.assign_(sub(a, b)); }
-inline Tensor& operator*=(Tensor& a, const Tensor& b) { a.check_in_place("mul_"); return a.assign_(mul(a, b)); }
-inline Tensor& operator/=(Tensor& a, const Tensor& b) { a.check_in_place("div_"); return a.assign_(div(a, b)); }
+inline Tensor& operator+=(Tensor& a, const Tensor& b) {
+  a.check_in_place("add_");
+  return a.assign_(add(a, b));
+}
+inline Tensor& operator-=(Tensor& a, const Tensor& b) {
+  a.check_in_place("sub_");
+  return a.assign_(sub(a, b));
+}
+inline Tensor& operator*=(Tensor& a, const Tensor& b) {
+  a.check_in_place("mul_");
+  return a.assign_(mul(a, b));
+}
+inline Tensor& operator/=(Tensor& a, const Tensor& b) {
+  a.check_in_place("div_");
+  return a.assign_(div(a, b));
+}
 
 }  // namespace pycnn

@@ -23,14 +23,17 @@ struct Value;
 struct TensorHandle;
 }  // namespace graph
 
-/// A C++ (or Python) number as an operand: it takes part in type promotion only by its kind (bool < int < float), as in PyTorch.
+/// A C++ (or Python) number as an operand: it takes part in type promotion only by its kind (bool < int < float), as in
+/// PyTorch.
 class Scalar {
  public:
   enum class Kind : uint8_t { Bool, Int, Float };
   template <typename T>
-    requires std::integral<T> || std::floating_point<T>
-  Scalar(T value)  // NOLINT(google-explicit-constructor): numbers are meant to convert
-      : kind_(std::same_as<T, bool> ? Kind::Bool : std::integral<T> ? Kind::Int : Kind::Float) {
+  requires std::integral<T> || std::floating_point<T> Scalar(
+      T value)  // NOLINT(google-explicit-constructor): numbers are meant to convert
+      : kind_(std::same_as<T, bool> ? Kind::Bool
+              : std::integral<T>    ? Kind::Int
+                                    : Kind::Float) {
     if constexpr (std::floating_point<T>)
       floating_ = static_cast<double>(value);
     else
@@ -98,7 +101,8 @@ class Tensor {
   Tensor detach() const;
   /// Keep the gradient of a non-leaf.
   void retain_grad() const;
-  /// Called with the gradient of this tensor when it is known; what it returns (if defined) replaces it. Returns an id for remove_hook.
+  /// Called with the gradient of this tensor when it is known; what it returns (if defined) replaces it. Returns an id
+  /// for remove_hook.
   int64_t register_hook(std::function<Tensor(const Tensor&)> hook) const;
   void remove_hook(int64_t id) const;
   /// Name of the operator that made it ("conv2d"), empty for leaves.
@@ -124,7 +128,8 @@ class Tensor {
 /// Computes several tensors in one plan.
 void evaluate(std::span<const Tensor> tensors);
 
-// -- creation from memory (creation operators such as zeros and randn are in ops.h) ------------------------------------
+// -- creation from memory (creation operators such as zeros and randn are in ops.h)
+// ------------------------------------
 /// Copies row-major elements.
 template <typename T>
 Tensor from_data(std::span<const T> elements, const Shape& shape);
