@@ -596,6 +596,8 @@ def test_function_errors_and_options():
 
     (gradient,) = torch.autograd.grad(Once.apply(x).sum(), x, create_graph=True)
     assert values(gradient).tolist() == [2, 2]
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        gradient.sum().backward()
 
 
 # -- the package -------------------------------------------------------------------------------------------------------

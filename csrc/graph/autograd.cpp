@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <queue>
 #include <unordered_map>
 #include <unordered_set>
@@ -214,11 +215,7 @@ class OnceDifferentiable final : public Operator {
 
 Tensors CustomFunction::backward(const BackwardContext& context) const {
   Tensors gradients;
-  for (int i = 0; i < context.input_count() - inputs_; ++i) {
-    Tensor gradient = context.gradient(i);
-    if (!gradient.defined()) gradient = zeros_like(context.output(i).detach());
-    gradients.push_back(gradient);
-  }
+  for (int i = 0; i < context.input_count() - inputs_; ++i) gradients.push_back(context.gradient(i));
   if (!once_differentiable_ || !is_grad_enabled()) return backward_(gradients);
   Tensors results;
   {
@@ -228,7 +225,7 @@ Tensors CustomFunction::backward(const BackwardContext& context) const {
   for (Tensor& result : results)
     if (result.defined()) {
       Tensors sources = {result};
-      sources.insert(sources.end(), gradients.begin(), gradients.end());
+      std::copy_if(gradients.begin(), gradients.end(), std::back_inserter(sources), [](const Tensor& gradient) { return gradient.defined(); });
       for (int i = 0; i < inputs_; ++i) sources.push_back(context.input(i));
       const Spec spec{result.shape(), result.dtype()};
       result = record(std::make_shared<OnceDifferentiable>(), sources, std::span(&spec, 1))[0];

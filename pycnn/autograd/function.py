@@ -111,7 +111,8 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
         _check_gradients(cls, args, returned)
         return tuple(returned[i] for i in sources)
 
-    recorded = _core.apply_function(backward, [args[i] for i in sources], outputs)
+    once = getattr(cls.backward, "once_differentiable", False)
+    recorded = _core.apply_function(backward, [args[i] for i in sources], outputs, once_differentiable=once)
     replaced = {id(output): new for output, new in zip(outputs, recorded, strict=True)}
     # What was saved as an output must be the recorded one, or a second derivative would miss the operator.
     ctx._saved = tuple(replaced.get(id(tensor), tensor) for tensor in ctx._saved)
@@ -136,30 +137,12 @@ def _check_gradients(cls: type[Function], args: Sequence[Any], gradients: tuple[
             )
 
 
-class _Once(Function):
-    """An identity that refuses to be differentiated."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, *sources: Tensor) -> Tensor:
-        return tensor
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
-
-
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     """Marks a `Function.backward` as not differentiable itself: a second derivative raises RuntimeError."""
 
     @functools.wraps(backward)
     def wrapper(ctx: Any, *grad_outputs: Any) -> Any:
-        with no_grad():
-            returned = backward(ctx, *grad_outputs)
-        sources = [value for value in grad_outputs if isinstance(value, Tensor) and value.requires_grad]
-        if not (_core.is_grad_enabled() and sources):
-            return returned
-        gradients = returned if isinstance(returned, tuple) else (returned,)
-        marked = tuple(_Once.apply(value, *sources) if isinstance(value, Tensor) else value for value in gradients)
-        return marked if isinstance(returned, tuple) else marked[0]
+        return backward(ctx, *grad_outputs)
 
+    wrapper.once_differentiable = True  # type: ignore[attr-defined]
     return wrapper

@@ -37,7 +37,7 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
 Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> gradients = {},
              bool retain_graph = false, bool create_graph = false, bool allow_unused = false);
 
-/// Receives the outputs' gradients, returns one per input (undefined: none).
+/// Receives the outputs' gradients (undefined where nobody used the output), returns one per input (undefined: none).
 using BackwardFunction = std::function<Tensors(const Tensors& gradients)>;
 /// Returns tensors with the values of `outputs` whose gradient with respect to `inputs` is what `backward` says.
 /// non_differentiable[i] marks outputs without gradient. If once_differentiable, a second derivative raises.
