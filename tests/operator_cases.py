@@ -379,6 +379,7 @@ add(
 )
 add("atan2", "atan2", apart(3, 4), apart(4), oracle=np.arctan2)
 add("fmod", "fmod", apart(3, 4), constant(apart(4)), oracle=np.fmod)
+add("pow numbers", lambda p, x: (x**1.7, 1.7**x, 3**x, x**-2.3), positive(3, 4), oracle="same")
 add("pow tensors", "pow", positive(3, 4), normal(4), oracle=np.power)
 add("shifts", lambda p, x, y: (x << y, x >> y), integers(-20, 20, 3, 5), integers(0, 4, 5), oracle="same")
 for note, shape, pieces in [("of 2", (2, 6, 3), 2), ("of 3, matrix", (4, 3), 3), ("of 1", (1, 2, 2, 2), 1)]:

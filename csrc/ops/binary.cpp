@@ -81,7 +81,7 @@ const PointwiseRow pow_row = {"pow",
                                 {[](auto& d) {
                                    const Tensor zero = wrap_scalar(0, d.a());
                                    const Tensor constant = logical_and(eq(d.a(), zero), ge(d.b(), zero));
-                                   // An integer base would have a float32 logarithm.
+                                   // An integer base of its own would have a float32 logarithm.
                                    const Tensor logarithm = log(cast(d.a(), d.y().dtype()));
                                    return zero_where(mul(d.g(), mul(d.y(), logarithm)), constant);
                                  },

@@ -30,7 +30,7 @@ DType result_type(std::span<const Tensor> operands) {
     if (operand.dim() > 0)
       dimensioned = promote(dimensioned, dtype);
     else if (is_wrapped_number(operand))
-      numbers = promote(numbers, is_floating_point(dtype) ? default_dtype() : dtype);
+      numbers = promote(numbers, dtype);  // wrap_scalar() chose it; alone (in a backward) it must not lose precision
     else
       zero_dimensional = promote(zero_dimensional, dtype);
   }
