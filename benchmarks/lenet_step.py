@@ -92,7 +92,7 @@ def main() -> None:
     assert abs(losses["pycnn"] - losses["torch"]) < 1e-5, f"the two do not compute the same: {losses}"
 
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for name, step in steps.items():
+    for step in steps.values():
         seconds_per_step(step, arguments.steps)
     for _ in range(arguments.rounds):
         for name, step in steps.items():
