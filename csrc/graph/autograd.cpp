@@ -225,7 +225,8 @@ Tensors CustomFunction::backward(const BackwardContext& context) const {
   for (Tensor& result : results)
     if (result.defined()) {
       Tensors sources = {result};
-      std::copy_if(gradients.begin(), gradients.end(), std::back_inserter(sources), [](const Tensor& gradient) { return gradient.defined(); });
+      std::copy_if(gradients.begin(), gradients.end(), std::back_inserter(sources),
+                   [](const Tensor& gradient) { return gradient.defined(); });
       for (int i = 0; i < inputs_; ++i) sources.push_back(context.input(i));
       const Spec spec{result.shape(), result.dtype()};
       result = record(std::make_shared<OnceDifferentiable>(), sources, std::span(&spec, 1))[0];
