@@ -89,8 +89,15 @@ class Scatter final : public graph::Operator {
     return gradients;
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
-    const Slot index = l.cast(at_least_1d(inputs[1]), DType::Int64);
-    const Slot result = l.scatter(at_least_1d(inputs[0]), index, at_least_1d(inputs[2]), dimension_, add_);
+    const Slot index = l.cast(at_least_1d(inputs[1]), DType::Int64), values = at_least_1d(inputs[2]);
+    const Slot table = at_least_1d(inputs[0]), touched = cropped(table, index.shape, dimension_);
+    Slot result = l.scatter(touched, index, values, dimension_, add_);
+    if (touched.shape != table.shape) {
+      const Slot whole = l.allocate(table.dtype, table.shape);
+      l.copy_into(whole, table);
+      l.copy_into(cropped(whole, index.shape, dimension_), result);
+      result = whole;
+    }
     return {l.reshape(result, inputs[0].shape)};
   }
 
