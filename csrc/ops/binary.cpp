@@ -86,13 +86,18 @@ const PointwiseRow pow_row = {"pow",
                                    return zero_where(mul(d.g(), mul(d.y(), logarithm)), constant);
                                  },
                                  reads_a | reads_b | reads_y}}}};
+/// 1 / (a² + b²), or 0 at the origin.
+Tensor inverse_square_radius(const Derivation& d) {
+  const Tensor squared = add(square(d.a()), square(d.b()));
+  return zero_where(reciprocal(squared), eq(squared, wrap_scalar(0, squared)));
+}
 const PointwiseRow atan2_row = {
     "atan2",
     Floating,
     none,
     is<Opcode::Atan2>,
-    {{{[](auto& d) { return mul(d.g(), div(d.b(), add(square(d.a()), square(d.b())))); }, reads_a | reads_b},
-      {[](auto& d) { return mul(neg(d.g()), div(d.a(), add(square(d.a()), square(d.b())))); }, reads_a | reads_b}}}};
+    {{{[](auto& d) { return mul(d.g(), mul(d.b(), inverse_square_radius(d))); }, reads_a | reads_b},
+      {[](auto& d) { return mul(neg(d.g()), mul(d.a(), inverse_square_radius(d))); }, reads_a | reads_b}}}};
 
 /// Equal operands share the gradient.
 Tensor share(const Derivation& d, const Tensor& lost) {
@@ -189,10 +194,11 @@ Tensor fmod(const Tensor& a, const Tensor& b) {
 }
 
 Tensor pow(const Tensor& a, const Tensor& b) {
-  if (is_wrapped_number(b) && result_type({a, b}) == a.dtype()) {
+  if (is_wrapped_number(b)) {
     const double exponent = b.item<double>();
-    if (!is_floating_point(a.dtype()))
-      check(exponent >= 0, "pow: Integers to negative integer powers are not allowed.");
+    const DType common = result_type({a, b});
+    check(exponent >= 0 || is_floating_point(common), "pow: Integers to negative integer powers are not allowed.");
+    if (common != a.dtype()) return pointwise(pow_row, {a, b});
     // Exact powers need no logarithm; the exponent then is part of the graph's structure.
     if (exponent == 1 && is_floating_point(a.dtype())) return clone(a);
     if (exponent == 2) return square(a);

@@ -280,6 +280,7 @@ Tensor clamp(const Tensor& input, std::optional<Scalar> min, std::optional<Scala
 }
 
 Tensor lerp(const Tensor& a, const Tensor& b, const Tensor& weight) {
+  check_floating_point("lerp", a);
   check(a.dtype() == b.dtype(), "lerp: expected dtype ", name_of(a.dtype()), " for `end` but got dtype ",
         name_of(b.dtype()));
   check(is_wrapped_number(weight) || weight.dim() == 0 || weight.dtype() == a.dtype(), "lerp: expected dtype ",

@@ -30,10 +30,12 @@ DType result_type(std::span<const Tensor> operands) {
     if (operand.dim() > 0)
       dimensioned = promote(dimensioned, dtype);
     else if (is_wrapped_number(operand))
-      numbers = promote(numbers, dtype);  // wrap_scalar() chose it; alone (in a backward) it must not lose precision
+      numbers = promote(numbers, dtype);
     else
       zero_dimensional = promote(zero_dimensional, dtype);
   }
+  // Among themselves numbers keep the precision they were given for the tensor they met.
+  if ((dimensioned || zero_dimensional) && numbers && is_floating_point(*numbers)) numbers = default_dtype();
   return combine(dimensioned, combine(zero_dimensional, numbers)).value_or(default_dtype());
 }
 

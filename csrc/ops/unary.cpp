@@ -144,17 +144,17 @@ const PointwiseRow bitwise_not_row = {"bitwise_not", Promoted, floats,
 // -- activations
 // -------------------------------------------------------------------------------------------------------
 
-/// x > 0 ? x : slope x; relu for slope 0, where NaN stays NaN.
+/// gradient · (x > 0 ? 1 : slope). For slope 0 (relu) what is not ≤ 0 passes, NaN as well.
 Tensor leaky_relu_backward(const Tensor& gradient, const Tensor& input, double slope);
 const PointwiseRow leaky_relu_backward_row = {
     "leaky_relu_backward",
     Promoted,
     none,
     [](P& p, Expressions x, const Parameters& slope) {
-      Expression below = slope[0] == 0 ? zero(p, x[0]) : p.multiply(x[0], slope[0]);
-      return p.select(p.greater(x[1], zero(p, x[1])), x[0], below);
+      if (slope[0] == 0) return p.select(p.apply(Opcode::LessEqual, x[1], zero(p, x[1])), zero(p, x[0]), x[0]);
+      return p.select(p.greater(x[1], zero(p, x[1])), x[0], p.multiply(x[0], slope[0]));
     },
-    {{{[](auto& d) { return leaky_relu_backward(d.g(), d.b(), d.parameter(0)); }, reads_b}}}};
+    {{{[](auto& d) { return leaky_relu_backward(d.g(), d.b(), d.parameter(0)); }, reads_b}, vanishes}}};
 Tensor leaky_relu_backward(const Tensor& gradient, const Tensor& input, double slope) {
   return record_pointwise(leaky_relu_backward_row, {gradient, input}, gradient.dtype(), gradient.dtype(), {slope});
 }
@@ -180,7 +180,7 @@ const PointwiseRow elu_slope_row = {
     [](P& p, Expressions x, const Parameters& alpha) {
       return p.select(p.greater(x[0], zero(p, x[0])), one(p, x[0]), p.multiply(p.apply(Opcode::Exp, x[0]), alpha[0]));
     },
-    {{{[](auto& d) { return zero_where(mul(d.g(), d.y()), gt(d.a(), wrap_scalar(0, d.a()))); }, reads_a | reads_y}}}};
+    {{{[](auto& d) { return zero_where(mul(d.g(), d.y()), ge(d.a(), wrap_scalar(0, d.a()))); }, reads_a | reads_y}}}};
 const PointwiseRow elu_row = {
     "elu",
     Promoted,
