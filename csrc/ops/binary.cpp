@@ -210,16 +210,16 @@ Tensor pow(const Tensor& a, const Tensor& b) {
   return pointwise(pow_row, {a, b});
 }
 
+// clang-format off
 #define PYCNN_DEFINE_BINARY(name) \
   Tensor name(const Tensor& a, const Tensor& b) { return pointwise(name##_row, {a, b}); }
-PYCNN_DEFINE_BINARY(atan2)
-PYCNN_DEFINE_BINARY(maximum)
-PYCNN_DEFINE_BINARY(minimum)
-PYCNN_DEFINE_BINARY(eq)
-PYCNN_DEFINE_BINARY(ne) PYCNN_DEFINE_BINARY(lt) PYCNN_DEFINE_BINARY(le) PYCNN_DEFINE_BINARY(gt) PYCNN_DEFINE_BINARY(ge)
-    PYCNN_DEFINE_BINARY(logical_and) PYCNN_DEFINE_BINARY(logical_or) PYCNN_DEFINE_BINARY(logical_xor)
-        PYCNN_DEFINE_BINARY(bitwise_and) PYCNN_DEFINE_BINARY(bitwise_or) PYCNN_DEFINE_BINARY(bitwise_xor)
-            PYCNN_DEFINE_BINARY(bitwise_left_shift) PYCNN_DEFINE_BINARY(bitwise_right_shift)
+PYCNN_DEFINE_BINARY(atan2) PYCNN_DEFINE_BINARY(maximum) PYCNN_DEFINE_BINARY(minimum) PYCNN_DEFINE_BINARY(eq)
+PYCNN_DEFINE_BINARY(ne) PYCNN_DEFINE_BINARY(lt) PYCNN_DEFINE_BINARY(le) PYCNN_DEFINE_BINARY(gt)
+PYCNN_DEFINE_BINARY(ge) PYCNN_DEFINE_BINARY(logical_and) PYCNN_DEFINE_BINARY(logical_or)
+PYCNN_DEFINE_BINARY(logical_xor) PYCNN_DEFINE_BINARY(bitwise_and) PYCNN_DEFINE_BINARY(bitwise_or)
+PYCNN_DEFINE_BINARY(bitwise_xor) PYCNN_DEFINE_BINARY(bitwise_left_shift)
+PYCNN_DEFINE_BINARY(bitwise_right_shift)
 #undef PYCNN_DEFINE_BINARY
+// clang-format on
 
 }  // namespace pycnn

@@ -279,23 +279,22 @@ const PointwiseRow gelu_tanh_row = {
 
 using namespace ops;
 
+// clang-format off
 #define PYCNN_DEFINE_UNARY(name) \
   Tensor name(const Tensor& input) { return pointwise(name##_row, {input}); }
-PYCNN_DEFINE_UNARY(abs)
-PYCNN_DEFINE_UNARY(sign)
-PYCNN_DEFINE_UNARY(sqrt)
-PYCNN_DEFINE_UNARY(rsqrt)
+PYCNN_DEFINE_UNARY(abs) PYCNN_DEFINE_UNARY(sign) PYCNN_DEFINE_UNARY(sqrt) PYCNN_DEFINE_UNARY(rsqrt)
 PYCNN_DEFINE_UNARY(reciprocal) PYCNN_DEFINE_UNARY(exp) PYCNN_DEFINE_UNARY(expm1) PYCNN_DEFINE_UNARY(log)
-    PYCNN_DEFINE_UNARY(log1p) PYCNN_DEFINE_UNARY(log2) PYCNN_DEFINE_UNARY(log10) PYCNN_DEFINE_UNARY(sin)
-        PYCNN_DEFINE_UNARY(cos) PYCNN_DEFINE_UNARY(tan) PYCNN_DEFINE_UNARY(asin) PYCNN_DEFINE_UNARY(acos)
-            PYCNN_DEFINE_UNARY(atan) PYCNN_DEFINE_UNARY(sinh) PYCNN_DEFINE_UNARY(cosh) PYCNN_DEFINE_UNARY(tanh)
-                PYCNN_DEFINE_UNARY(erf) PYCNN_DEFINE_UNARY(sigmoid) PYCNN_DEFINE_UNARY(floor) PYCNN_DEFINE_UNARY(ceil)
-                    PYCNN_DEFINE_UNARY(round) PYCNN_DEFINE_UNARY(trunc) PYCNN_DEFINE_UNARY(isnan)
-                        PYCNN_DEFINE_UNARY(isinf) PYCNN_DEFINE_UNARY(isfinite) PYCNN_DEFINE_UNARY(relu)
-                            PYCNN_DEFINE_UNARY(silu) PYCNN_DEFINE_UNARY(log_sigmoid) PYCNN_DEFINE_UNARY(logical_not)
+PYCNN_DEFINE_UNARY(log1p) PYCNN_DEFINE_UNARY(log2) PYCNN_DEFINE_UNARY(log10) PYCNN_DEFINE_UNARY(sin)
+PYCNN_DEFINE_UNARY(cos) PYCNN_DEFINE_UNARY(tan) PYCNN_DEFINE_UNARY(asin) PYCNN_DEFINE_UNARY(acos)
+PYCNN_DEFINE_UNARY(atan) PYCNN_DEFINE_UNARY(sinh) PYCNN_DEFINE_UNARY(cosh) PYCNN_DEFINE_UNARY(tanh)
+PYCNN_DEFINE_UNARY(erf) PYCNN_DEFINE_UNARY(sigmoid) PYCNN_DEFINE_UNARY(floor) PYCNN_DEFINE_UNARY(ceil)
+PYCNN_DEFINE_UNARY(round) PYCNN_DEFINE_UNARY(trunc) PYCNN_DEFINE_UNARY(isnan) PYCNN_DEFINE_UNARY(isinf)
+PYCNN_DEFINE_UNARY(isfinite) PYCNN_DEFINE_UNARY(relu) PYCNN_DEFINE_UNARY(silu) PYCNN_DEFINE_UNARY(log_sigmoid)
+PYCNN_DEFINE_UNARY(logical_not)
 #undef PYCNN_DEFINE_UNARY
+    // clang-format on
 
-                                Tensor neg(const Tensor& input) {
+    Tensor neg(const Tensor& input) {
   check(input.dtype() != DType::Bool,
         "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the "
         "`~` or `logical_not()` operator instead.");
