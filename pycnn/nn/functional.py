@@ -46,6 +46,7 @@ __all__ = [
     "linear",
     "local_response_norm",
     "log_softmax",
+    "logsigmoid",
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
@@ -405,6 +406,11 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     approximate="tanh" takes 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))).
     """
     return _core.gelu(input, approximate=approximate)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(1 / (1 + exp(-input))), element-wise, without overflow."""
+    return _core.logsigmoid(input)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
