@@ -102,6 +102,25 @@ def test_lenet5_trains_without_python(programs: Path, tmp_path: Path) -> None:
     net.load_state_dict(pycnn.load(saved))
 
 
+def test_cpp_and_python_train_alike(programs: Path, tmp_path: Path) -> None:
+    """The same three steps from the same weights give the same bits in both languages."""
+    net = pycnn.models.LeNet5()
+    batch = {"x": pycnn.randn(16, 1, 28, 28), "y": pycnn.randint(0, 10, (16,))}
+    weights, data, out = tmp_path / "weights", tmp_path / "batch", tmp_path / "out"
+    pycnn.save(net.state_dict(), weights)
+    pycnn.save(batch, data)
+    opt = pycnn.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3, nesterov=True)
+    for _ in range(3):
+        pycnn.nn.functional.cross_entropy(net(batch["x"]), batch["y"]).backward()
+        opt.step()
+        opt.zero_grad()
+    run(programs / "steps", weights, data, out)
+    trained = pycnn.load(out)
+    assert list(trained) == sorted(net.state_dict())
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(trained[name].numpy(), value.numpy(), err_msg=name)
+
+
 def test_example_reports_mistakes(programs: Path, tmp_path: Path) -> None:
     for arguments in ([], ["--epochs", "x", str(tmp_path)], [str(tmp_path), "--nonsense", "1"]):
         done = subprocess.run([str(programs / "train_lenet5"), *arguments], capture_output=True, text=True)

@@ -77,8 +77,8 @@ class Module {
   Tensor register_buffer(std::string name, const Tensor& value);
   /// Adds a child and returns it: `nn::Linear fc = register_module("fc", nn::Linear(10, 2));`
   template <std::derived_from<Module> M>
-  M register_module(std::string name, M module) {
-    add_child(std::move(name), std::make_shared<M>(module));
+  M register_module(const std::string& name, const M& module) {
+    add_child(name, std::make_shared<M>(module));
     return module;
   }
   void add_child(std::string name, std::shared_ptr<Module> child);
@@ -122,9 +122,9 @@ class Size {
  public:
   Size() = default;
   template <std::integral T>
-  Size(T value) : values_{static_cast<int64_t>(value)} {}           // NOLINT(google-explicit-constructor)
-  Size(std::initializer_list<int64_t> values) : values_(values) {}  // NOLINT(google-explicit-constructor)
-  Size(const Dimensions& values) : values_(values) {}               // NOLINT(google-explicit-constructor)
+  Size(T value) : values_{static_cast<int64_t>(value)} {}
+  Size(std::initializer_list<int64_t> values) : values_(values) {}
+  Size(const Dimensions& values) : values_(values) {}
   /// `count` numbers; ValueError naming `what` if there are neither one nor `count`.
   Dimensions expanded(int count, const std::string& what) const;
   const Dimensions& values() const { return values_; }
@@ -137,7 +137,7 @@ class Size {
 class Padding : public Size {
  public:
   using Size::Size;
-  Padding(const char* mode);  // NOLINT(google-explicit-constructor)
+  Padding(const char* mode);
   /// As the operators take it.
   std::variant<Dimensions, std::string_view> expanded(int count, const std::string& what) const;
 
