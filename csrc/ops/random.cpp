@@ -13,7 +13,6 @@ namespace pycnn {
 namespace ops {
 namespace {
 
-using graph::BackwardContext;
 using graph::Fingerprint;
 using graph::Lowering;
 using graph::Slot;
