@@ -19,17 +19,6 @@ namespace {
 thread_local bool grad_enabled = true;
 thread_local bool inference_mode = false;
 
-class GradMode {
- public:
-  explicit GradMode(bool enabled) : previous_(is_grad_enabled()) { set_grad_enabled(enabled); }
-  ~GradMode() { set_grad_enabled(previous_); }
-  GradMode(const GradMode&) = delete;
-  GradMode& operator=(const GradMode&) = delete;
-
- private:
-  bool previous_;
-};
-
 }  // namespace
 
 bool is_grad_enabled() { return grad_enabled && !inference_mode; }
@@ -241,10 +230,11 @@ namespace autograd {
 
 void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients, bool retain_graph, bool create_graph,
               std::span<const Tensor> inputs) {
-  graph::Walk walk(create_graph, retain_graph || create_graph);
+  // Gone before anything is evaluated: gradients on their way are nobody's results.
+  auto walk = std::make_unique<graph::Walk>(create_graph, retain_graph || create_graph);
   {
     const GradMode mode(create_graph);
-    graph::seed_outputs(walk, outputs, gradients);
+    graph::seed_outputs(*walk, outputs, gradients);
   }
   std::unordered_set<const graph::Output*> limited;
   for (const Tensor& input : inputs) {
@@ -252,22 +242,23 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
     limited.insert(&graph::output_of(input.value()));
     if (!input.is_leaf()) input.retain_grad();
   }
-  walk.run();
+  walk->run();
   Tensors results;
   struct Previous {
     std::shared_ptr<graph::AutogradState> state;
     Tensor handle, value;
   };
   std::vector<Previous> previous;
-  for (const std::vector<graph::Value>* values : {&walk.leaves(), &walk.retained()})
+  for (const std::vector<graph::Value>* values : {&walk->leaves(), &walk->retained()})
     for (const graph::Value& value : *values) {
       const graph::Output& output = graph::output_of(value);
       if (!output.autograd || (!limited.empty() && !limited.contains(&output))) continue;
       const Tensor& grad = output.autograd->grad;
       previous.push_back({output.autograd, grad, grad.defined() ? Tensor(grad.value()) : Tensor()});
-      graph::accumulate(*output.autograd, walk.gradient_of(value), create_graph);
+      graph::accumulate(*output.autograd, walk->gradient_of(value), create_graph);
       results.push_back(output.autograd->grad);
     }
+  walk.reset();
   // Forward, loss and gradients are one plan.
   for (const Tensor& output : outputs) results.push_back(output);
   try {

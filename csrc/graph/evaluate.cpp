@@ -197,6 +197,7 @@ Prepared prepare(const Work& work, bool fused) {
     // Operators of one class with different names are different (rows of the pointwise table).
     key.add(reinterpret_cast<intptr_t>(&typeid(*node.op))).add(reinterpret_cast<intptr_t>(node.op->name()));
     node.op->fingerprint(key);
+    key.add(static_cast<int64_t>(node.inputs.size())).add(static_cast<int64_t>(node.output_count));
     PlanNode planned{node.op.get(), {}, work.kept[i]};
     for (const Value& input : node.inputs) {
       PlanNode::Source source{-1, input.index};
@@ -208,7 +209,8 @@ Prepared prepare(const Work& work, bool fused) {
           prepared.inputs.push_back(input);
           prepared.uses.push_back(0);
         }
-        ++prepared.uses[static_cast<size_t>(entry->second)];
+        // Nodes that autograd may still walk keep their inputs, and thereby the values, after this run.
+        if (!node.differentiable || node.released) ++prepared.uses[static_cast<size_t>(entry->second)];
         source.index = entry->second;
       }
       key.add(static_cast<int64_t>(source.node)).add(static_cast<int64_t>(source.index));

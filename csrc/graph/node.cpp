@@ -1,6 +1,9 @@
 #include "graph/node.h"
 
+#include <mutex>
+
 #include "graph/operator.h"
+#include "pycnn/autograd.h"
 
 namespace pycnn::graph {
 
@@ -13,8 +16,13 @@ void Node::set_inputs(std::vector<Value> values) {
 }
 
 void Node::drop_inputs() {
-  for (const Value& input : inputs) output_of(input).consumers.fetch_sub(1);
-  inputs.clear();
+  static std::mutex mutex;
+  std::vector<Value> dropped;
+  {
+    const std::lock_guard lock(mutex);
+    dropped.swap(inputs);
+  }
+  for (const Value& input : dropped) output_of(input).consumers.fetch_sub(1);
 }
 
 Node::~Node() {
@@ -67,6 +75,12 @@ void Cell::bind(Value replacement) {
 }
 
 TensorHandle::TensorHandle(std::shared_ptr<Cell> bound) : cell(std::move(bound)) { cell->add_references(2); }
+void TensorHandle::rename(std::shared_ptr<Cell> replacement) {
+  replacement->add_references(2);
+  cell.swap(replacement);
+  replacement->drop_references(2);
+}
+
 TensorHandle::~TensorHandle() { cell->drop_references(2); }
 
 const Value& refresh(Cell& cell) {
@@ -74,11 +88,23 @@ const Value& refresh(Cell& cell) {
     refresh(*cell.base);
     if (cell.base_version != cell.base->version) {
       const Tensor base(std::make_shared<TensorHandle>(cell.base));
+      const GradMode mode(cell.derives_with_gradient);
       cell.bind(cell.view->derive(base).value());
       cell.base_version = cell.base->version;
     }
   }
   return cell.value;
+}
+
+void restore(Cell& cell) {
+  const Value& value = cell.value;
+  if (!cell.base || !cell.view->derive || !value.node->is_evaluated() || output_of(value).buffer.storage) return;
+  restore(*cell.base);
+  const Tensor base(std::make_shared<TensorHandle>(cell.base));
+  const GradMode mode(cell.derives_with_gradient);
+  const uint64_t version = cell.version;
+  cell.bind(cell.view->derive(base).value());
+  cell.version = version;
 }
 
 Tensor make_view(const Tensor& result, const Tensor& base, std::shared_ptr<const View> view) {
@@ -92,6 +118,7 @@ Tensor make_view(const Tensor& result, const Tensor& base, std::shared_ptr<const
   cell->base = base_cell;
   cell->view = std::move(view);
   cell->base_version = base_cell->version;
+  cell->derives_with_gradient = is_grad_enabled();
   base_cell->add_references(1);
   return result;
 }

@@ -64,9 +64,9 @@ struct Node {
   std::unique_ptr<Output[]> outputs;
   int output_count = 0;
   std::atomic<NodeState> state{NodeState::Pending};
-  uint64_t sequence = 0;        ///< order of recording, hence a topological order
-  bool differentiable = false;  ///< recorded with grad mode on and an input that requires grad
-  bool released = false;        ///< backward() has consumed it (retain_graph=False)
+  uint64_t sequence = 0;              ///< order of recording, hence a topological order
+  bool differentiable = false;        ///< recorded with grad mode on and an input that requires grad
+  std::atomic<bool> released{false};  ///< backward() has consumed it (retain_graph=False)
 
   explicit Node(int outputs_of_node);
   ~Node();
@@ -74,6 +74,7 @@ struct Node {
   Node& operator=(const Node&) = delete;
 
   void set_inputs(std::vector<Value> values);
+  /// Once by whoever comes first; values are destroyed outside of the lock.
   void drop_inputs();
   bool is_evaluated() const { return state.load(std::memory_order_acquire) == NodeState::Done; }
 };
@@ -105,6 +106,7 @@ struct Cell {
   std::shared_ptr<Cell> base;
   std::shared_ptr<const View> view;
   uint64_t base_version = 0;
+  bool derives_with_gradient = false;  ///< grad mode when the view was made: following the base records likewise
 
   explicit Cell(Value initial) : value(std::move(initial)) {}
   ~Cell();
@@ -117,6 +119,8 @@ struct Cell {
 struct TensorHandle {
   std::shared_ptr<Cell> cell;
   explicit TensorHandle(std::shared_ptr<Cell> cell);
+  /// Names another cell from now on; views of the old one stay with it.
+  void rename(std::shared_ptr<Cell> replacement);
   ~TensorHandle();
   TensorHandle(const TensorHandle&) = delete;
   TensorHandle& operator=(const TensorHandle&) = delete;
@@ -124,6 +128,8 @@ struct TensorHandle {
 
 /// The cell's value after following its base's changes.
 const Value& refresh(Cell& cell);
+/// Makes sure that a cell whose value was evaluated but not kept (only a view remembered it) has one again.
+void restore(Cell& cell);
 
 /// True if gradients stop here: nothing was recorded for it, whether or not it wants its own gradient.
 inline bool is_leaf(const Value& value) { return !(value.node->differentiable && output_of(value).requires_grad); }

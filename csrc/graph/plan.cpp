@@ -126,7 +126,10 @@ void Plan::find_donations() {
                                      [&](const BufferPlace& other) { return other.donor == place.input; });
       if (place.input >= 0 && alone && !taken && !loaded_after_store(step, read.buffer, result.buffer) &&
           results_on[static_cast<size_t>(read.buffer)] == 0 && read.dtype == result.dtype &&
-          read.shape == result.shape && read.strides == result.strides && result.offset == 0 && result.is_dense())
+          read.shape == result.shape && read.strides == result.strides && result.offset == 0 &&
+          buffers_[static_cast<size_t>(result.buffer)].bytes ==
+              static_cast<size_t>(result.count()) * size_of(result.dtype) &&
+          result.is_dense())
         return place.input;
     }
     return -1;

@@ -21,7 +21,10 @@ void ProgramBuilder::store(int operand, Expression value) {
 }
 
 Expression ProgramBuilder::constant(double value, RegisterType type) {
-  return append({.opcode = Opcode::Constant, .type = type, .floating = value, .integer = static_cast<int64_t>(value)});
+  return append({.opcode = Opcode::Constant,
+                 .type = type,
+                 .floating = value,
+                 .integer = type == RegisterType::I64 ? static_cast<int64_t>(value) : 0});
 }
 
 Expression ProgramBuilder::convert(Expression value, RegisterType type) {

@@ -55,6 +55,10 @@ void rebind(Cell& cell, const Tensor& value, bool silent) {
     check(cell.view->write != nullptr,
           "unsupported operation: more than one element of the written-to tensor refers to a single memory "
           "location; clone() the tensor before changing it in place");
+    check(cell.view->derive || cell.base_version == cell.base->version,
+          "a detached tensor cannot be changed in place after the tensor it was detached from was: it keeps the old "
+          "value; clone() it, or detach() again");
+    restore(*cell.base);
     const Tensor base(std::make_shared<TensorHandle>(cell.base));
     if (cell.view->bypasses_autograd) {
       const NoGradGuard no_grad;
@@ -427,7 +431,10 @@ void Tensor::set_data(const Tensor& value) {
     output_of(replacement).requires_grad = true;
     output_of(replacement).autograd = cell.autograd;
   }
-  cell.bind(replacement);
+  // Views stay with the old data, as in PyTorch.
+  auto fresh = std::make_shared<Cell>(replacement);
+  if (requires_grad() && leaf) fresh->autograd = cell.autograd;
+  handle_->rename(std::move(fresh));
 }
 
 bool Tensor::is_same_value(const Tensor& other) const { return value() == other.value(); }

@@ -14,16 +14,22 @@ void set_grad_enabled(bool enabled);
 bool is_inference_mode_enabled();
 void set_inference_mode(bool enabled);
 
-/// Recording without autograd while it lives.
-class NoGradGuard {
+/// Sets grad mode while it lives.
+class GradMode {
  public:
-  NoGradGuard() : previous_(is_grad_enabled()) { set_grad_enabled(false); }
-  ~NoGradGuard() { set_grad_enabled(previous_); }
-  NoGradGuard(const NoGradGuard&) = delete;
-  NoGradGuard& operator=(const NoGradGuard&) = delete;
+  explicit GradMode(bool enabled) : previous_(is_grad_enabled()) { set_grad_enabled(enabled); }
+  ~GradMode() { set_grad_enabled(previous_); }
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
 
  private:
   bool previous_;
+};
+
+/// Recording without autograd while it lives.
+class NoGradGuard : public GradMode {
+ public:
+  NoGradGuard() : GradMode(false) {}
 };
 
 namespace autograd {
