@@ -187,3 +187,57 @@ def test_a_training_loop_holds_no_old_graphs() -> None:
     gc.collect()
     assert resident() - before < 32 << 20
     assert np.isfinite(total.item())
+
+
+# -- views and donation together --------------------------------------------------------------------------------------
+
+
+def test_a_value_that_a_later_backward_reads_is_not_overwritten() -> None:
+    p = pycnn.full((2, 2), 6.0).requires_grad_()
+    w = pycnn.ones(2, 2, requires_grad=True)
+    y = p @ w
+    with pycnn.no_grad():
+        p.sub_(100)
+    pycnn._core.eval(p)
+    y.sum().backward()
+    assert w.grad.tolist() == [[12.0, 12.0], [12.0, 12.0]]
+
+
+def test_new_data_leaves_old_views_with_the_old_data() -> None:
+    x = pycnn.zeros(1000) + 1
+    view = x[500:503]
+    x.data = pycnn.ones(2) * 7
+    assert view.tolist() == [1, 1, 1]
+    assert x.tolist() == [7, 7]
+
+
+def test_views_of_views_write_through_values_that_were_not_kept() -> None:
+    x = pycnn.ones(2, 3) * 3
+    view = x.view(-1)[0:2]
+    pycnn._core.eval(x, view)
+    view.add_(1)
+    assert x.tolist() == [[4, 4, 3], [3, 3, 3]]
+
+
+def test_a_view_follows_its_base_in_the_grad_mode_it_was_made_in() -> None:
+    a = pycnn.ones(4, requires_grad=True)
+    x = a * 2
+    view = x[0:2]
+    with pycnn.no_grad():
+        x.mul_(3)
+        assert view.tolist() == [6, 6]
+    (view.sum() + x.sum()).backward()
+    assert a.grad.tolist() == [4, 4, 2, 2]
+    with pycnn.no_grad():
+        plain = a[0:2]
+        a.add_(1)
+    assert not plain.requires_grad
+
+
+def test_a_stale_detached_tensor_refuses_to_write_back() -> None:
+    x = pycnn.ones(2)
+    old = x.detach()
+    x.add_(1)
+    with pytest.raises(RuntimeError, match="detached"):
+        old.add_(1)
+    assert (old.tolist(), x.tolist()) == ([1, 1], [2, 2])
