@@ -74,6 +74,7 @@ _SUBMODULES = (
     "models",
     "nn",
     "optim",
+    "plan",
     "random",
     "serialization",
     "training",

@@ -263,3 +263,19 @@ def test_large_sums_do_not_depend_on_threads() -> None:
         F.conv2d(x, v).square().sum().backward()
         found.append(bits(v.grad, a.sum(), a.mean(0), a.var(), a @ a.t(), a.norm(), F.log_softmax(a, 1)))
     assert found[1:] == found[:1] * 3
+
+
+def test_plans_describe_themselves() -> None:
+    x = pycnn.ones(2, 1, 8, 8)
+    weight = pycnn.ones(3, 1, 3, 3)
+    bias = pycnn.zeros(3)
+    pycnn._core.eval(x, weight, bias)
+    y = F.relu(F.conv2d(x, weight, bias))
+    text = pycnn.plan.describe(y)
+    # One step: bias and ReLU are the convolution's epilogue.
+    assert text.startswith("plan: 1 steps")
+    assert "convolution_forward" in text and "relu" in text
+    assert pycnn.plan.describe(x).startswith("plan: nothing to do")
+    with pytest.raises(ValueError, match="sideways"):
+        pycnn.plan.set_mode("sideways")
+    assert pycnn.plan.get_mode() == "lazy"

@@ -1,0 +1,59 @@
+"""Plans: what evaluating tensors will run, and how operators become computation.
+
+`PYCNN_MODE=eager` (or `set_mode("eager")`) runs every operator when it is recorded, unfused, with the same kernels and
+the same bits; `PYCNN_VERBOSE=1` prints each choice of an algorithm and why better ones declined.
+"""
+
+from __future__ import annotations
+
+from pycnn import Tensor, _core
+
+__all__ = ["algorithms", "clear_cache", "describe", "force_algorithm", "get_mode", "set_mode", "statistics"]
+
+
+def describe(*tensors: Tensor) -> str:
+    """The plan that evaluating these tensors now would run, one line per step; nothing is computed.
+
+    Args:
+        tensors: the tensors asked for. Already evaluated ones need no steps.
+
+    Returns:
+        a first line with the numbers of steps and bytes, then for each step its kernel, algorithm or program, the
+        operators fused into it, the buffers it reads and writes (with dtype and shape) and its operations. `(result)`
+        marks what outlives the plan, `last` steps that write over an input.
+    """
+    return str(_core.describe_plan(*tensors))
+
+
+def get_mode() -> str:
+    """`"lazy"` or `"eager"`."""
+    return str(_core.get_mode())
+
+
+def set_mode(mode: str) -> None:
+    """Chooses `"lazy"` (recorded, fused, planned) or `"eager"` (operators one by one). ValueError for others."""
+    _core.set_mode(mode)
+
+
+def statistics() -> dict[str, int]:
+    """Counters since start: nodes recorded and evaluated, plans compiled, found in the cache and run, steps run."""
+    return dict(_core.statistics())
+
+
+def algorithms(primitive: str) -> list[str]:
+    """Names of a primitive's algorithms, best first.
+
+    Args:
+        primitive: "convolution_forward", "convolution_input_gradient", "convolution_weight_gradient" or "matmul".
+    """
+    return list(_core.algorithms(primitive))
+
+
+def force_algorithm(primitive: str, algorithm: str | None) -> None:
+    """Uses only this algorithm; planning raises RuntimeError where it declines. None restores the choice."""
+    _core.force_algorithm(primitive, algorithm)
+
+
+def clear_cache() -> None:
+    """Forgets compiled plans and returns cached memory to the operating system."""
+    _core.clear_plan_cache()
