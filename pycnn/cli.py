@@ -96,6 +96,8 @@ def _check_writable(path: Path) -> None:
     """Better now than after the training."""
     if path.is_dir():
         raise UserError(f"{path}: is a folder, --out takes a file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is no regular file, which --out would replace")
     if not path.parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
@@ -157,8 +159,11 @@ def _train(arguments: argparse.Namespace) -> int:
             print("interrupted before the end of the first epoch: nothing saved", file=sys.stderr)
         return 130
     share = classifier.accuracy(data.test_images, data.test_labels, data.maximum)
-    classifier.save(out)
     print(f"test accuracy: {100 * share:.1f} %")
+    try:
+        classifier.save(out)
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"{out}: not saved: {error}") from None
     print(f"saved {out}")
     return 0
 

@@ -141,6 +141,7 @@ def test_bad_files(tmp_path, trained, small_folder, capsys):
         (["train", "--data", str(tmp_path / "none")], "none"),
         (["train", "--data", str(tmp_path)], "train-images"),
         (["train", "--out", str(tmp_path)], "is a folder"),
+        (["train", "--out", "/dev/full"], "no regular file"),
         (["train", "--out", str(tmp_path / "no" / "model")], "there is no folder"),
         (["eval", str(tmp_path / "missing")], "No such file"),
         (["eval", str(broken)], "broken.safetensors"),
