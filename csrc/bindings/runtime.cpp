@@ -6,6 +6,7 @@
 #include "cpu/parallel.h"
 #include "kernels/kernels.h"
 #include "pycnn/graph.h"
+#include "pycnn/profiler.h"
 #include "tensor/storage.h"
 
 namespace pycnn::bindings {
@@ -103,6 +104,28 @@ void bind_machine(py::module_& module) {
   module.def("info", &information, "Version, processor, levels, threads and compiler.");
 }
 
+void bind_profiler(py::module_& module) {
+  module.def("start_profiling", &start_profiling, "Starts to note every step that plans run.");
+  module.def(
+      "stop_profiling",
+      [] {
+        py::list events;
+        for (const ProfileEvent& event : stop_profiling())
+          events.append(py::make_tuple(event.step, event.operators, event.details, event.begin, event.seconds,
+                                       event.flops, event.bytes, event.thread));
+        return events;
+      },
+      "What was noted since start_profiling(): (step, operators, details, begin, seconds, flops, bytes, thread).");
+  module.def(
+      "measure_peak",
+      [](double seconds, int64_t bytes) {
+        const MachinePeak peak = without_gil([&] { return measure_peak(seconds, bytes); });
+        return py::make_tuple(peak.flops_per_second, peak.bytes_per_second);
+      },
+      py::arg("seconds") = 0.1, py::arg("bytes") = int64_t{1} << 26,
+      "(float32 operations per second, bytes per second of a copy) on the threads in use, measured now.");
+}
+
 void bind_generator(py::module_& module) {
   module.def(
       "manual_seed", [](const py::int_& seed) { manual_seed(PyLong_AsUnsignedLongLongMask(seed.ptr())); },
@@ -147,6 +170,7 @@ void bind_type_rules(py::module_& module) {
 void bind_runtime(py::module_& module) {
   bind_evaluation(module);
   bind_machine(module);
+  bind_profiler(module);
   bind_generator(module);
   bind_type_rules(module);
 }

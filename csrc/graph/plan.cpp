@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "graph/evaluate.h"
+#include "graph/profile.h"
 #include "pycnn/graph.h"
 
 namespace pycnn::graph {
@@ -57,6 +58,7 @@ std::vector<Planner::BufferInfo> Planner::buffers() const {
 Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels,
            bool fused)
     : kernels_(kernels) {
+  const auto begin = ProfileClock::now();
   Planner planner(nodes, inputs, kernels);
   for (const PlanInput& input : inputs) input_widths_.push_back(size_of(input.dtype));
   results_ = std::move(planner.results);
@@ -78,6 +80,7 @@ Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, c
   find_donations();
   place_buffers();
   counters().plans_compiled++;
+  if (profiling) note_compilation(steps_.size(), begin, ProfileClock::now());
 }
 
 void Plan::find_donations() {
@@ -232,7 +235,13 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
   const Addresses all{addresses, arena_data};
   for (size_t i = 0; i < steps_.size(); ++i) {
     if (i < last_phase_ || i == 0) poll_interrupt();
+    if (!profiling.load(std::memory_order_relaxed)) {
+      steps_[i]->run(kernels_, all);
+      continue;
+    }
+    const auto begin = ProfileClock::now();
     steps_[i]->run(kernels_, all);
+    note_step(*steps_[i], begin, ProfileClock::now());
   }
   counters().plans_run++;
   counters().steps_run += steps_.size();

@@ -180,6 +180,8 @@ struct Kernels {
   bool (*scatter_add)(const IndexArguments&);
   bool (*scatter)(const IndexArguments&);
   void (*random)(const RandomArguments&);
+  /// Float32 multiply-adds from registers, in the calling thread; returns how many operations that were.
+  int64_t (*multiply_add_loop)(int64_t rounds);
 };
 
 }  // namespace pycnn::kernels

@@ -32,6 +32,7 @@ bool gather(const kernels::IndexArguments& arguments);
 bool scatter_add(const kernels::IndexArguments& arguments);
 bool scatter(const kernels::IndexArguments& arguments);
 void random(const kernels::RandomArguments& arguments);
+int64_t multiply_add_loop(int64_t rounds);
 
 /// All of the above as the table the planner sees.
 const kernels::Kernels& table();

@@ -27,6 +27,7 @@ const kernels::Kernels& table() {
     k.scatter_add = scatter_add;
     k.scatter = scatter;
     k.random = random;
+    k.multiply_add_loop = multiply_add_loop;
     return k;
   }();
   return kernels;

@@ -9,5 +9,6 @@
 #include "pycnn/nn.h"
 #include "pycnn/ops.h"
 #include "pycnn/optim.h"
+#include "pycnn/profiler.h"
 #include "pycnn/shape.h"
 #include "pycnn/tensor.h"
