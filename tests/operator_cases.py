@@ -475,6 +475,8 @@ for name, function, x, oracle in [
      lambda p, x: p.pad(x, [(0, 0), (2, 1), (1, 0)], constant_values=1.5)),
     ("pad negative", lambda p, x: p.nn.functional.pad(x, (-1, 1)), normal(2, 4),
      lambda p, x: p.pad(x[:, 1:], [(0, 0), (0, 1)])),
+    ("pad crops all, then pads", lambda p, x: p.nn.functional.pad(x, (-4, 3)), normal(2, 4),
+     lambda p, x: p.zeros((2, 3))),
     ("unflatten", lambda p, x: x.unflatten(1, (2, -1)), normal(3, 6), lambda p, x: x.reshape(3, 2, 3)),
     ("unbind", lambda p, x: x.unbind(1), normal(2, 3), lambda p, x: (x[:, 0], x[:, 1], x[:, 2])),
     ("narrow, select", lambda p, x: (x.narrow(1, 1, 2), x.select(0, 1)), normal(2, 4), lambda p, x: (x[:, 1:3], x[1])),
@@ -486,6 +488,33 @@ for name, function, x, oracle in [
     ("index of permuted", lambda p, x: x[1:, 0, ::2], permuted(normal(3, 2, 5)), "same"),
 ]:  # fmt: skip
     add(name, function, x, oracle=oracle)
+for mode, numpy_mode, shape, amounts in [
+    ("reflect", "reflect", (2, 3, 5), (4, 2)),
+    ("reflect", "reflect", (3, 6), (1, 3)),
+    ("reflect", "reflect", (2, 17, 4, 3), (2, 1, 0, 3)),
+    ("reflect", "reflect", (1, 3, 4, 3), (1, 1, 2, 2)),
+    ("reflect", "reflect", (1, 2, 3, 2, 3), (2, 0, 1, 1, 0, 2)),
+    ("reflect", "reflect", (0, 2, 3, 3), (1, 1, 1, 1)),
+    ("replicate", "edge", (2, 3, 1), (4, 2)),
+    ("replicate", "edge", (1, 3, 4, 3), (7, 1, 0, 3)),
+    ("replicate", "edge", (2, 3, 2, 3), (1, 0, 2, 1, 1, 1)),
+    ("circular", "wrap", (2, 3, 4), (4, 3)),
+    ("circular", "wrap", (2, 17, 4, 3), (1, 2, 3, 0)),
+    ("circular", "wrap", (1, 2, 3, 2, 3), (1, 1, 2, 0, 1, 3)),
+]:
+    widths = [(0, 0)] * (len(shape) - len(amounts) // 2) + list(zip(amounts[::2], amounts[1::2], strict=True))[::-1]
+    for kind, spec in (("", normal(*shape)), (" permuted", permuted(normal(*shape)))):
+        add(f"pad {mode} {shape} {amounts}{kind}", "F.pad", spec, pad=amounts, mode=mode,
+            oracle=lambda x, pad, mode, w=widths, m=numpy_mode: np.pad(x, w, mode=m))  # fmt: skip
+add("pad reflect, cropped on one side", "F.pad", normal(2, 5), pad=(-2, 4), mode="reflect",
+    oracle=lambda x, pad, mode: np.pad(x, [(0, 0), (0, 4)], mode="reflect")[:, 2:])  # fmt: skip
+add("pad replicate, cropped on one side", "F.pad", normal(2, 5), pad=(3, -6), mode="replicate",
+    oracle=lambda x, pad, mode: np.repeat(x[:, :1], 2, axis=1))  # fmt: skip
+add("pad circular, cropped on one side", "F.pad", normal(2, 5), pad=(-2, 3), mode="circular",
+    oracle=lambda x, pad, mode: np.pad(x[:, 2:], [(0, 0), (0, 3)], mode="wrap"))  # fmt: skip
+add("pad circular of booleans", "F.pad", booleans(2, 5), pad=(1, 2), mode="circular",
+    oracle=lambda x, pad, mode: np.pad(x, [(0, 0), (1, 2)], mode="wrap"))  # fmt: skip
+
 for name, function, dim in [
     ("cat", "cat", 0),
     ("cat", "cat", 1),

@@ -282,6 +282,8 @@ SECOND_ORDER: dict[str, Any] = {
     "reductions": (lambda x: x.var(1) * x.mean(1) + x.prod(1) + x.norm(dim=1), [(2, 3)], False),
     "softmax": (lambda x: F.softmax(x, 1) * F.log_softmax(x, 1), [(2, 3)], False),
     "shapes": (lambda x: (x.t().reshape(-1)[1:] ** 2).expand(2, -1), [(2, 3)], False),
+    "pad": (lambda x: F.pad(F.pad(x, (2, -1), mode="reflect"), (2, 1), mode="circular") ** 3, [(1, 2, 4)], False),
+    "pad replicate": (lambda x: F.pad(x, (1, 2, 0, 1), mode="replicate") ** 3, [(1, 1, 2, 2)], False),
     "conv1d": (lambda x, w: F.conv1d(x, w, stride=2, padding=1), [(1, 2, 5), (2, 2, 3)], False),
     "conv2d": (lambda x, w, b: F.conv2d(x, w, b, padding=1, groups=2), [(1, 2, 3, 3), (2, 1, 2, 2), (2,)], False),
     "conv_transpose2d": (lambda x, w: F.conv_transpose2d(x, w, stride=2), [(1, 2, 2, 2), (2, 1, 2, 2)], False),

@@ -184,6 +184,44 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Excep
     "max of nothing": (lambda: zeros(0).max(), RuntimeError, ("max",)),
     "argmax of nothing": (lambda: zeros(0, 3).argmax(0), IndexError, ("argmax",)),
     "pad": (lambda: F.pad(zeros(2), (1, 1, 1, 1)), RuntimeError, ("pad",)),
+    "pad mode": (lambda: F.pad(zeros(1, 2, 3), (1, 1), mode="mirror"), NotImplementedError, ("mirror", "reflect")),
+    "pad value": (lambda: F.pad(zeros(1, 2, 3), (1, 1), mode="reflect", value=1), RuntimeError, ("value",)),
+    "pad odd": (lambda: F.pad(zeros(1, 2, 3), (1,), mode="reflect"), RuntimeError, ("divisible by 2",)),
+    "pad dimensions": (
+        lambda: F.pad(zeros(1, 2, 3, 4), (1, 1), mode="circular"),
+        NotImplementedError,
+        ("padding size 2", "4d", "(1, 2, 3, 4)"),
+    ),
+    "pad reflect too far": (
+        lambda: F.pad(zeros(1, 2, 3), (3, 0), mode="reflect"),
+        RuntimeError,
+        ("less than", "(3, 0)", "(1, 2, 3)"),
+    ),
+    "pad circular too far": (
+        lambda: F.pad(zeros(1, 2, 3), (4, 0), mode="circular"),
+        RuntimeError,
+        ("more than once",),
+    ),
+    "pad crops everything": (
+        lambda: F.pad(zeros(1, 2, 3), (-1, -2), mode="replicate"),
+        RuntimeError,
+        ("too small", "(1, 2, 3)"),
+    ),
+    "pad reflect of nothing": (
+        lambda: F.pad(zeros(2, 0, 3), (1, 1), mode="reflect"),
+        RuntimeError,
+        ("non-zero", "(2, 0, 3)"),
+    ),
+    "pad reflect of booleans": (
+        lambda: F.pad(zeros(1, 2, 3).bool(), (1, 1), mode="reflect"),
+        NotImplementedError,
+        ("bool",),
+    ),
+    "padding mode of a transposed convolution": (
+        lambda: nn.ConvTranspose2d(1, 1, 3, padding_mode="reflect"),
+        ValueError,
+        ("zeros",),
+    ),
     # dtypes and kinds
     "mean of integers": (lambda: pycnn.arange(3).mean(), RuntimeError, ("float",)),
     "relu of a string": (lambda: F.relu("x"), TypeError, ()),

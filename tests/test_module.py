@@ -396,6 +396,12 @@ def test_layers_call_their_functions():
     assert nn.ConvTranspose2d(4, 3, 2, stride=2)(x).shape == (2, 3, 16, 16)
     assert nn.ConvTranspose2d(4, 3, 3, stride=2, padding=1)(x, output_size=(16, 16)).shape == (2, 3, 16, 16)
     assert nn.Conv2d(4, 2, 3, padding="same", padding_mode="zeros")(x).shape == (2, 2, 8, 8)
+    for mode in ("reflect", "replicate", "circular"):
+        conv = nn.Conv2d(4, 2, 3, 2, (1, 2), padding_mode=mode)
+        expected = F.conv2d(F.pad(x, (2, 2, 1, 1), mode=mode), conv.weight, conv.bias, 2)
+        assert np.array_equal(values(conv(x)), values(expected))
+        assert nn.Conv1d(8, 3, 4, padding="same", padding_mode=mode)(x[:, 0]).shape == (2, 3, 8)
+        assert nn.Conv3d(1, 2, 3, padding=1, padding_mode=mode)(x[:, None]).shape == (2, 2, 4, 8, 8)
     pooled, where = nn.MaxPool2d(2, return_indices=True)(x)
     assert pooled.shape == where.shape == (2, 4, 4, 4) and where.dtype == torch.int64
     assert nn.Maxout(2)(x).shape == (2, 2, 8, 8)

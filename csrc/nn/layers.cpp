@@ -63,6 +63,19 @@ Dimensions expanded_or_empty(const Size& size, int count, const std::string& wha
   return size.values().empty() ? Dimensions{} : size.expanded(count, what);
 }
 
+/// The padding of a convolution as pad() takes it: (before, after) pairs, the last dimension first.
+std::vector<int64_t> border_of(const pycnn::ConvOptions& options, const Dimensions& kernel) {
+  const auto* mode = std::get_if<std::string_view>(&options.padding);
+  std::vector<int64_t> border;
+  for (int d = kernel.size() - 1; d >= 0; --d) {
+    const int64_t total = !mode             ? 2 * std::get<Dimensions>(options.padding)[d]
+                          : *mode == "same" ? options.dilation[d] * (kernel[d] - 1)
+                                            : 0;
+    border.insert(border.end(), {total / 2, total - total / 2});
+  }
+  return border;
+}
+
 }  // namespace
 
 Dimensions Size::expanded(int count, const std::string& what) const {
@@ -106,18 +119,26 @@ Conv<spatial>::Conv(int64_t in_channels, int64_t out_channels, const Size& kerne
               .padding = options.padding.expanded(spatial, name + ": padding"),
               .dilation = options.dilation.expanded(spatial, name + ": dilation"),
               .groups = options.groups};
+  const std::string& mode = padding_mode_ = options.padding_mode;
+  check<ValueError>(mode == "zeros" || mode == "reflect" || mode == "replicate" || mode == "circular", name,
+                    ": padding_mode is '", mode, "', expected 'zeros', 'reflect', 'replicate' or 'circular'");
+  if (mode != "zeros") {
+    border_ = border_of(options_, kernel);
+    options_.padding = Dimensions{0};
+  }
   weight_ = register_parameter("weight", initial_weight(shape));
   if (options.bias) bias_ = register_parameter("bias", initial_bias(out_channels, shape));
 }
 
 template <int spatial>
 Tensor Conv<spatial>::forward(const Tensor& input) const {
+  const Tensor padded = border_.empty() ? input : pad(input, border_, padding_mode_);
   if constexpr (spatial == 1)
-    return conv1d(input, weight_, bias_, options_);
+    return conv1d(padded, weight_, bias_, options_);
   else if constexpr (spatial == 2)
-    return conv2d(input, weight_, bias_, options_);
+    return conv2d(padded, weight_, bias_, options_);
   else
-    return conv3d(input, weight_, bias_, options_);
+    return conv3d(padded, weight_, bias_, options_);
 }
 
 template <int spatial>

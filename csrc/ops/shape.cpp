@@ -1,4 +1,4 @@
-// Views (as in PyTorch they see and make in-place changes of their base), copies, concatenation and padding.
+// Views (as in PyTorch they see and make in-place changes of their base), copies and concatenation.
 #include <algorithm>
 #include <optional>
 #include <utility>
@@ -114,42 +114,6 @@ class Cat final : public graph::Operator {
  private:
   int dimension_;
   Shape shape_;
-};
-
-/// Constant padding; negative amounts crop.
-class Pad final : public graph::Operator {
- public:
-  Pad(const Dimensions& before, const Dimensions& after, double value)
-      : before_(before), after_(after), value_(value) {}
-  const char* name() const override { return "pad"; }
-  void fingerprint(Fingerprint& f) const override { f.add(before_).add(after_).add(value_); }
-  Tensors backward(const BackwardContext& context) const override {
-    std::vector<int64_t> padding;
-    for (int d = before_.size() - 1; d >= 0; --d) padding.insert(padding.end(), {-before_[d], -after_[d]});
-    return {pad(context.gradient(), padding)};
-  }
-  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
-    const Slot& input = inputs[0];
-    Shape shape = input.shape;
-    for (int d = 0; d < shape.size(); ++d) shape[d] += before_[d] + after_[d];
-    const bool channels_last = input.is_channels_last() && shape.size() >= 3 && shape.size() <= 5;
-    Slot result =
-        l.allocate(input.dtype, shape, channels_last ? channels_last_strides(shape) : contiguous_strides(shape));
-    Slot from = input, to = result;
-    for (int d = 0; d < shape.size(); ++d) {
-      const int64_t skipped = std::max<int64_t>(-before_[d], 0), dropped = std::max<int64_t>(-after_[d], 0);
-      const int64_t count = std::max<int64_t>(input.shape[d] - skipped - dropped, 0);
-      from = from.sliced(d, count == 0 ? 0 : skipped, count);
-      to = to.sliced(d, count == 0 ? 0 : std::max<int64_t>(before_[d], 0), count);
-    }
-    if (from.count() != result.count()) l.fill(result, value_);
-    if (from.count() > 0) l.copy_into(to, from);
-    return {result};
-  }
-
- private:
-  Dimensions before_, after_;
-  double value_;
 };
 
 }  // namespace
@@ -388,26 +352,6 @@ Tensors unbind(const Tensor& input, int64_t dimension) {
   Tensors parts;
   for (int64_t i = 0; i < input.size(along); ++i) parts.push_back(select(input, along, i));
   return parts;
-}
-
-Tensor pad(const Tensor& input, const std::vector<int64_t>& padding, std::string_view mode, double value) {
-  check<NotImplementedError>(mode == "constant", "pad: padding mode '", mode, "' is not built, expected 'constant'");
-  check(padding.size() % 2 == 0, "pad: Padding length must be divisible by 2, got ", join(padding, ", "));
-  check(padding.size() <= 2 * static_cast<size_t>(input.dim()),
-        "pad: Padding length should be less than or equal to two times the input dimension but got padding length ",
-        padding.size(), " and input of dimension ", input.dim());
-  Shape shape = input.shape();
-  Dimensions before = Dimensions::filled(input.dim(), 0), after = before;
-  for (size_t i = 0; i < padding.size() / 2; ++i) {
-    const int d = input.dim() - 1 - static_cast<int>(i);
-    before[d] = padding[2 * i];
-    after[d] = padding[2 * i + 1];
-    shape[d] += before[d] + after[d];
-    check(shape[d] >= 0, "pad: The input size ", input.shape()[d], ", plus negative padding ", before[d], " and ",
-          after[d], " resulted in a negative output size, which is invalid. Check dimension ", d, " of your input.");
-  }
-  return graph::record(std::make_shared<Pad>(before, after, value), {input},
-                       {shape, input.dtype(), is_floating_point(input.dtype())});
 }
 
 }  // namespace pycnn

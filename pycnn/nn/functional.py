@@ -182,8 +182,13 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     Args:
         input: any shape.
         pad: (left, right, top, bottom, ...), pairs from the last dimension on, in elements.
-        mode: "constant", "reflect", "replicate" or "circular".
+        mode: "constant", or, over the 1 to 3 dimensions behind the channels of (C, ...) or (N, C, ...): "reflect"
+            (mirrored at the border's elements, by less than the size), "replicate" (the border's elements) or
+            "circular" (the other side, at most once round).
         value: what constant padding consists of (default 0).
+
+    Returns:
+        The input's dtype; every dimension longer by its pair's sum.
     """
     return _core.pad(input, tuple(pad), mode, value)
 

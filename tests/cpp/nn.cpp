@@ -224,6 +224,18 @@ TEST(Layers, BatchNormTracksStatistics) {
   EXPECT_THROW(nn::BatchNorm2d(2)(first), ValueError);
 }
 
+TEST(Layers, PaddingModesPadFirst) {
+  const Tensor image = randn({2, 3, 5, 6});
+  for (const char* mode : {"reflect", "replicate", "circular"}) {
+    const nn::Conv2d conv(3, 4, 3, {.stride = 2, .padding = {1, 2}, .padding_mode = mode});
+    const Tensor expected = conv2d(pad(image, {2, 2, 1, 1}, mode), conv.weight(), conv.bias(), {.stride = {2, 2}});
+    EXPECT_EQ(conv(image).to_vector<double>(), expected.to_vector<double>()) << mode;
+  }
+  const nn::Conv1d even(3, 4, 4, {.padding = "same", .padding_mode = "circular"});
+  EXPECT_EQ(even(ones({1, 3, 8})).shape(), (Shape{1, 4, 8}));
+  EXPECT_THROW(nn::Conv2d(1, 1, 3, {.padding_mode = "mirror"}), ValueError);
+}
+
 TEST(Layers, BadArgumentsThrow) {
   EXPECT_THROW(nn::Conv2d(3, 4, 3, {.groups = 2}), ValueError);
   EXPECT_THROW(nn::Conv2d(4, 3, 3, {.groups = 2}), ValueError);

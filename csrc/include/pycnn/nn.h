@@ -168,6 +168,8 @@ struct ConvOptions {
   Size dilation = 1;
   int64_t groups = 1;
   bool bias = true;
+  /// What lies outside the input: "zeros", or as in pad(): "reflect", "replicate", "circular".
+  std::string padding_mode = "zeros";
 };
 
 /// Cross-correlation over `spatial` dimensions; weight (out_channels, in_channels / groups, kernel…).
@@ -182,6 +184,8 @@ class Conv : public Module {
 
  private:
   pycnn::ConvOptions options_;
+  std::string padding_mode_;
+  std::vector<int64_t> border_;  ///< what pad() takes, for modes other than "zeros"
   Tensor weight_, bias_;
 };
 using Conv1d = Conv<1>;

@@ -165,7 +165,12 @@ Tensors split(const Tensor& input, int64_t split_size, int64_t dimension = 0);
 Tensors split(const Tensor& input, const Dimensions& sizes, int64_t dimension = 0);
 Tensors chunk(const Tensor& input, int64_t chunks, int64_t dimension = 0);
 Tensors unbind(const Tensor& input, int64_t dimension = 0);
-/// PyTorch's order: last dimension first, (before, after) each; negative values crop. mode: "constant".
+
+// -- padding.cpp ------------------------------------------------------------------------------------------------------
+/// Pads by (before, after) pairs, the last dimension first; negative amounts crop. mode: "constant" (any dimensions,
+/// with `value`), or, over the dimensions behind the channels of (C, …) or (N, C, …): "reflect" (mirrored at the
+/// border's elements, by less than the size), "replicate" (the border's elements) or "circular" (the other side, at
+/// most once round).
 Tensor pad(const Tensor& input, const std::vector<int64_t>& padding, std::string_view mode = "constant",
            double value = 0);
 
