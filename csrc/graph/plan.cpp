@@ -204,7 +204,7 @@ void Plan::place_buffers() {
 std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
   // Everything is allocated before the first step; the last phase can then neither fail nor be interrupted half-way.
   const StoragePointer arena =
-      arena_bytes_ + workspace_bytes_ > 0 ? allocate_storage(workspace_bytes_ + arena_bytes_) : nullptr;
+      arena_bytes_ + workspace_bytes_ > 0 ? borrow_arena(workspace_bytes_ + arena_bytes_) : nullptr;
   char* const arena_data = arena ? static_cast<char*>(arena->data()) : nullptr;
   std::vector<void*> addresses(buffers_.size());
   std::vector<StoragePointer> storages(buffers_.size());

@@ -1,10 +1,15 @@
 #include "tensor/storage.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "pycnn/error.h"
@@ -13,7 +18,17 @@ namespace pycnn {
 namespace {
 
 constexpr size_t alignment = 64;
-constexpr size_t cache_cap = size_t{1} << 30;
+constexpr size_t small_bytes = size_t{1} << 16;
+constexpr size_t small_cap = size_t{1} << 26;
+constexpr size_t huge_page = size_t{1} << 21;
+
+/// A quarter of the machine's memory: what was needed once is needed again in the next step.
+size_t large_cap() {
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGE_SIZE);
+  constexpr size_t least = size_t{1} << 30;
+  if (pages <= 0 || page <= 0) return least;
+  return std::max(least, static_cast<size_t>(pages) / 4 * static_cast<size_t>(page));
+}
 
 // Sizes are rounded up to eighths of a power of two, so that slightly different batches share blocks.
 size_t size_class(size_t bytes) {
@@ -22,64 +37,109 @@ size_t size_class(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+void* system_block(size_t bytes) {
+  const bool huge = bytes >= 2 * huge_page;
+  const size_t unit = huge ? huge_page : alignment;
+  void* block = std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit);
+  // Fresh memory costs a fault per page, and a step walks over all of it: pages of 2 MiB where there are any.
+  if (huge && block != nullptr) madvise(block, bytes, MADV_HUGEPAGE);
+  return block;
+}
+
+struct Block {
+  void* data;
+  size_t bytes;
+};
+
+/// Small blocks are kept by size. Large ones serve requests of up to their size; beyond the cap the oldest go first.
 class CachingAllocator {
  public:
-  void* take(size_t bytes) {
+  /// A block of at least `bytes`; with `any`, however large it is.
+  Block take(size_t bytes, bool any) {
     {
       const std::lock_guard lock(mutex_);
-      in_use_ += bytes;
-      auto found = free_.find(bytes);
-      if (found != free_.end() && !found->second.empty()) {
-        void* block = found->second.back();
-        found->second.pop_back();
-        cached_ -= bytes;
+      Block block = bytes <= small_bytes ? take_small(bytes) : take_large(bytes, any);
+      if (block.data != nullptr) {
+        in_use_ += block.bytes;
         return block;
       }
     }
-    void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-    if (block == nullptr) {
+    void* data = system_block(bytes);
+    if (data == nullptr) {
       clear();
-      block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+      data = system_block(bytes);
     }
-    if (block == nullptr) {
-      const std::lock_guard lock(mutex_);
-      in_use_ -= bytes;
-      fail("out of memory: ", bytes, " bytes were asked for while ", in_use_, " bytes are in use");
-    }
-    return block;
+    const std::lock_guard lock(mutex_);
+    if (data == nullptr) fail("out of memory: ", bytes, " bytes were asked for while ", in_use_, " bytes are in use");
+    in_use_ += bytes;
+    return {data, bytes};
   }
 
-  void give(void* block, size_t bytes) {
-    {
-      const std::lock_guard lock(mutex_);
-      in_use_ -= bytes;
-      if (cached_ + bytes <= cache_cap) {
-        free_[bytes].push_back(block);
-        cached_ += bytes;
-        return;
-      }
+  void give(Block block) {
+    const std::lock_guard lock(mutex_);
+    in_use_ -= block.bytes;
+    if (block.bytes <= small_bytes) {
+      if (small_kept_ + block.bytes > small_cap) return std::free(block.data);
+      small_[block.bytes].push_back(block.data);
+      small_kept_ += block.bytes;
+      return;
     }
-    std::free(block);
+    large_.emplace(block.bytes, Kept{block.data, ++age_});
+    large_kept_ += block.bytes;
+    while (large_kept_ > large_cap_) {
+      const auto oldest = std::min_element(large_.begin(), large_.end(),
+                                           [](const auto& a, const auto& b) { return a.second.age < b.second.age; });
+      large_kept_ -= oldest->first;
+      std::free(oldest->second.data);
+      large_.erase(oldest);
+    }
   }
 
   void clear() {
     const std::lock_guard lock(mutex_);
-    for (auto& [bytes, blocks] : free_)
-      for (void* block : blocks) std::free(block);
-    free_.clear();
-    cached_ = 0;
+    for (auto& [bytes, blocks] : small_)
+      for (void* data : blocks) std::free(data);
+    for (auto& [bytes, kept] : large_) std::free(kept.data);
+    small_.clear();
+    large_.clear();
+    small_kept_ = large_kept_ = 0;
   }
 
   AllocatorStatistics statistics() {
     const std::lock_guard lock(mutex_);
-    return {in_use_, cached_, cache_cap};
+    return {in_use_, small_kept_ + large_kept_, small_cap + large_cap_};
   }
 
  private:
+  struct Kept {
+    void* data;
+    uint64_t age;
+  };
+
+  Block take_small(size_t bytes) {
+    const auto found = small_.find(bytes);
+    if (found == small_.end() || found->second.empty()) return {};
+    void* data = found->second.back();
+    found->second.pop_back();
+    small_kept_ -= bytes;
+    return {data, bytes};
+  }
+
+  Block take_large(size_t bytes, bool any) {
+    const auto found = large_.lower_bound(bytes);
+    if (found == large_.end() || (!any && found->first > bytes + bytes / 4)) return {};
+    const Block block{found->second.data, found->first};
+    large_.erase(found);
+    large_kept_ -= block.bytes;
+    return block;
+  }
+
   std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;
-  size_t in_use_ = 0;
-  size_t cached_ = 0;
+  std::unordered_map<size_t, std::vector<void*>> small_;
+  std::multimap<size_t, Kept> large_;
+  const size_t large_cap_ = large_cap();
+  uint64_t age_ = 0;
+  size_t in_use_ = 0, small_kept_ = 0, large_kept_ = 0;
 };
 
 // Never destroyed: tensors held by static objects (or by Python at exit) may give blocks back late.
@@ -90,13 +150,20 @@ CachingAllocator& allocator() {
 
 }  // namespace
 
-StoragePointer allocate_storage(size_t bytes) {
+namespace {
+
+StoragePointer allocate(size_t bytes, bool any) {
   const size_t rounded = size_class(bytes);
   check(rounded >= bytes && bytes < (size_t{1} << 62), "out of memory: ", bytes, " bytes were asked for");
-  void* block = allocator().take(rounded);
-  if (debug_fill()) std::memset(block, 0xFF, rounded);
-  return std::make_shared<Storage>(block, bytes, [block, rounded] { allocator().give(block, rounded); });
+  const Block block = allocator().take(rounded, any);
+  if (debug_fill()) std::memset(block.data, 0xFF, block.bytes);
+  return std::make_shared<Storage>(block.data, bytes, [block] { allocator().give(block); });
 }
+
+}  // namespace
+
+StoragePointer allocate_storage(size_t bytes) { return allocate(bytes, false); }
+StoragePointer borrow_arena(size_t bytes) { return allocate(bytes, true); }
 
 AllocatorStatistics allocator_statistics() { return allocator().statistics(); }
 void empty_cache() { allocator().clear(); }

@@ -1,4 +1,4 @@
-// Memory that outlives a plan: tensors' elements. Plans borrow an arena instead (graph/run.cpp).
+// Memory that outlives a plan: tensors' elements. Plans borrow an arena instead (graph/plan.cpp).
 #pragma once
 
 #include <atomic>
@@ -35,6 +35,8 @@ using StoragePointer = std::shared_ptr<Storage>;
 /// 64-byte aligned memory from a caching allocator: freed blocks are kept for reuse up to a cap, because fresh pages
 /// cost more than arithmetic. Throws pycnn::Error naming the size if there is none.
 StoragePointer allocate_storage(size_t bytes);
+/// The same for as long as a plan runs: any kept block that is large enough will do.
+StoragePointer borrow_arena(size_t bytes);
 
 /// Bytes handed out and bytes kept for reuse.
 struct AllocatorStatistics {
