@@ -102,7 +102,7 @@ bool CompiledProgram::compile(const Formulation& formulation, const Options& opt
   return true;
 }
 
-bool CompiledProgram::allot_registers(const Formulation& formulation, int live) {
+bool CompiledProgram::allot_registers(const Formulation& formulation, std::span<const int> live) {
   const std::vector<ProgramBuilder::Step>& steps = formulation.formula.steps();
   // Equal loads and constants are one; what nobody stores is dropped.
   std::vector<int> same(steps.size());
@@ -123,7 +123,7 @@ bool CompiledProgram::allot_registers(const Formulation& formulation, int live) 
   }
   std::vector<int> last_use(steps.size(), -1);
   const auto forever = static_cast<int>(steps.size());
-  if (live >= 0) last_use[static_cast<size_t>(same[static_cast<size_t>(live)])] = forever;
+  for (const int expression : live) last_use[static_cast<size_t>(same[static_cast<size_t>(expression)])] = forever;
   for (size_t i = steps.size(); i-- > 0;) {
     if (steps[i].opcode == Opcode::Store) last_use[i] = static_cast<int>(i);
     if (last_use[i] < 0) continue;
@@ -196,7 +196,10 @@ bool CompiledProgram::allot_registers(const Formulation& formulation, int live) 
     }
     code_.push_back(instruction);
   }
-  if (live >= 0) live_register_ = static_cast<uint8_t>(registers[static_cast<size_t>(same[static_cast<size_t>(live)])]);
+  live_registers_.clear();
+  for (const int expression : live)
+    live_registers_.push_back(
+        static_cast<uint8_t>(registers[static_cast<size_t>(same[static_cast<size_t>(expression)])]));
   return slots_.size() <= static_cast<size_t>(kernels::max_operands) &&
          code_.size() <= static_cast<size_t>(kernels::max_instructions);
 }

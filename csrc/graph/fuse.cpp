@@ -92,7 +92,7 @@ class Fuser {
   void run() {
     for (size_t at = 0; at < steps_.size(); ++at) {
       size_t position = at;
-      while (steps_[position] && join_producer(position)) {
+      while (steps_[position] && (join_producer(position) || join_sibling(position))) {
       }
     }
     std::erase_if(steps_, [](const auto& step) { return step == nullptr; });
@@ -112,9 +112,7 @@ class Fuser {
       std::unique_ptr<Primitive> merged =
           pointwise != nullptr ? merge(*steps_[i], *pointwise) : merge(*steps_[i], *reduce);
       if (!merged) continue;
-      merged->operator_name = consumer.operator_name;
-      merged->fused = (steps_[i]->fused.empty() ? std::string(steps_[i]->operator_name) : steps_[i]->fused) + "+" +
-                      (consumer.fused.empty() ? consumer.operator_name : consumer.fused);
+      name_merged(*merged, *steps_[i], consumer);
       const size_t target = hoist ? i : at;
       steps_[hoist ? at : i].reset();
       steps_[target] = std::move(merged);
@@ -122,6 +120,63 @@ class Fuser {
       return true;
     }
     return false;
+  }
+
+  // Reductions of the same elements share one pass over them.
+  bool join_sibling(size_t& at) {
+    auto* reduce = dynamic_cast<ReducePrimitive*>(steps_[at].get());
+    if (reduce == nullptr) return false;
+    for (size_t i = at; i-- > 0;) {
+      auto* other = dynamic_cast<ReducePrimitive*>(steps_[i].get());
+      if (other == nullptr || !shares_pass(*other, *reduce)) continue;
+      const bool hoist = can_move(at, i, *reduce);
+      if (!hoist && !can_move(i, at, *other)) continue;
+      std::unique_ptr<Primitive> merged = merge_reductions(*other, *reduce);
+      if (!merged) continue;
+      name_merged(*merged, *other, *reduce);
+      const size_t target = hoist ? i : at;
+      steps_[hoist ? at : i].reset();
+      steps_[target] = std::move(merged);
+      at = target;
+      return true;
+    }
+    return false;
+  }
+
+  static void name_merged(Primitive& merged, const Primitive& first, const Primitive& second) {
+    merged.operator_name = second.operator_name;
+    merged.fused = (first.fused.empty() ? std::string(first.operator_name) : first.fused) + "+" +
+                   (second.fused.empty() ? second.operator_name : second.fused);
+  }
+
+  // Equal loops give equal orders of additions; a common large operand makes it worth while.
+  static bool shares_pass(const ReducePrimitive& a, const ReducePrimitive& b) {
+    return a.prologue.shape == b.prologue.shape && a.dimensions == b.dimensions && a.order == b.order &&
+           a.reduced_slot.strides == b.reduced_slot.strides && !overlap(a.results(), b.reads) &&
+           (overlap(a.reads, b.reads) || overlap(a.writes, b.reads)) &&
+           a.parts.size() + b.parts.size() <= kernels::max_accumulations;
+  }
+
+  std::unique_ptr<Primitive> merge_reductions(const ReducePrimitive& first, const ReducePrimitive& second) const {
+    Known known{first.prologue, {}};
+    note_stores(known);
+    const std::vector<int> ids = append(known, second.prologue);
+    if (ids.empty()) return nullptr;
+    drop_unneeded(known.formulation, first, second);
+    auto merged = std::make_unique<ReducePrimitive>();
+    merged->prologue = std::move(known.formulation);
+    merged->parts = first.parts;
+    for (ReducePrimitive::Part part : second.parts) {
+      part.source = ids[static_cast<size_t>(part.source)];
+      merged->parts.push_back(std::move(part));
+    }
+    merged->dimensions = first.dimensions;
+    merged->order = first.order;
+    merged->reduced_slot = first.reduced_slot;
+    collect_slots(*merged, merged->prologue, {}, merged->results());
+    CompiledProgram trial;
+    if (!merged->compile(trial)) return nullptr;
+    return merged;
   }
 
   // Whether the step may move from its place to just beside `to` without passing anything it depends on or that depends
@@ -139,6 +194,17 @@ class Fuser {
     return std::any_of(steps_.begin(), steps_.end(), [&](const auto& step) {
       return step && step.get() != &producer && step.get() != &consumer &&
              (touches(step->reads, buffer) || touches(step->writes, buffer));
+    });
+  }
+
+  // Whether nobody but reductions reads what the step writes.
+  bool only_reduced(const PointwisePrimitive& pointwise) const {
+    return std::all_of(pointwise.writes.begin(), pointwise.writes.end(), [&](const Slot& slot) {
+      if (kept_[static_cast<size_t>(slot.buffer)]) return false;
+      return std::all_of(steps_.begin(), steps_.end(), [&](const auto& step) {
+        return !step || step.get() == &pointwise || !touches(step->reads, slot.buffer) ||
+               dynamic_cast<const ReducePrimitive*>(step.get()) != nullptr;
+      });
     });
   }
 
@@ -174,6 +240,7 @@ class Fuser {
       return merged;
     }
     auto* first = dynamic_cast<EpiloguePrimitive*>(&producer);
+    if (only_reduced(consumer)) return nullptr;  // the reductions will take it in and nobody write it
     if (first == nullptr || !(first->raw().shape == consumer.program.shape) || overlap(consumer.writes, producer.reads))
       return nullptr;
     if (auto* convolution = dynamic_cast<ConvolutionPrimitive*>(first);
@@ -248,13 +315,12 @@ class Fuser {
     drop_unneeded(known.formulation, producer, consumer);
     auto merged = std::make_unique<ReducePrimitive>();
     merged->prologue = std::move(known.formulation);
-    merged->source = ids[static_cast<size_t>(consumer.source)];
+    merged->parts = consumer.parts;
+    for (ReducePrimitive::Part& part : merged->parts) part.source = ids[static_cast<size_t>(part.source)];
     merged->dimensions = consumer.dimensions;
-    merged->kind = consumer.kind;
     merged->order = consumer.order;
     merged->reduced_slot = consumer.reduced_slot;
-    merged->results = consumer.results;
-    collect_slots(*merged, merged->prologue, {}, consumer.results);
+    collect_slots(*merged, merged->prologue, {}, consumer.results());
     CompiledProgram trial;
     if (!merged->compile(trial)) return nullptr;
     return merged;

@@ -200,20 +200,19 @@ Slot Lowering::reduce(kernels::ReduceKind kind, const Slot& input, uint32_t dime
   ProgramBuilder& builder = primitive->prologue.formula;
   primitive->prologue.shape = source.shape;
   primitive->prologue.operands.push_back(source);
-  primitive->source = builder.convert(builder.load(0, source.dtype), register_type_of(compute)).id;
+  const int expression = builder.convert(builder.load(0, source.dtype), register_type_of(compute)).id;
   primitive->reduced_slot = source;
   primitive->dimensions = dimensions;
-  primitive->kind = kind;
   primitive->order = order;
   primitive->reads.push_back(source);
   Shape kept = source.shape;
   for (int d = 0; d < kept.size(); ++d)
     if ((dimensions >> d & 1U) != 0) kept[d] = 1;
   const Strides strides = strides_in_order(kept, order);
-  primitive->results.push_back(allocate(out, kept, strides));
-  if (kind == kernels::ReduceKind::Moments) primitive->results.push_back(allocate(out, kept, strides));
-  primitive->writes = primitive->results;
-  const Slot result = primitive->results[0];
+  primitive->writes.push_back(allocate(out, kept, strides));
+  if (kind == kernels::ReduceKind::Moments) primitive->writes.push_back(allocate(out, kept, strides));
+  primitive->parts.push_back({expression, kind, primitive->writes});
+  const Slot result = primitive->writes[0];
   append(std::move(primitive));
   return result;
 }

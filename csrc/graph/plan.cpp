@@ -78,6 +78,7 @@ Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, c
     workspace_bytes_ = std::max(workspace_bytes_, aligned(step->workspace));
   }
   find_donations();
+  if (fused) batch_last_phase();
   place_buffers();
   counters().plans_compiled++;
   if (profiling) note_compilation(steps_.size(), begin, ProfileClock::now());
@@ -161,6 +162,40 @@ void Plan::find_donations() {
     return std::find(last_phase.begin(), last_phase.end(), step.get()) == last_phase.end();
   });
   last_phase_ = static_cast<size_t>(moved - steps_.begin());
+}
+
+void Plan::batch_last_phase() {
+  // Updates of parameters know nothing of each other; in one launch they share the cores and its cost.
+  auto batch = std::make_unique<PointwiseBatchPrimitive>();
+  std::vector<int> readers(buffers_.size(), 0), writers(buffers_.size(), 0);
+  for (size_t i = last_phase_; i < steps_.size(); ++i) {
+    for (const Slot& slot : steps_[i]->reads) readers[static_cast<size_t>(slot.buffer)]++;
+    for (const Slot& slot : steps_[i]->writes) writers[static_cast<size_t>(slot.buffer)]++;
+  }
+  size_t kept = last_phase_;
+  for (size_t i = last_phase_; i < steps_.size(); ++i) {
+    auto* pointwise = dynamic_cast<PointwisePrimitive*>(steps_[i].get());
+    const bool alone = pointwise != nullptr && !pointwise->compiled.has_extra_loops() &&
+                       std::all_of(pointwise->writes.begin(), pointwise->writes.end(),
+                                   [&](const Slot& slot) {
+                                     return writers[static_cast<size_t>(slot.buffer)] == 1 &&
+                                            readers[static_cast<size_t>(slot.buffer)] == 0;
+                                   }) &&
+                       std::all_of(pointwise->reads.begin(), pointwise->reads.end(),
+                                   [&](const Slot& slot) { return writers[static_cast<size_t>(slot.buffer)] == 0; });
+    if (!alone) {
+      steps_[kept++] = std::move(steps_[i]);
+      continue;
+    }
+    batch->reads.insert(batch->reads.end(), pointwise->reads.begin(), pointwise->reads.end());
+    batch->writes.insert(batch->writes.end(), pointwise->writes.begin(), pointwise->writes.end());
+    batch->operator_name = pointwise->operator_name;
+    batch->fused = pointwise->fused;
+    steps_[i].release();
+    batch->members.emplace_back(pointwise);
+  }
+  steps_.resize(kept);
+  if (!batch->members.empty()) steps_.push_back(std::move(batch));
 }
 
 void Plan::place_buffers() {

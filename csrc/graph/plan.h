@@ -59,6 +59,7 @@ class Plan {
     int donor = -1;  ///< the input whose memory it may take
   };
   void find_donations();
+  void batch_last_phase();
   void place_buffers();
 
   const kernels::Kernels& kernels_;

@@ -104,47 +104,80 @@ std::string PointwisePrimitive::details() const { return compiled.text(); }
 
 double PointwisePrimitive::flops() const { return static_cast<double>(element_count(program.shape)); }
 
+void PointwiseBatchPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  std::vector<kernels::PointwiseArguments> launches;
+  std::vector<kernels::Operand> operands(members.size() * kernels::max_operands);
+  launches.reserve(members.size());
+  for (size_t i = 0; i < members.size(); ++i)
+    launches.push_back(members[i]->compiled.arguments(addresses, &operands[i * kernels::max_operands]));
+  kernels.pointwise_batch(launches.data(), static_cast<int>(launches.size()));
+}
+
+std::string PointwiseBatchPrimitive::details() const {
+  return std::to_string(members.size()) + " programs, the first: " + members.front()->details();
+}
+
+double PointwiseBatchPrimitive::flops() const {
+  double sum = 0;
+  for (const auto& member : members) sum += member->flops();
+  return sum;
+}
+
 // -- reductions
 // ------------------------------------------------------------------------------------------------------------
 
+std::vector<Slot> ReducePrimitive::results() const {
+  std::vector<Slot> all;
+  for (const Part& part : parts) all.insert(all.end(), part.results.begin(), part.results.end());
+  return all;
+}
+
 bool ReducePrimitive::compile(CompiledProgram& into) const {
-  return into.compile(prologue, {.order = order, .split = dimensions, .reference = &reduced_slot, .live = source});
+  std::vector<int> live;
+  for (const Part& part : parts) live.push_back(part.source);
+  return into.compile(prologue, {.order = order, .split = dimensions, .reference = &reduced_slot, .live = live});
 }
 
 void ReducePrimitive::prepare(const kernels::Kernels& kernels) {
   check(compile(compiled), "internal error: a reduction has too many loops");
   kernels::Operand operands[kernels::max_operands];
-  kernels::Accumulation accumulation;
-  workspace = kernels.reduce_workspace(arguments({}, operands, &accumulation));
+  kernels::Accumulation accumulations[kernels::max_accumulations];
+  workspace = kernels.reduce_workspace(arguments({}, operands, accumulations));
 }
 
 kernels::ReduceArguments ReducePrimitive::arguments(const Addresses& addresses, kernels::Operand* operands,
-                                                    kernels::Accumulation* accumulation) const {
+                                                    kernels::Accumulation* accumulations) const {
   kernels::ReduceArguments result{};
   result.prologue = compiled.arguments(addresses, operands);
-  *accumulation = {kind, compiled.live_register(), plain_operand(results[0], addresses), {}};
-  if (kind == kernels::ReduceKind::Moments) accumulation->second = plain_operand(results[1], addresses);
-  for (int loop = 0; loop < compiled.loops(); ++loop) {
-    result.reduced[loop] = compiled.is_split(loop);
-    accumulation->output.strides[loop] = result.reduced[loop] ? 0 : compiled.stride(results[0], loop);
-    if (kind == kernels::ReduceKind::Moments) accumulation->second.strides[loop] = accumulation->output.strides[loop];
+  for (int loop = 0; loop < compiled.loops(); ++loop) result.reduced[loop] = compiled.is_split(loop);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Part& part = parts[i];
+    kernels::Accumulation& accumulation = accumulations[i];
+    accumulation = {part.kind, compiled.live_registers()[i], plain_operand(part.results[0], addresses), {}};
+    for (int loop = 0; loop < compiled.loops(); ++loop)
+      accumulation.output.strides[loop] = result.reduced[loop] ? 0 : compiled.stride(part.results[0], loop);
+    if (part.kind != kernels::ReduceKind::Moments) continue;
+    accumulation.second = plain_operand(part.results[1], addresses);
+    std::copy_n(accumulation.output.strides, kernels::max_loops, accumulation.second.strides);
   }
-  result.accumulations = accumulation;
-  result.accumulation_count = 1;
+  result.accumulations = accumulations;
+  result.accumulation_count = static_cast<int>(parts.size());
   result.workspace = addresses.workspace;
   return result;
 }
 
 void ReducePrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
-  if (results[0].count() == 0) return;
+  if (parts[0].results[0].count() == 0) return;
   kernels::Operand operands[kernels::max_operands];
-  kernels::Accumulation accumulation;
-  kernels.reduce(arguments(addresses, operands, &accumulation));
+  kernels::Accumulation accumulations[kernels::max_accumulations];
+  kernels.reduce(arguments(addresses, operands, accumulations));
 }
 
 std::string ReducePrimitive::details() const {
   constexpr const char* names[] = {"sum", "product", "maximum", "minimum", "moments"};
-  return names[static_cast<size_t>(kind)];
+  std::string text;
+  for (const Part& part : parts) text += (text.empty() ? "" : ",") + std::string(names[static_cast<size_t>(part.kind)]);
+  return text;
 }
 
 double ReducePrimitive::flops() const { return static_cast<double>(element_count(prologue.shape)); }

@@ -38,7 +38,7 @@ class CompiledProgram {
     uint32_t split = 0;               ///< dimensions merged only among their like (what a reduction reduces)
     const Slot* reference = nullptr;  ///< if set, it alone decides which dimensions merge; other slots must follow
     bool allow_extra = false;         ///< more than max_loops loops are run as several launches
-    int live = -1;                    ///< an expression needed after the program, besides what is stored
+    std::span<const int> live = {};   ///< expressions needed after the program, besides what is stored
   };
   /// False if the slots need more loops or the formula more registers or operands than a device has.
   bool compile(const Formulation& formulation, const Options& options);
@@ -53,15 +53,17 @@ class CompiledProgram {
   }
 
   int loops() const { return sizes_.size() - extra_; }
+  bool has_extra_loops() const { return extra_ > 0; }
   /// The stride of a slot (of the iteration's shape) along a loop.
   int64_t stride(const Slot& slot, int loop) const;
   bool is_split(int loop) const { return splits_[static_cast<size_t>(loop + extra_)]; }
-  uint8_t live_register() const { return live_register_; }
+  /// Where the expressions asked for in Options::live are, in that order.
+  const std::vector<uint8_t>& live_registers() const { return live_registers_; }
   /// The instructions in words, "r2=multiply(r0,r1)".
   std::string text() const;
 
  private:
-  bool allot_registers(const Formulation& formulation, int live);
+  bool allot_registers(const Formulation& formulation, std::span<const int> live);
   template <typename Visit>
   void visit_extra(int loop, kernels::PointwiseArguments& launched, const Visit& visit) const {
     if (loop == extra_) return visit();
@@ -81,7 +83,7 @@ class CompiledProgram {
   std::vector<bool> splits_;
   int extra_ = 0;
   int registers_ = 0;
-  uint8_t live_register_ = 0;
+  std::vector<uint8_t> live_registers_;
 };
 
 struct Primitive {
@@ -111,14 +113,29 @@ struct PointwisePrimitive final : Primitive {
   CompiledProgram compiled;
 };
 
+/// Pointwise programs none of which reads or writes what another writes: one launch. Parameter updates.
+struct PointwiseBatchPrimitive final : Primitive {
+  std::vector<std::unique_ptr<PointwisePrimitive>> members;
+  const char* name() const override { return "pointwise_batch"; }
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+  std::string details() const override;
+  double flops() const override;
+};
+
+/// Reductions of one iteration space that share a pass.
 struct ReducePrimitive final : Primitive {
+  struct Part {
+    int source;  ///< the expression of the prologue that is reduced
+    kernels::ReduceKind kind;
+    std::vector<Slot> results;  ///< one, or mean and centred sum
+  };
   Formulation prologue;  ///< without stores unless fused ones are still needed
-  int source = -1;       ///< the expression that is reduced
+  std::vector<Part> parts;
   uint32_t dimensions = 0;
-  kernels::ReduceKind kind = kernels::ReduceKind::Sum;
-  std::vector<int> order;     ///< memory order of the reduced slot: it fixes the order of additions
-  Slot reduced_slot;          ///< where the reduced values would lie, unfused
-  std::vector<Slot> results;  ///< one, or mean and centred sum
+  std::vector<int> order;  ///< memory order of the reduced slot: it fixes the order of additions
+  Slot reduced_slot;       ///< where the reduced values would lie, unfused
+  std::vector<Slot> results() const;
   const char* name() const override { return "reduce"; }
   bool compile(CompiledProgram& into) const;
   void prepare(const kernels::Kernels& kernels) override;
@@ -129,7 +146,7 @@ struct ReducePrimitive final : Primitive {
 
  private:
   kernels::ReduceArguments arguments(const Addresses& addresses, kernels::Operand* operands,
-                                     kernels::Accumulation* accumulation) const;
+                                     kernels::Accumulation* accumulations) const;
 };
 
 /// Primitives whose finished result a pointwise program may transform while it is in cache.

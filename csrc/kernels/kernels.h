@@ -163,6 +163,8 @@ struct Kernels {
   const char* device;  ///< "cpu"
   const char* level;   ///< "portable", "avx2", "avx512"
   void (*pointwise)(const PointwiseArguments&);
+  /// Several programs that do not depend on each other, as one piece of work.
+  void (*pointwise_batch)(const PointwiseArguments* programs, int count);
   /// The part [outer_begin, outer_end) × [inner_begin, inner_end) of the iteration space, in the calling thread. For
   /// epilogues.
   void (*pointwise_region)(const PointwiseArguments&, int64_t outer_begin, int64_t outer_end, int64_t inner_begin,

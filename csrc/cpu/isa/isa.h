@@ -12,6 +12,7 @@
 namespace pycnn::cpu::PYCNN_ISA {
 
 void pointwise(const kernels::PointwiseArguments& arguments);
+void pointwise_batch(const kernels::PointwiseArguments* programs, int count);
 void pointwise_region(const kernels::PointwiseArguments& arguments, int64_t outer_begin, int64_t outer_end,
                       int64_t inner_begin, int64_t inner_end);
 size_t reduce_workspace(const kernels::ReduceArguments& arguments);

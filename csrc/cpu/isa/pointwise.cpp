@@ -35,6 +35,30 @@ void pointwise(const PointwiseArguments& arguments) {
   });
 }
 
+void pointwise_batch(const PointwiseArguments* programs, int count) {
+  constexpr int64_t per_task = max_chunk * chunks_per_task;
+  constexpr int most = 256;
+  for (; count > most; programs += most, count -= most) pointwise_batch(programs, most);
+  int64_t totals[most], ends[most];  // elements of each program; tasks of it and those before
+  int64_t tasks = 0;
+  for (int i = 0; i < count; ++i) {
+    totals[i] = 1;
+    for (int d = 0; d < programs[i].loops; ++d) totals[i] *= programs[i].sizes[d];
+    tasks += (totals[i] + per_task - 1) / per_task;
+    ends[i] = tasks;
+  }
+  parallel_for(tasks, [&](int64_t task) {
+    int item = 0;
+    while (ends[item] <= task) ++item;
+    const int64_t begin = (task - (item > 0 ? ends[item - 1] : 0)) * per_task;
+    const int64_t end = totals[item] - begin < per_task ? totals[item] : begin + per_task;
+    Program program;
+    program.prepare(programs[item], max_chunk, nullptr);
+    Machine machine(program);
+    for (int64_t at = begin; at < end; at += max_chunk) machine.run(at, end - at < max_chunk ? end - at : max_chunk);
+  });
+}
+
 void pointwise_region(const PointwiseArguments& arguments, int64_t outer_begin, int64_t outer_end, int64_t inner_begin,
                       int64_t inner_end) {
   if (outer_begin >= outer_end || inner_begin >= inner_end) return;

@@ -11,6 +11,7 @@ const kernels::Kernels& table() {
     k.device = "cpu";
     k.level = PYCNN_NAME_OF(PYCNN_ISA);
     k.pointwise = pointwise;
+    k.pointwise_batch = pointwise_batch;
     k.pointwise_region = pointwise_region;
     k.reduce_workspace = reduce_workspace;
     k.reduce = reduce;
