@@ -1,5 +1,12 @@
-"""Utilities: `data`, hooks."""
+"""Utilities: `data`, hooks; loaded when they are first used."""
 
-from pycnn.utils import data, hooks
+import importlib
+from typing import Any
 
 __all__ = ["data", "hooks"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"pycnn.utils.{name}")
+    raise AttributeError(f"module 'pycnn.utils' has no attribute '{name}'")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,13 @@ from pycnn._core import Tensor
 
 
 def default_convert(data: Any) -> Any:
-    """NumPy arrays become tensors, inside mappings and sequences too; anything else stays."""
-    if isinstance(data, np.ndarray) and data.dtype.kind in "biuf":
-        return _core.tensor(data)
+    """NumPy arrays and numbers become tensors, inside mappings and sequences too; anything else stays."""
+    if isinstance(data, (np.ndarray, np.generic)) and data.dtype.kind in "biuf":
+        return _core.tensor(np.asarray(data))
     if isinstance(data, Mapping):
-        return {key: default_convert(value) for key, value in data.items()}
-    if isinstance(data, tuple) and hasattr(data, "_fields"):
-        return type(data)(*(default_convert(value) for value in data))
-    if isinstance(data, (list, tuple)):
-        return [default_convert(value) for value in data]
+        return _like(data, {key: default_convert(value) for key, value in data.items()})
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _sequence_like(data, [default_convert(value) for value in data])
     return data
 
 
@@ -28,7 +27,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
     """One batch of a list of items of the same structure.
 
     Tensors and arrays are stacked along a new first dimension, floats become a float64 tensor, integers int64, strings
-    a list; of mappings, tuples and lists the members are collated one by one.
+    stay; of mappings, tuples and lists the members are collated one by one, in a mapping or named tuple of the same
+    type or a list.
 
     Errors: TypeError for other types, RuntimeError for items of unequal lengths.
     """
@@ -44,16 +44,29 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, int):
         return _core.tensor(list(batch), dtype=_core.int64)
     if isinstance(first, (str, bytes)):
-        return list(batch)
+        return batch
     if isinstance(first, Mapping):
-        return {key: default_collate([item[key] for item in batch]) for key in first}
+        return _like(first, {key: default_collate([item[key] for item in batch]) for key in first})
     if isinstance(first, Sequence):
         if any(len(item) != len(first) for item in batch):
             raise RuntimeError("each element in list of batch should be of equal size")
-        columns = [default_collate(column) for column in zip(*batch, strict=True)]
-        if isinstance(first, tuple) and hasattr(first, "_fields"):
-            return type(first)(*columns)
-        return columns
+        return _sequence_like(first, [default_collate(column) for column in zip(*batch, strict=True)])
     raise TypeError(
         f"default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {type(first)}"
     )
+
+
+def _like(mapping: Mapping[Any, Any], values: dict[Any, Any]) -> Any:
+    """The values in a mapping of the same type, if it can be copied and filled."""
+    if type(mapping) is dict or not isinstance(mapping, MutableMapping):
+        return values
+    result = copy.copy(mapping)
+    result.update(values)
+    return result
+
+
+def _sequence_like(sequence: Sequence[Any], values: list[Any]) -> Any:
+    """The values as a named tuple if the sequence is one, else as a list."""
+    if isinstance(sequence, tuple) and hasattr(sequence, "_fields"):
+        return type(sequence)(*values)
+    return values

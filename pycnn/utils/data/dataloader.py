@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
-from pycnn import _core
-from pycnn.random import Generator
+from pycnn.random import Generator, from_global_seed
 from pycnn.utils.data.collate import default_collate, default_convert
-from pycnn.utils.data.dataset import IterableDataset, Subset, TensorDataset
+from pycnn.utils.data.dataset import IterableDataset
+from pycnn.utils.data.fetch import Recipe
+from pycnn.utils.data.pool import PooledIterator, WorkerPool, context_of
 from pycnn.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
 
 
 class DataLoader:
     """Iterates over batches; every `iter()` is a new epoch.
 
-    Tensors of a `TensorDataset` (or of subsets of one) are taken batch by batch, never item by item.
+    Tensors of a `TensorDataset` (or of subsets of one) are taken batch by batch, never item by item. Batches and their
+    order do not depend on `num_workers`, unless items themselves are random.
 
     Args:
-        dataset: with `__getitem__` and `__len__`, or an `IterableDataset`.
+        dataset: with `__getitem__` (or `__getitems__`, of a list of positions) and `__len__`, or an `IterableDataset`.
         batch_size: items per batch; None gives single items, not collated.
         shuffle: visit the items in a new random order each epoch.
         sampler: another order.
         batch_sampler: lists of positions; excludes batch_size, shuffle, sampler and drop_last.
-        num_workers: 0; loading happens where the loop runs.
+        num_workers: processes that make batches ahead; 0 makes them where the loop runs. In a worker,
+            `get_worker_info()` tells which it is, kernels run on one thread, and Python's, NumPy's and pycnn's random
+            numbers are seeded with a number drawn per epoch plus the worker's number.
         collate_fn: makes a batch of a list of items (default: `default_collate`).
-        pin_memory, timeout, worker_init_fn, multiprocessing_context, prefetch_factor, persistent_workers: accepted, no
-            effect.
+        pin_memory, pin_memory_device, in_order: accepted, no effect; batches always come in order.
         drop_last: leave out an incomplete last batch.
-        generator: decides the order; otherwise the global seed does.
+        timeout: how long a worker may take for a batch, in seconds; 0 waits for ever.
+        worker_init_fn: called in each worker with its number, after seeding.
+        multiprocessing_context: "fork" (default on Linux), "spawn", "forkserver", or a context.
+        generator: decides the order and the workers' seeds; otherwise the global seed does.
+        prefetch_factor: batches each worker makes ahead (default 2).
+        persistent_workers: keep the workers, and their copies of the data set, from one epoch to the next.
 
-    Errors: ValueError for options that exclude each other, NotImplementedError for num_workers > 0.
+    Errors: ValueError for options that exclude each other. What a worker raises is raised again here, with the
+    worker's traceback in the message; RuntimeError if one dies or takes too long.
     """
 
     def __init__(
@@ -47,17 +55,31 @@ class DataLoader:
         pin_memory: bool = False,
         drop_last: bool = False,
         timeout: float = 0,
-        worker_init_fn: Any = None,
+        worker_init_fn: Callable[[int], Any] | None = None,
         multiprocessing_context: Any = None,
         generator: Generator | None = None,
         *,
         prefetch_factor: int | None = None,
         persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
         if num_workers < 0:
             raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
-        if num_workers > 0:
-            raise NotImplementedError(f"DataLoader: num_workers={num_workers} is not available yet, use num_workers=0")
+        if timeout < 0:
+            raise ValueError("timeout option should be non-negative")
+        if num_workers == 0:
+            for option, given in (
+                ("prefetch_factor", prefetch_factor is not None),
+                ("persistent_workers", persistent_workers),
+                ("multiprocessing_context", multiprocessing_context is not None),
+            ):
+                if given:
+                    raise ValueError(f"{option} option needs worker processes: set num_workers > 0")
+        elif prefetch_factor is None:
+            prefetch_factor = 2
+        elif prefetch_factor < 1:
+            raise ValueError(f"prefetch_factor option should be positive, but got prefetch_factor={prefetch_factor}")
         if sampler is not None and shuffle:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         iterable = isinstance(dataset, IterableDataset)
@@ -76,6 +98,13 @@ class DataLoader:
         self.drop_last = drop_last
         self.num_workers = num_workers
         self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.multiprocessing_context = context_of(multiprocessing_context) if num_workers > 0 else None
+        self.prefetch_factor = prefetch_factor
+        self.persistent_workers = persistent_workers
+        self.in_order = in_order
         self.generator = generator
         self.sampler: Any = None
         self.batch_sampler: Any = batch_sampler
@@ -89,6 +118,7 @@ class DataLoader:
             raise ValueError(f"batch_size should be a positive integer value, but got batch_size={batch_size}")
         self._batched = batch_size is not None or batch_sampler is not None
         self.collate_fn = collate_fn or (default_collate if self._batched else default_convert)
+        self._pool: WorkerPool | None = None  # of persistent workers
 
     def __len__(self) -> int:
         if isinstance(self.dataset, IterableDataset):
@@ -96,52 +126,40 @@ class DataLoader:
             if self.batch_size is None:
                 return count
             return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
-        return len(self.batch_sampler if self._batched else self.sampler)
+        return len(self._elements())
 
     def __iter__(self) -> Iterator[Any]:
+        # Drawn without workers as well, so that the orders that follow do not depend on their number.
+        base_seed = int((self.generator or from_global_seed()).integers(2**62, 1)[0])
+        recipe = Recipe(
+            self.dataset,
+            self.collate_fn,
+            self._batched,
+            self.batch_size,
+            self.drop_last,
+            type(self.sampler) is SequentialSampler and self.batch_size is not None,
+        )
+        elements = iter(self._elements())
+        if self.num_workers == 0:
+            return map(recipe.fetcher(), elements)
+        pool = self._pool
+        if pool is None or pool.closed:
+            assert self.prefetch_factor is not None
+            pool = WorkerPool(
+                recipe,
+                self.num_workers,
+                self.multiprocessing_context,
+                self.prefetch_factor,
+                self.timeout,
+                self.worker_init_fn,
+                base_seed,
+            )
+        self._pool = pool if self.persistent_workers else None
+        pool.begin(elements, base_seed)
+        return PooledIterator(pool, self.persistent_workers)
+
+    def _elements(self) -> Any:
+        """What fetchers are called with, one by one: lists of positions, positions, or, for streams, nothing."""
         if isinstance(self.dataset, IterableDataset):
-            return self._iterate_stream()
-        if not self._batched:
-            return (self.collate_fn(self.dataset[index]) for index in self.sampler)
-        if self.collate_fn is default_collate:
-            tensors, positions = _in_memory(self.dataset)
-            if tensors is not None:
-                return self._iterate_tensors(tensors, positions)
-        return self._iterate_items()
-
-    def _iterate_items(self) -> Iterator[Any]:
-        for indices in self.batch_sampler:
-            yield self.collate_fn([self.dataset[index] for index in indices])
-
-    def _iterate_stream(self) -> Iterator[Any]:
-        if self.batch_size is None:
-            yield from (self.collate_fn(item) for item in self.dataset)
-            return
-        items = []
-        for item in self.dataset:
-            items.append(item)
-            if len(items) == self.batch_size:
-                yield self.collate_fn(items)
-                items = []
-        if items and not self.drop_last:
-            yield self.collate_fn(items)
-
-    def _iterate_tensors(self, tensors: tuple[Any, ...], positions: Any) -> Iterator[list[Any]]:
-        consecutive = positions is None and type(self.sampler) is SequentialSampler and self.batch_size is not None
-        for indices in self.batch_sampler:
-            if consecutive:
-                yield [tensor[indices[0] : indices[-1] + 1] for tensor in tensors]
-                continue
-            rows = np.asarray(indices, np.int64)
-            index = _core.tensor(rows if positions is None else positions[rows])
-            yield [tensor.index_select(0, index) for tensor in tensors]
-
-
-def _in_memory(dataset: Any) -> tuple[Any, Any]:
-    """The tensors under (subsets of) a TensorDataset and the rows to take of them (None: all in order)."""
-    positions = None
-    while type(dataset) is Subset:
-        outer = np.asarray(dataset.indices, np.int64)
-        positions = outer if positions is None else outer[positions]
-        dataset = dataset.dataset
-    return (dataset.tensors, positions) if type(dataset) is TensorDataset else (None, None)
+            return itertools.repeat(None)
+        return self.batch_sampler if self._batched else self.sampler
