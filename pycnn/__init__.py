@@ -75,6 +75,7 @@ _SUBMODULES = (
     "nn",
     "optim",
     "plan",
+    "profiler",
     "random",
     "serialization",
     "training",

@@ -1,0 +1,254 @@
+"""Where the time goes: every step that plans run, with its share of what the machine can do.
+
+    with pycnn.profiler.profile() as prof:
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        opt.step()
+    print(prof.key_averages().table(row_limit=10))
+    prof.export_chrome_trace("step.json")      # for chrome://tracing or ui.perfetto.dev
+
+A step is one kernel call and may stand for several fused operators. Its floor is the larger of floating-point
+operations over the machine's peak and bytes over its copy bandwidth (the roofline of Williams, Waterman and Patterson
+2009), both measured when the table is made; `of floor` says how near the step came to it.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from pycnn import _core
+
+__all__ = ["Averages", "Event", "Peak", "ProfilerActivity", "Row", "measure_peak", "profile", "record_function"]
+
+
+class ProfilerActivity(enum.Enum):
+    """What to watch; there is only the CPU."""
+
+    CPU = "cpu"
+
+
+class Event(NamedTuple):
+    """One step of a plan, one compilation of a plan ("compile"), or one record_function() block ("function").
+
+    Times in seconds, `begin` since the profile's start; `flops` as the operators define them, whatever the algorithm
+    does; `bytes` read and written, every tensor once.
+    """
+
+    step: str
+    operators: str
+    details: str
+    begin: float
+    seconds: float
+    flops: float
+    bytes: int
+    thread: int
+
+
+class Peak(NamedTuple):
+    """What this machine does at best on the threads in use: float32 operations and copied bytes per second."""
+
+    flops_per_second: float
+    bytes_per_second: float
+
+
+def measure_peak(seconds: float = 0.1) -> Peak:
+    """Measures the peak for about twice `seconds`: multiply-adds from registers, and a copy of 64 MiB."""
+    return Peak(*_core.measure_peak(seconds))
+
+
+class Row(NamedTuple):
+    """All events with the same step, operators and algorithm."""
+
+    step: str
+    operators: str
+    algorithm: str
+    calls: int
+    seconds: float
+    flops: float
+    bytes: int
+
+
+_SORT_KEYS = {
+    **dict.fromkeys(("seconds", "cpu_time_total", "self_cpu_time_total", "cpu_time"), "seconds"),
+    **dict.fromkeys(("calls", "count"), "calls"),
+    **{"flops": "flops", "bytes": "bytes"},
+}
+
+
+class Averages(Sequence[Row]):
+    """Events added up by step, operators and algorithm; a sequence of rows, slowest first."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = sorted(rows, key=lambda row: -row.seconds)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows[index]
+
+    def total(self) -> float:
+        """Seconds in all rows."""
+        return sum(row.seconds for row in self._rows)
+
+    def table(self, sort_by: str = "seconds", row_limit: int = -1, peak: Peak | None = None) -> str:
+        """The rows as text.
+
+        Args:
+            sort_by: "seconds" (or PyTorch's "cpu_time_total"), "calls", "flops" or "bytes"; largest first.
+            row_limit: how many rows at most; -1: all.
+            peak: what to compare with; measured now if None.
+
+        Raises:
+            ValueError: another sort_by.
+        """
+        if sort_by not in _SORT_KEYS:
+            raise ValueError(f"sort_by must be one of {sorted(_SORT_KEYS)}, got {sort_by!r}")
+        peak = peak or measure_peak()
+        rows = sorted(self._rows, key=lambda row: -getattr(row, _SORT_KEYS[sort_by]))
+        total = self.total()
+        lines = [
+            f"{'ms':>9} {'share':>6} {'calls':>6} {'GFLOP/s':>8} {'GB/s':>6} {'of floor':>8}  step [algorithm] operator"
+        ]
+        for row in rows if row_limit < 0 else rows[:row_limit]:
+            floor = max(row.flops / peak.flops_per_second, row.bytes / peak.bytes_per_second)
+            algorithm = f" [{row.algorithm}]" if row.algorithm else ""
+            lines.append(
+                f"{1e3 * row.seconds:9.3f} {row.seconds / (total or 1):6.1%} {row.calls:6d} "
+                f"{row.flops / (row.seconds or 1) / 1e9:8.1f} {row.bytes / (row.seconds or 1) / 1e9:6.1f} "
+                f"{floor / (row.seconds or 1):8.2f}  {row.step}{algorithm} {row.operators}"
+            )
+        lines.append(
+            f"{1e3 * total:9.3f} in all; peak {peak.flops_per_second / 1e9:.0f} GFLOP/s, "
+            f"copy {peak.bytes_per_second / 1e9:.1f} GB/s, {_core.get_num_threads()} threads"
+        )
+        return "\n".join(lines)
+
+
+class profile:  # noqa: N801 (PyTorch's name)
+    """Notes every step that plans run inside the `with` block, in all threads.
+
+    Work is done where a value is needed or `backward()` or `step()` is called: what was recorded before the block and
+    is evaluated inside belongs to it. Only one profile can be taken at a time.
+
+    Args:
+        activities, record_shapes, profile_memory, with_stack, with_flops: accepted for PyTorch's sake; steps always
+            carry their operations and bytes.
+
+    Attributes:
+        events: list of Event, in order, after the block.
+
+    Raises:
+        RuntimeError: another profile is being taken; or events are asked for inside the block.
+    """
+
+    _active: profile | None = None
+
+    def __init__(
+        self,
+        *,
+        activities: Iterable[ProfilerActivity] | None = None,
+        record_shapes: bool = False,
+        profile_memory: bool = False,
+        with_stack: bool = False,
+        with_flops: bool = False,
+    ) -> None:
+        self._events: list[Event] | None = None
+        self._functions: list[Event] = []
+        self._begin = 0.0
+
+    def __enter__(self) -> profile:
+        if profile._active is not None:
+            raise RuntimeError("profile: another profile is being taken")
+        profile._active = self
+        self._events = None
+        self._functions = []
+        self._begin = time.perf_counter()
+        _core.start_profiling()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        noted = [Event(*event) for event in _core.stop_profiling()]
+        profile._active = None
+        self._events = sorted([*noted, *self._functions], key=lambda event: event.begin)
+
+    @property
+    def events(self) -> list[Event]:
+        if self._events is None:
+            raise RuntimeError("profile: events are known when the with block has ended")
+        return self._events
+
+    def key_averages(self) -> Averages:
+        """Steps added up by kind, operators and algorithm, without record_function() blocks."""
+        sums: dict[tuple[str, str, str], list[Any]] = {}
+        for event in self.events:
+            if event.step == "function":
+                continue
+            # A pointwise step's details are its whole program, a compilation's how long the plan is.
+            algorithm = "" if event.step.startswith(("pointwise", "compile")) else event.details
+            values = sums.setdefault((event.step, event.operators, algorithm), [0, 0.0, 0.0, 0])
+            for index, value in enumerate((1, event.seconds, event.flops, event.bytes)):
+                values[index] += value
+        return Averages(Row(*key, *values) for key, values in sums.items())
+
+    def export_chrome_trace(self, path: str | os.PathLike[str]) -> None:
+        """Writes the events as JSON in Chrome's trace event format, which chrome://tracing and Perfetto show.
+
+        The file appears whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        trace = [
+            {
+                "name": event.operators or event.step,
+                "cat": event.step,
+                "ph": "X",
+                "pid": os.getpid(),
+                "tid": event.thread,
+                "ts": 1e6 * event.begin,
+                "dur": 1e6 * event.seconds,
+                "args": {"details": event.details, "flops": event.flops, "bytes": event.bytes},
+            }
+            for event in self.events
+        ]
+        path = os.fspath(path)
+        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path) or ".", prefix=".trace-")
+        try:
+            with open(descriptor, "w", encoding="utf-8") as file:
+                json.dump({"traceEvents": trace, "displayTimeUnit": "ms"}, file)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+
+class record_function:  # noqa: N801 (PyTorch's name)
+    """Marks a block of Python code in the profile's events and trace; without a profile it does nothing.
+
+    Recording is lazy: what the block records may run later, where its values are needed.
+
+    Args:
+        name: what to call the block.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._start = 0.0
+
+    def __enter__(self) -> record_function:
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        active = profile._active
+        if active is not None:
+            begin = self._start - active._begin
+            seconds = time.perf_counter() - self._start
+            active._functions.append(Event("function", self.name, "", begin, seconds, 0.0, 0, 0))

@@ -1,0 +1,89 @@
+"""The profiler: which steps are noted, what they add up to, the trace file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import pycnn
+import pycnn.nn.functional as F
+from pycnn import profiler
+
+
+def matrix_product() -> pycnn.Tensor:
+    a, b = pycnn.ones(16, 32), pycnn.ones(32, 8)
+    pycnn.eval(a, b)
+    return a @ b
+
+
+def test_operations_and_bytes_of_a_product() -> None:
+    product = matrix_product()
+    with profiler.profile() as prof:
+        product.numpy()
+    steps = [event for event in prof.events if event.step == "matmul"]
+    assert len(steps) == 1
+    assert steps[0].flops == 2 * 16 * 32 * 8
+    assert steps[0].bytes == 4 * (16 * 32 + 32 * 8 + 16 * 8)
+    assert steps[0].details in pycnn.plan.algorithms("matmul")
+    assert 0 <= steps[0].begin <= steps[0].begin + steps[0].seconds < 60
+
+
+def test_what_runs_outside_the_block_is_not_noted() -> None:
+    matrix_product().numpy()
+    with profiler.profile() as prof:
+        recorded = matrix_product()
+    recorded.numpy()
+    assert [event for event in prof.events if event.step == "matmul"] == []
+
+
+def test_calls_add_up_and_the_table_is_sorted() -> None:
+    net = pycnn.nn.Sequential(pycnn.nn.Conv2d(1, 4, 3), pycnn.nn.ReLU(), pycnn.nn.Flatten(), pycnn.nn.Linear(144, 3))
+    x, y = pycnn.randn(2, 1, 8, 8), pycnn.tensor([0, 2])
+    with profiler.profile(activities=[profiler.ProfilerActivity.CPU], record_shapes=True) as prof:
+        for _ in range(3):
+            F.cross_entropy(net(x), y).backward()
+    averages = prof.key_averages()
+    forward = [row for row in averages if row.step == "convolution_forward"]
+    assert sum(row.calls for row in forward) == 3
+    assert sum(row.flops for row in forward) == 3 * 2 * 2 * 4 * 6 * 6 * 9
+    assert averages.total() == pytest.approx(sum(event.seconds for event in prof.events))
+    peak = profiler.Peak(1e11, 1e10)
+    lines = averages.table(sort_by="flops", row_limit=2, peak=peak).splitlines()
+    assert len(lines) == 1 + 2 + 1
+    assert "peak 100 GFLOP/s, copy 10.0 GB/s" in lines[-1]
+    largest = max(averages, key=lambda row: row.flops)
+    assert largest.operators in lines[1]
+    with pytest.raises(ValueError, match="sort_by must be one of"):
+        averages.table(sort_by="name", peak=peak)
+
+
+def test_trace_file(tmp_path: Path) -> None:
+    product = matrix_product()
+    with profiler.profile() as prof, profiler.record_function("my block"):
+        product.numpy()
+    prof.export_chrome_trace(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    names = {event["cat"]: event for event in events}
+    assert names["function"]["name"] == "my block"
+    outer, inner = names["function"], names["matmul"]
+    assert outer["ts"] <= inner["ts"] and inner["ts"] + inner["dur"] <= outer["ts"] + outer["dur"]
+    with pytest.raises(FileNotFoundError):
+        prof.export_chrome_trace(tmp_path / "missing" / "trace.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.json"]
+
+
+def test_one_profile_at_a_time() -> None:
+    with profiler.profile() as prof:
+        with pytest.raises(RuntimeError, match="another profile"), profiler.profile():
+            pass
+        with pytest.raises(RuntimeError, match="with block has ended"):
+            _ = prof.events
+    assert prof.events == []
+
+
+def test_peak_is_positive() -> None:
+    peak = profiler.measure_peak(0.01)
+    assert peak.flops_per_second > 1e8
+    assert peak.bytes_per_second > 1e7
