@@ -70,16 +70,6 @@ def test_modes() -> None:
     assert pycnn.is_grad_enabled()
 
 
-def test_inference_mode() -> None:
-    x = leaf(1, 2)
-    with pycnn.inference_mode():
-        assert pycnn.is_inference_mode_enabled()
-        y = x * 2
-    assert not y.requires_grad
-    assert not pycnn.is_inference_mode_enabled()
-    assert y.tolist() == [2, 4]
-
-
 def test_detach() -> None:
     x = leaf(3)
     y = x * x
@@ -142,6 +132,20 @@ def test_backward_through_a_shared_part_raises_the_second_time() -> None:
         (shared * 3).sum().backward()
 
 
+def test_a_graph_that_saved_nothing_may_be_walked_again() -> None:
+    """As in PyTorch: only what was saved is freed."""
+    x = leaf(1, 2, 3)
+    y = (pycnn.cat([x + 1, -x.view(3, 1).expand(3, 2).flatten()]) - 3).mean()
+    for count in (1, 2, 3):
+        y.backward()
+        np.testing.assert_allclose(x.grad.numpy(), np.full(3, -count / 9), rtol=1e-15)
+    for saves in (x.exp() + 1, (x * 2).view(3), x.relu().clone()):
+        z = saves.sum()
+        z.backward()
+        with pytest.raises(RuntimeError, match="second time"):
+            z.backward()
+
+
 def test_backward_of_some_inputs() -> None:
     x, y = leaf(2), leaf(3)
     (x * y).backward(pycnn.ones(1, dtype=pycnn.float64), inputs=[x])
@@ -193,6 +197,9 @@ def test_retain_grad() -> None:
     y.retain_grad()
     (y * 2).sum().backward()
     assert (y.grad.tolist(), x.grad.tolist()) == ([2], [12])
+    assert y.retains_grad
+    assert not x.retains_grad
+    assert not (x * x).retains_grad
 
 
 def test_gradients_have_the_leafs_dtype() -> None:
@@ -470,6 +477,63 @@ def test_graphs_are_freed() -> None:
     Identity.apply(x).sum().backward()
     gc.collect()
     assert all(reference() is None for reference in contexts)
+
+
+class Exponential(Function):
+    """Saves an output between an input and nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y = x.exp()
+        marker = np.zeros(1)
+        ctx.marker = marker
+        Exponential.alive = weakref.ref(marker)
+        ctx.save_for_backward(x, y, None)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Any) -> Any:
+        x, y, nothing = ctx.saved_tensors
+        assert nothing is None
+        assert y.requires_grad
+        return gradient * y + 0 * x
+
+    alive: Any = None
+
+
+def test_a_saved_output_is_no_cycle() -> None:
+    x = random_leaf(3)
+    y = Exponential.apply(x)
+    assert Exponential.alive() is not None
+    del y
+    assert Exponential.alive() is None
+    assert gradcheck(Exponential.apply, [x])
+    assert gradgradcheck(Exponential.apply, [x])
+    y = Exponential.apply(x)
+    y.sum().backward(retain_graph=True)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp(x.detach().numpy()), rtol=1e-14)
+    with pytest.raises(RuntimeError, match="second time"):
+        y.sum().backward()
+    del y
+    assert Exponential.alive() is None
+
+
+def test_a_custom_function_that_saves_nothing_may_run_again() -> None:
+    class Negate(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return -x
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            return -gradient
+
+    x = leaf(1, 2)
+    y = Negate.apply(x).sum()
+    y.backward()
+    y.backward()
+    assert x.grad.tolist() == [-2, -2]
 
 
 def test_a_long_chain_neither_recurses_nor_forgets() -> None:

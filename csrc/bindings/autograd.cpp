@@ -75,7 +75,9 @@ void bind_attributes(py::module_& module, TensorClass& tensor) {
           [](Tensor& self, const Tensor& value) { self.set_data(value); },
           "The value outside the graph. Assigning binds the tensor to another value.")
       .def_property_readonly("is_leaf", &Tensor::is_leaf)
-      .def_property_readonly("retains_grad", [](const Tensor&) { return false; })
+      .def("is_inference", &Tensor::is_inference,
+           "Whether it was made in inference mode (or is a view of a tensor that was): autograd may not save it.")
+      .def_property_readonly("retains_grad", &Tensor::retains_grad)
       .def_property_readonly("grad_fn", [](const Tensor& self) -> py::object {
         std::string name = self.grad_fn_name();
         return name.empty() ? py::none() : py::cast(GradFunction{grad_fn_title(name)});
@@ -112,13 +114,15 @@ void bind_attributes(py::module_& module, TensorClass& tensor) {
 void bind_modes(py::module_& module) {
   module.def("is_grad_enabled", &is_grad_enabled);
   module.def("set_grad_enabled", &set_grad_enabled, py::arg("mode"));
+  module.def(
+      "is_inference", [](const Tensor& input) { return input.is_inference(); }, py::arg("input"));
   module.def("is_inference_mode_enabled", &is_inference_mode_enabled);
   module.def("set_inference_mode", &set_inference_mode, py::arg("mode"));
 }
 
-Tensors call_backward(const HeldObject& callable, const Tensors& gradients) {
+Tensors call_backward(const HeldObject& callable, const Tensors& gradients, const Tensors& saved_outputs) {
   py::gil_scoped_acquire gil;
-  py::object result = call(callable, optional_tuple(gradients));
+  py::object result = call(callable, py::make_tuple(optional_tuple(gradients), optional_tuple(saved_outputs)));
   if (result.is_none() || is_tensor(result)) return {result.is_none() ? Tensor() : tensor_of(result)};
   return result.cast<OptionalTensorList>().tensors;
 }
@@ -181,15 +185,20 @@ void bind_functions(py::module_& module) {
       "Gradients of Σ outputs · grad_outputs with respect to the inputs; None where unused.");
   module.def(
       "apply_function",
-      [](const py::object& backward, const TensorList& inputs, const TensorList& outputs,
-         const std::vector<bool>& non_differentiable, bool once_differentiable) {
+      [](const py::object& backward, const TensorList& inputs, const TensorList& outputs, bool once_differentiable,
+         const std::vector<int>& saved_outputs, bool saves_others) {
         return autograd::apply_function(
-            "function", [held = hold(backward)](const Tensors& gradients) { return call_backward(held, gradients); },
-            inputs.tensors, outputs.tensors, non_differentiable, once_differentiable);
+            "function",
+            [held = hold(backward)](const Tensors& gradients, const Tensors& saved) {
+              return call_backward(held, gradients, saved);
+            },
+            inputs.tensors, outputs.tensors,
+            {.once_differentiable = once_differentiable, .saved_outputs = saved_outputs, .saves_others = saves_others});
       },
-      py::arg("backward"), py::arg("inputs"), py::arg("outputs"), py::arg("non_differentiable") = std::vector<bool>{},
-      py::arg("once_differentiable") = false,
-      "Tensors with the values of `outputs` whose gradients with respect to `inputs` are backward(*gradients).");
+      py::arg("backward"), py::arg("inputs"), py::arg("outputs"), py::arg("once_differentiable") = false,
+      py::arg("saved_outputs") = std::vector<int>{}, py::arg("saves_others") = true,
+      "Tensors with the values of `outputs` whose gradients with respect to `inputs` are "
+      "backward(gradients, saved), `saved` being the outputs at the positions `saved_outputs`.");
   module.def("gradcheck", &check_gradients, py::arg("fn"), py::arg("inputs"), py::arg("eps") = 1e-6,
              py::arg("atol") = 1e-5, py::arg("rtol") = 1e-3, py::arg("raise_exception") = py::none(),
              "Compares gradients with central differences. Returns (passed, message), or, with raise_exception given, "

@@ -260,6 +260,8 @@ void bind_copies(TensorClass& tensor) {
           "_make_subclass",
           [](const py::handle& type, const Tensor& data, bool require_grad) {
             Tensor fresh(data.detach().value());
+            check(!require_grad || !data.is_inference() || is_inference_mode_enabled(),
+                  "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
             if (require_grad) fresh.requires_grad_();
             return make_instance(type, fresh, py::none());
           },

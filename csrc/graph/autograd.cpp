@@ -5,8 +5,10 @@
 #include <cmath>
 #include <iterator>
 #include <queue>
+#include <ranges>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "graph/evaluate.h"
 #include "graph/lowering.h"
@@ -25,6 +27,7 @@ bool is_grad_enabled() { return grad_enabled && !inference_mode; }
 void set_grad_enabled(bool enabled) { grad_enabled = enabled; }
 bool is_inference_mode_enabled() { return inference_mode; }
 void set_inference_mode(bool enabled) { inference_mode = enabled; }
+bool GradMode::exchange(bool enabled) { return std::exchange(grad_enabled, enabled); }
 
 namespace graph {
 namespace {
@@ -46,11 +49,7 @@ class Walk {
       queue_.pop();
       visit(node);
     }
-    if (retain_graph_) return;
-    for (const auto& node : visited_) {
-      node->released = true;
-      if (node->is_evaluated()) node->drop_inputs();
-    }
+    if (!retain_graph_) release();
   }
 
   Tensor gradient_of(const Value& value) const {
@@ -91,6 +90,19 @@ class Walk {
     }
     finished_[&output] = gradient;
     return gradient;
+  }
+
+  /// Lets go of what was saved. Where nothing was saved, neither by a node nor by those before it, as in PyTorch a
+  /// second backward is possible.
+  void release() {
+    for (const auto& node : visited_ | std::views::reverse) {
+      const BackwardReads reads = node->op->backward_reads();
+      node->released = reads.inputs != 0 || reads.outputs != 0 || reads.others ||
+                       std::any_of(node->inputs.begin(), node->inputs.end(),
+                                   [](const Value& input) { return !is_leaf(input) && input.node->released; });
+    }
+    for (const auto& node : visited_)
+      if (node->released && node->is_evaluated()) node->drop_inputs();
   }
 
   void visit(const std::shared_ptr<Node>& node) {
@@ -175,10 +187,21 @@ void accumulate(AutogradState& state, const Tensor& gradient, bool create_graph)
 
 class CustomFunction final : public Operator {
  public:
-  CustomFunction(const char* name, autograd::BackwardFunction backward, int inputs, bool once_differentiable)
-      : name_(name), backward_(std::move(backward)), inputs_(inputs), once_differentiable_(once_differentiable) {}
+  CustomFunction(const char* name, autograd::BackwardFunction backward, int inputs,
+                 const autograd::FunctionOptions& options)
+      : name_(name),
+        backward_(std::move(backward)),
+        inputs_(inputs),
+        once_differentiable_(options.once_differentiable),
+        saved_outputs_(options.saved_outputs),
+        saves_others_(options.saves_others) {}
   const char* name() const override { return name_; }
   void fingerprint(Fingerprint& key) const override { key.add(static_cast<int64_t>(inputs_)); }
+  BackwardReads backward_reads() const override {
+    BackwardReads reads{.others = saves_others_};
+    for (const int output : saved_outputs_) reads.outputs |= 1U << static_cast<uint32_t>(output);
+    return reads;
+  }
   Tensors backward(const BackwardContext& context) const override;
   // The nodes after the differentiable inputs are the computed outputs: this node only names them.
   std::vector<Slot> lower(Lowering&, std::span<const Slot> inputs) const override {
@@ -190,6 +213,8 @@ class CustomFunction final : public Operator {
   autograd::BackwardFunction backward_;
   int inputs_;
   bool once_differentiable_;
+  std::vector<int> saved_outputs_;
+  bool saves_others_;
 };
 
 /// Passes values on but refuses to be differentiated.
@@ -203,13 +228,14 @@ class OnceDifferentiable final : public Operator {
 };
 
 Tensors CustomFunction::backward(const BackwardContext& context) const {
-  Tensors gradients;
+  Tensors gradients, saved;
   for (int i = 0; i < context.input_count() - inputs_; ++i) gradients.push_back(context.gradient(i));
-  if (!once_differentiable_ || !is_grad_enabled()) return backward_(gradients);
+  for (const int output : saved_outputs_) saved.push_back(context.output(output));
+  if (!once_differentiable_ || !is_grad_enabled()) return backward_(gradients, saved);
   Tensors results;
   {
     const NoGradGuard no_grad;
-    results = backward_(gradients);
+    results = backward_(gradients, saved);
   }
   for (Tensor& result : results)
     if (result.defined()) {
@@ -297,17 +323,20 @@ Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, st
 }
 
 Tensors apply_function(const char* name, BackwardFunction backward, std::span<const Tensor> inputs,
-                       std::span<const Tensor> outputs, const std::vector<bool>& non_differentiable,
-                       bool once_differentiable) {
+                       std::span<const Tensor> outputs, const FunctionOptions& options) {
   Tensors sources(inputs.begin(), inputs.end());
   std::vector<graph::Spec> specs;
   for (size_t i = 0; i < outputs.size(); ++i) {
     sources.push_back(outputs[i].requires_grad() ? outputs[i].detach() : outputs[i]);
-    specs.push_back({outputs[i].shape(), outputs[i].dtype(), i >= non_differentiable.size() || !non_differentiable[i]});
+    const bool differentiable = i >= options.non_differentiable.size() || !options.non_differentiable[i];
+    specs.push_back({outputs[i].shape(), outputs[i].dtype(), differentiable});
   }
-  return graph::record(std::make_shared<graph::CustomFunction>(name, std::move(backward),
-                                                               static_cast<int>(inputs.size()), once_differentiable),
-                       sources, specs);
+  for (const int saved : options.saved_outputs)
+    check<ValueError>(saved >= 0 && saved < std::min(static_cast<int>(outputs.size()), 32),
+                      "apply_function: saved output ", saved, " of ", outputs.size(), " is not there");
+  return graph::record(
+      std::make_shared<graph::CustomFunction>(name, std::move(backward), static_cast<int>(inputs.size()), options),
+      sources, specs);
 }
 
 GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function, const Tensors& inputs,

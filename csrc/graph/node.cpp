@@ -119,6 +119,7 @@ Tensor make_view(const Tensor& result, const Tensor& base, std::shared_ptr<const
   cell->view = std::move(view);
   cell->base_version = base_cell->version;
   cell->derives_with_gradient = is_grad_enabled();
+  cell->inference = base_cell->inference;
   base_cell->add_references(1);
   return result;
 }

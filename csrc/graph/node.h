@@ -107,6 +107,7 @@ struct Cell {
   std::shared_ptr<const View> view;
   uint64_t base_version = 0;
   bool derives_with_gradient = false;  ///< grad mode when the view was made: following the base records likewise
+  bool inference = false;              ///< made in inference mode (a view: of a tensor that was)
 
   explicit Cell(Value initial) : value(std::move(initial)) {}
   ~Cell();

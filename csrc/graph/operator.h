@@ -40,6 +40,7 @@ class Fingerprint {
 struct BackwardReads {
   uint32_t inputs = 0;
   uint32_t outputs = 0;
+  bool others = false;  ///< it holds values of its own (a custom function): gone after one backward
 };
 
 /// What a backward sees: the recorded node as tensors (differentiable themselves, for second derivatives).

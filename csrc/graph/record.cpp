@@ -24,6 +24,24 @@ Tensors Operator::backward(const BackwardContext&) const {
   fail<NotImplementedError>("the operator '", name(), "' has no derivative");
 }
 
+namespace {
+
+// Inference tensors track no history, so that autograd could not trust what it saved of them.
+void check_saved(const Operator& op, std::span<const Tensor> inputs) {
+  BackwardReads reads;
+  for (size_t i = 0; i < inputs.size() && i < 32; ++i) {
+    if (!inputs[i].is_inference()) continue;
+    if (reads.inputs == 0) reads = op.backward_reads();
+    check(
+        (reads.inputs >> i & 1U) == 0, op.name(),
+        ": Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+        "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it "
+        "in autograd, or use `no_grad()` instead of `inference_mode()`.");
+  }
+}
+
+}  // namespace
+
 Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> inputs, std::span<const Spec> outputs) {
   static std::atomic<uint64_t> next_sequence{1};
   auto node = std::make_shared<Node>(static_cast<int>(outputs.size()));
@@ -34,10 +52,11 @@ Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> input
     values.push_back(input.value());
     wants_gradient |= output_of(values.back()).requires_grad;
   }
+  wants_gradient = wants_gradient && is_grad_enabled();
+  if (wants_gradient) check_saved(*op, inputs);
   node->op = std::move(op);
   node->set_inputs(std::move(values));
   node->sequence = next_sequence.fetch_add(1);
-  wants_gradient = wants_gradient && is_grad_enabled();
   for (size_t i = 0; i < outputs.size(); ++i) {
     Output& output = node->outputs[i];
     output.shape = outputs[i].shape;

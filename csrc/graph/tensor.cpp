@@ -75,11 +75,10 @@ void rebind(Cell& cell, const Tensor& value, bool silent) {
     output_of(replacement).autograd = cell.autograd;
     cell.bind(replacement);
   } else if (keeps_history && (silent || !is_grad_enabled())) {
-    const bool grad_enabled = is_grad_enabled();
-    set_grad_enabled(true);
+    const InferenceMode no_inference(false);
+    const GradMode with_gradient(true);
     const Tensor replaced = record(std::make_shared<Replace>(), {Tensor(previous), value},
                                    {output_of(previous).shape, output_of(previous).dtype});
-    set_grad_enabled(grad_enabled);
     cell.bind(replaced.value());
   } else {
     cell.autograd.reset();
@@ -110,6 +109,7 @@ Value detached(const Value& value) {
 Tensor::Tensor(Value value) {
   auto cell = std::make_shared<Cell>(std::move(value));
   cell->autograd = output_of(cell->value).autograd;
+  cell->inference = is_inference_mode_enabled();
   handle_ = std::make_shared<TensorHandle>(std::move(cell));
 }
 
@@ -333,6 +333,10 @@ Tensor scalar_tensor(Scalar value, DType dtype) {
 
 bool Tensor::requires_grad() const { return output_of(value()).requires_grad; }
 bool Tensor::is_leaf() const { return graph::is_leaf(value()); }
+bool Tensor::is_inference() const {
+  check(defined(), "an undefined tensor was used");
+  return handle_->cell->inference;
+}
 
 Tensor& Tensor::requires_grad_(bool requires_grad) {
   if (requires_grad == this->requires_grad()) return *this;
@@ -345,6 +349,8 @@ Tensor& Tensor::requires_grad_(bool requires_grad) {
     return *this;
   }
   check(is_floating_point(dtype()), "only Tensors of floating point dtype can require gradients, not ", dtype());
+  check(!is_inference() || is_inference_mode_enabled(),
+        "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.");
   // A value that others have read already stays as they saw it: this handle gets one of its own.
   if (value().node.use_count() > 1) handle_->cell->bind(graph::detached(value()));
   Output& output = output_of(value());
@@ -368,6 +374,11 @@ void Tensor::set_grad(const Tensor& gradient) {
   check(gradient.dtype() == dtype(), "assigned grad has data of a different type: expected ", dtype(), ", got ",
         gradient.dtype());
   graph::autograd_state(*this)->grad = gradient;
+}
+
+bool Tensor::retains_grad() const {
+  const auto& state = output_of(value()).autograd;
+  return state && state->retain_grad;
 }
 
 void Tensor::retain_grad() const {
@@ -404,6 +415,10 @@ Tensor Tensor::detach() const {
 // ----------------------------------------------------------------------------------------------------------
 
 void Tensor::check_in_place(std::string_view operation) const {
+  check(
+      !is_inference() || is_inference_mode_enabled(), operation,
+      ": Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal "
+      "tensor before doing inplace update.");
   if (!is_grad_enabled()) return;
   check(!(requires_grad() && is_leaf()), operation,
         ": a leaf Variable that requires grad is being used in an in-place operation.");
@@ -434,6 +449,7 @@ void Tensor::set_data(const Tensor& value) {
   // Views stay with the old data, as in PyTorch.
   auto fresh = std::make_shared<Cell>(replacement);
   if (requires_grad() && leaf) fresh->autograd = cell.autograd;
+  fresh->inference = value.is_inference();
   handle_->rename(std::move(fresh));
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -95,10 +96,22 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
     ]
     outputs = [results[i] for i in differentiable]
 
-    # Shapes only: a reference to a result would be a cycle through the core, which the garbage collector cannot see.
+    # A reference to a result would be a cycle through the core, which the garbage collector cannot see: shapes are
+    # enough for zeros, and saved outputs come from the core (which has the recorded ones: a second derivative needs
+    # them).
     like = [(tuple(value.shape), value.dtype) if isinstance(value, Tensor) else None for value in results]
 
-    def backward(*gradients: Any) -> tuple[Any, ...]:
+    position = {id(output): i for i, output in enumerate(outputs)}
+    saved = [position.get(id(tensor), -1) for tensor in ctx._saved]
+    for tensor, output in zip(ctx._saved, saved, strict=True):
+        if output < 0 and tensor is not None and tensor.is_inference():
+            raise RuntimeError(
+                f"{cls.__name__}: Inference tensors cannot be saved for backward. To work around this, you can make a "
+                "clone to get a normal tensor and use it in autograd, or use `no_grad()` instead of `inference_mode()`."
+            )
+    ctx._saved = tuple(tensor if output < 0 else None for tensor, output in zip(ctx._saved, saved, strict=True))
+
+    def backward(gradients: tuple[Any, ...], saved_outputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
         given: list[Any] = [None] * len(like)
         for i, gradient in zip(differentiable, gradients, strict=True):
             given[i] = gradient
@@ -106,19 +119,36 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
             for i, form in enumerate(like):
                 if given[i] is None and form is not None:
                     given[i] = _core.zeros(form[0], dtype=form[1])
-        returned = cls.backward(ctx, *given)
+        context = ctx
+        if saved_outputs:
+            # A copy: the outputs must not stay, and another thread may run this backward as well.
+            context = copy.copy(ctx)
+            context._saved = _merged(ctx._saved, saved, saved_outputs)
+        returned = cls.backward(context, *given)
         returned = returned if isinstance(returned, tuple) else (returned,)
         _check_gradients(cls, args, returned)
         return tuple(returned[i] for i in sources)
 
     once = getattr(cls.backward, "once_differentiable", False)
-    recorded = _core.apply_function(backward, [args[i] for i in sources], outputs, once_differentiable=once)
-    replaced = {id(output): new for output, new in zip(outputs, recorded, strict=True)}
-    # What was saved as an output must be the recorded one, or a second derivative would miss the operator.
-    ctx._saved = tuple(replaced.get(id(tensor), tensor) for tensor in ctx._saved)
+    recorded = _core.apply_function(
+        backward,
+        [args[i] for i in sources],
+        outputs,
+        once_differentiable=once,
+        saved_outputs=[output for output in saved if output >= 0],
+        saves_others=any(tensor is not None for tensor in ctx._saved),
+    )
     for i, new in zip(differentiable, recorded, strict=True):
         results[i] = new
     return tuple(results) if isinstance(result, (tuple, list)) else results[0]
+
+
+def _merged(
+    others: tuple[Tensor | None, ...], saved: list[int], outputs: tuple[Tensor, ...]
+) -> tuple[Tensor | None, ...]:
+    """The saved tensors in their order: outputs where `saved` has a position, else the others."""
+    remaining = iter(outputs)
+    return tuple(other if position < 0 else next(remaining) for other, position in zip(others, saved, strict=True))
 
 
 def _check_gradients(cls: type[Function], args: Sequence[Any], gradients: tuple[Any, ...]) -> None:

@@ -11,16 +11,32 @@ namespace pycnn {
 /// Whether operators recorded by this thread take part in autograd.
 bool is_grad_enabled();
 void set_grad_enabled(bool enabled);
+/// In inference mode nothing is recorded for gradients, and what is made is an inference tensor (see
+/// Tensor::is_inference).
 bool is_inference_mode_enabled();
 void set_inference_mode(bool enabled);
 
-/// Sets grad mode while it lives.
+/// Sets grad mode while it lives. In inference mode it has no effect.
 class GradMode {
  public:
-  explicit GradMode(bool enabled) : previous_(is_grad_enabled()) { set_grad_enabled(enabled); }
+  explicit GradMode(bool enabled) : previous_(exchange(enabled)) {}
   ~GradMode() { set_grad_enabled(previous_); }
   GradMode(const GradMode&) = delete;
   GradMode& operator=(const GradMode&) = delete;
+
+ private:
+  /// Returns the mode before, whatever inference mode says.
+  static bool exchange(bool enabled);
+  bool previous_;
+};
+
+/// Inference mode (or, with false, leave of it) while it lives.
+class InferenceMode {
+ public:
+  explicit InferenceMode(bool enabled = true) : previous_(is_inference_mode_enabled()) { set_inference_mode(enabled); }
+  ~InferenceMode() { set_inference_mode(previous_); }
+  InferenceMode(const InferenceMode&) = delete;
+  InferenceMode& operator=(const InferenceMode&) = delete;
 
  private:
   bool previous_;
@@ -43,13 +59,19 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
 Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, std::span<const Tensor> gradients = {},
              bool retain_graph = false, bool create_graph = false, bool allow_unused = false);
 
-/// Receives the outputs' gradients (undefined where nobody used the output), returns one per input (undefined: none).
-using BackwardFunction = std::function<Tensors(const Tensors& gradients)>;
+/// Receives the outputs' gradients (undefined where nobody used the output) and the saved outputs, returns one gradient
+/// per input (undefined: none).
+using BackwardFunction = std::function<Tensors(const Tensors& gradients, const Tensors& saved_outputs)>;
+struct FunctionOptions {
+  std::vector<bool> non_differentiable = {};  ///< outputs without gradient
+  bool once_differentiable = false;           ///< a second derivative raises
+  /// Outputs that `backward` is given. It must not hold them itself: output, function and output would be a cycle.
+  std::vector<int> saved_outputs = {};
+  bool saves_others = true;  ///< `backward` holds other values: it can run once only unless the graph is retained
+};
 /// Returns tensors with the values of `outputs` whose gradient with respect to `inputs` is what `backward` says.
-/// non_differentiable[i] marks outputs without gradient. If once_differentiable, a second derivative raises.
 Tensors apply_function(const char* name, BackwardFunction backward, std::span<const Tensor> inputs,
-                       std::span<const Tensor> outputs, const std::vector<bool>& non_differentiable = {},
-                       bool once_differentiable = false);
+                       std::span<const Tensor> outputs, const FunctionOptions& options = {});
 
 struct GradcheckOptions {
   double epsilon = 1e-6;

@@ -92,6 +92,9 @@ class Tensor {
   /// Marks a leaf as wanting its gradient in grad(). Throws for integers and for non-leaves (when false is asked).
   Tensor& requires_grad_(bool requires_grad = true);
   bool is_leaf() const;
+  /// Made in inference mode, or a view of such a tensor: autograd may not save it, and outside of that mode it may not
+  /// be changed in place.
+  bool is_inference() const;
   /// The accumulated gradient, undefined before the first backward().
   Tensor grad() const;
   void set_grad(const Tensor& gradient);
@@ -101,6 +104,7 @@ class Tensor {
   Tensor detach() const;
   /// Keep the gradient of a non-leaf.
   void retain_grad() const;
+  bool retains_grad() const;
   /// Called with the gradient of this tensor when it is known; what it returns (if defined) replaces it. Returns an id
   /// for remove_hook.
   int64_t register_hook(std::function<Tensor(const Tensor&)> hook) const;
@@ -109,7 +113,8 @@ class Tensor {
   std::string grad_fn_name() const;
 
   // -- in place: the handle is bound to a new value; on a view the base is rebound as well --------------------------
-  /// Throws if an in-place change is not allowed here (leaf that requires grad, with grad mode on).
+  /// Throws if an in-place change is not allowed here (a leaf that requires grad, with grad mode on; an inference
+  /// tensor outside of inference mode).
   void check_in_place(std::string_view operation) const;
   /// Binds this handle to `value` (same shape; cast to this dtype) and writes back through views.
   Tensor& assign_(const Tensor& value);
