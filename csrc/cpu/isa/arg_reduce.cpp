@@ -53,14 +53,14 @@ void arg_reduce_tile(const ArgReduceArguments& arguments, RegisterType type, int
   if (arguments.sizes[2] == 1) {
     for (int64_t begin = 0; begin < axis; begin += max_chunk) {
       const int64_t count = axis - begin < max_chunk ? axis - begin : max_chunk;
-      load(row, input + begin * arguments.input.strides[1] * size, arguments.input.strides[1], count);
+      load(row, input + begin * arguments.input.strides[1] * size, line(count, arguments.input.strides[1]));
       search_line<maximum>(row, begin, count, best[0], index[0]);
     }
   } else {
-    load(best, input, arguments.input.strides[2], n);
+    load(best, input, line(n, arguments.input.strides[2]));
     for (int64_t i = 0; i < n; ++i) index[i] = 0;
     for (int64_t j = 1; j < axis; ++j) {
-      load(row, input + j * arguments.input.strides[1] * size, arguments.input.strides[2], n);
+      load(row, input + j * arguments.input.strides[1] * size, line(n, arguments.input.strides[2]));
 #pragma GCC ivdep
       for (int64_t i = 0; i < n; ++i) {
         const bool take = beats<maximum>(row[i], best[i]);
@@ -73,7 +73,7 @@ void arg_reduce_tile(const ArgReduceArguments& arguments, RegisterType type, int
     if (operand.data == nullptr) return;
     char* target = static_cast<char*>(operand.data) + (outer * operand.strides[0] + inner * operand.strides[2]) *
                                                           static_cast<int64_t>(size_of(operand.dtype));
-    store_function(operand.dtype, source_type)(target, source, operand.strides[2], n);
+    store_function(operand.dtype, source_type)(target, source, line(n, operand.strides[2]));
   };
   write(arguments.values, best, type);
   write(arguments.indices, index, RegisterType::I64);

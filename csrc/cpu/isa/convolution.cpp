@@ -1,5 +1,6 @@
 // Forward pass and input gradient: a row of results is a batch-reduce GEMM over its taps, A read from channels-last
 // rows as they lie, B packed panels of the weight. Taps whose valid columns agree share one call.
+#include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/taps.h"
 #include "cpu/parallel.h"
@@ -16,6 +17,7 @@ constexpr int64_t chunk_flops = int64_t{1} << 23;
 constexpr int64_t chunk_pixels = 196;  // fewer would read the weight panel too often
 constexpr int64_t enough_chunks = 32;
 constexpr int64_t cached_weight_bytes = int64_t{1} << 19;
+constexpr int64_t epilogue_elements = int64_t{1} << 13;  // results that wait for their epilogue in L1 or L2
 constexpr int64_t few_channels = 16;
 
 template <typename T>
@@ -32,18 +34,30 @@ class TapGemm {
     return groups * ceil_divide(result_group, width) * width * tap_count * source_group;
   }
 
-  void run(const kernels::PointwiseArguments* epilogue) const {
-    if (taps_.rows() * taps_.axis[2].count * taps_.result_channels == 0) return;
+  /// `arguments` is the epilogue or null; it asks for dense results.
+  void run(const kernels::PointwiseArguments* arguments) const {
+    const int64_t rows = taps_.rows(), pixels = taps_.axis[2].count;
+    if (rows * pixels * taps_.result_channels == 0) return;
     pack();
-    const int64_t rows = taps_.rows(), per_chunk = rows_per_chunk(), bands = ceil_divide(rows, per_chunk);
-    const int64_t all_panels = taps_.groups * panels_;
-    const bool weight_stays_cached =
-        all_panels * panel_elements_ * static_cast<int64_t>(sizeof(T)) <= cached_weight_bytes;
-    parallel_for(bands * all_panels, [&](int64_t chunk) {
-      const int64_t band = weight_stays_cached ? chunk / all_panels : chunk % bands;
-      const int64_t panel = weight_stays_cached ? chunk % all_panels : chunk / bands;
-      const int64_t end = min_of(rows, (band + 1) * per_chunk);
-      for (int64_t row = band * per_chunk; row < end; ++row) run_row(row, panel, epilogue);
+    const Cut cut = cut_into_chunks();
+    const int64_t bands = ceil_divide(rows, cut.rows), last = (cut.blocks_per_span - 1) * cut.panels;
+    const Epilogue epilogue(arguments, channel_end(cut.panels - 1), channel_end(cut.span - 1) - channel_begin(last));
+    parallel_for(bands * cut.blocks, [&](int64_t chunk) {
+      const int64_t band = chunk % bands, block = chunk / bands;
+      const int64_t span = block / cut.blocks_per_span * cut.span;
+      const int64_t panel_begin = span + block % cut.blocks_per_span * cut.panels;
+      const int64_t panel_end = min_of(panel_begin + cut.panels, span + cut.span);
+      const int64_t channel = channel_begin(panel_begin), channels = channel_end(panel_end - 1) - channel;
+      EpilogueColumns finish(epilogue, channel, channels);
+      const int64_t end = min_of(rows, (band + 1) * cut.rows);
+      // Results meet the epilogue in L1 if that does not mean to read the weight from afar for a few rows.
+      const int64_t step = cached(panel_end - panel_begin) ? max_of(1, epilogue_elements / (pixels * channels)) : end;
+      for (int64_t first = band * cut.rows, stop; first < end; first = stop) {
+        stop = min_of(end, first + step);
+        for (int64_t panel = panel_begin; panel < panel_end; ++panel)
+          for (int64_t row = first; row < stop; ++row) run_row(row, panel);
+        finish.run(first * pixels, stop * pixels);
+      }
     });
   }
 
@@ -65,23 +79,54 @@ class TapGemm {
     });
   }
 
-  /// Enough work to be worth a claim, enough chunks for many cores; by shape alone.
-  int64_t rows_per_chunk() const {
-    const int64_t pixels = taps_.axis[2].count, rows = taps_.rows();
-    const int64_t flops = 2 * pixels * width_ * max_of(1, taps_.tap_count() * taps_.source_group());
-    int64_t per_chunk = max_of(ceil_divide(chunk_flops, flops), ceil_divide(chunk_pixels, pixels));
-    while (per_chunk > 1 && ceil_divide(rows, per_chunk) * taps_.groups * panels_ < enough_chunks) per_chunk /= 2;
-    return per_chunk;
+  int64_t channel_begin(int64_t panel) const {
+    return panel / panels_ * taps_.result_group() + panel % panels_ * width_;
+  }
+  int64_t channel_end(int64_t panel) const {
+    return min_of(channel_begin(panel) + width_, (panel / panels_ + 1) * taps_.result_group());
   }
 
-  void run_row(int64_t row, int64_t all_panel, const kernels::PointwiseArguments* epilogue) const {
+  /// A chunk is a band of rows × a block of panels. Panels of groups that need several are cut within the group.
+  struct Cut {
+    int64_t rows;    ///< of a band
+    int64_t panels;  ///< of a block, the last one of a span may have fewer
+    int64_t span;    ///< panels that are cut into blocks together
+    int64_t blocks_per_span;
+    int64_t blocks;
+  };
+
+  /// Whether the weight of so many panels stays in L2.
+  bool cached(int64_t panels) const {
+    return panels * panel_elements_ * static_cast<int64_t>(sizeof(T)) <= cached_weight_bytes;
+  }
+
+  /// All panels, so that the epilogue meets whole pixels; rows for enough work to be worth a claim; enough chunks for
+  /// many cores. By shape alone.
+  Cut cut_into_chunks() const {
+    const int64_t all = taps_.groups * panels_, rows = taps_.rows(), pixels = taps_.axis[2].count;
+    const int64_t flops = 2 * pixels * taps_.result_channels * max_of(1, taps_.tap_count() * taps_.source_group());
+    Cut cut{.rows = ceil_divide(chunk_flops, flops), .panels = all, .span = all, .blocks_per_span = 1, .blocks = 1};
+    const auto too_few = [&] { return ceil_divide(rows, cut.rows) * cut.blocks < enough_chunks; };
+    const bool weight_cached = cached(all);
+    if (!weight_cached) cut.rows = max_of(cut.rows, ceil_divide(chunk_pixels, pixels));
+    while (weight_cached && cut.rows > 1 && too_few()) cut.rows /= 2;
+    while (cut.panels > 1 && too_few()) {
+      cut.panels = ceil_divide(cut.panels, 2);
+      cut.span = panels_ > 1 ? panels_ : taps_.groups;
+      cut.blocks_per_span = ceil_divide(cut.span, cut.panels);
+      cut.panels = ceil_divide(cut.span, cut.blocks_per_span);
+      cut.blocks = all / cut.span * cut.blocks_per_span;
+    }
+    while (cut.rows > 1 && too_few()) cut.rows /= 2;
+    return cut;
+  }
+
+  void run_row(int64_t row, int64_t all_panel) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
     const int64_t q1 = row % height.count, q0 = row / height.count % depth.count, n = row / height.count / depth.count;
-    const int64_t group = all_panel / panels_, column = all_panel % panels_ * width_;
-    const int64_t columns = min_of(taps_.result_group() - column, width_);
-    const int64_t channel = group * taps_.result_group() + column;
-    const int64_t pixel = taps_.result_pixel(n, q0, q1);
-    T* result = result_ + pixel * taps_.result_channels + channel;
+    const int64_t group = all_panel / panels_;
+    const int64_t channel = channel_begin(all_panel), columns = channel_end(all_panel) - channel;
+    T* result = result_ + taps_.result_pixel(n, q0, q1) * taps_.result_channels + channel;
     const int64_t result_row = width.result_step * taps_.result_channels;
     const T* panel = packed_ + all_panel * panel_elements_;
     const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
@@ -102,7 +147,6 @@ class TapGemm {
     for (int64_t j = 0; j < width.taps; j = run_end(j))
       if (j != full_begin || full_end == full_begin)
         run_taps(n, q0, q1, group, panel, taps0, taps1, {j, run_end(j)}, columns, result, result_row, true);
-    if (epilogue) pointwise_region(*epilogue, pixel, pixel + width.count, channel, channel + columns);
   }
 
   /// End of the run of taps that are valid at the same columns as tap j.

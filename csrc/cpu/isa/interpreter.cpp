@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "cpu/isa/convert.h"
+#include "cpu/isa/simd.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
@@ -16,41 +17,75 @@ using kernels::Opcode;
 using kernels::PointwiseArguments;
 using kernels::RegisterType;
 
+/// Copies narrow rows as they are, if they are one or two vectors wide: a loop over so few columns is all overhead.
+template <typename To, typename From>
+bool copy_narrow_rows(To*, const From*, int64_t, int64_t, int64_t, int64_t) {
+  return false;
+}
+bool copy_narrow_rows(float* to, const float* from, int64_t rows, int64_t columns, int64_t to_row, int64_t from_row) {
+  constexpr int64_t vector = lanes<float>;
+  if (columns == vector) {
+    for (int64_t r = 0; r < rows; ++r) store(to + r * to_row, load(from + r * from_row));
+  } else if (columns == 2 * vector) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const Vector<float> first = load(from + r * from_row), second = load(from + r * from_row + vector);
+      store(to + r * to_row, first);
+      store(to + r * to_row + vector, second);
+    }
+  } else {
+    return false;
+  }
+  return true;
+}
+
 template <typename Register, typename Memory>
-void load_loop(void* destination, const void* source, int64_t stride, int64_t n) {
+void load_loop(void* destination, const void* source, const Block& block) {
   Register* to = static_cast<Register*>(destination);
   const Memory* from = static_cast<const Memory*>(source);
-  if (stride == 1) {
+  const int64_t columns = block.columns, stride = block.stride;
+  if (stride == 1 && copy_narrow_rows(to, from, block.rows, columns, columns, block.row_stride)) return;
+  for (int64_t r = 0; r < block.rows; ++r, from += block.row_stride, to += columns) {
+    if (stride == 1) {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) widen(from[i], to[i]);
-  } else if (stride == 0) {
-    Register value;
-    widen(*from, value);
-    for (int64_t i = 0; i < n; ++i) to[i] = value;
-  } else {
+      for (int64_t i = 0; i < columns; ++i) widen(from[i], to[i]);
+    } else if (stride == 0) {
+      Register value;
+      widen(*from, value);
+      for (int64_t i = 0; i < columns; ++i) to[i] = value;
+    } else {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) widen(from[i * stride], to[i]);
+      for (int64_t i = 0; i < columns; ++i) widen(from[i * stride], to[i]);
+    }
   }
 }
 
 template <typename Register, typename Memory>
-void store_loop(void* destination, const void* source, int64_t stride, int64_t n) {
+void store_loop(void* destination, const void* source, const Block& block) {
   Memory* to = static_cast<Memory*>(destination);
   const Register* from = static_cast<const Register*>(source);
-  if (stride == 1) {
+  const int64_t columns = block.columns, stride = block.stride;
+  if (stride == 1 && copy_narrow_rows(to, from, block.rows, columns, block.row_stride, columns)) return;
+  for (int64_t r = 0; r < block.rows; ++r, from += columns, to += block.row_stride) {
+    if (stride == 1) {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < n; ++i) narrow(from[i], to[i]);
-  } else {
-    for (int64_t i = 0; i < n; ++i) narrow(from[i], to[i * stride]);
+      for (int64_t i = 0; i < columns; ++i) narrow(from[i], to[i]);
+    } else {
+      for (int64_t i = 0; i < columns; ++i) narrow(from[i], to[i * stride]);
+    }
   }
 }
 
 int64_t size_of_register(RegisterType type) { return type == RegisterType::F32 ? 4 : 8; }
 
-/// Calls function(offset, position, count) for the stretches of [begin, begin + n) that lie in one innermost loop.
+/// Calls function(offset, position, block) for the parts of [begin, begin + n) that are blocks in memory.
 template <typename Function>
-void for_each_run(const OperandView& view, int64_t begin, int64_t n, Function function) {
+void for_each_block(const OperandView& view, int64_t begin, int64_t n, Function function) {
   const int inner = view.loops - 1;
+  const int64_t width = view.sizes[inner], stride = view.strides[inner];
+  if (inner == 0) {
+    function(begin * stride, int64_t{0}, line(n, stride));
+    return;
+  }
   int64_t index[max_loops];
   int64_t rest = begin, offset = 0;
   for (int d = inner; d > 0; --d) {
@@ -60,20 +95,25 @@ void for_each_run(const OperandView& view, int64_t begin, int64_t n, Function fu
   }
   index[0] = rest;
   offset += rest * view.strides[0];
-  int64_t run = view.sizes[inner] - index[inner];
+  const int64_t row_stride = view.strides[inner - 1];
   for (int64_t position = 0;;) {
-    const int64_t count = run < n - position ? run : n - position;
-    function(offset, position, count);
-    position += count;
+    int64_t rows = 1, columns = width - index[inner];
+    if (columns > n - position) columns = n - position;
+    if (columns == width) {
+      // Whole rows, as many as the next loop still has.
+      rows = (n - position) / width;
+      if (inner > 1 && rows > view.sizes[inner - 1] - index[inner - 1]) rows = view.sizes[inner - 1] - index[inner - 1];
+    }
+    function(offset, position, Block{rows, columns, row_stride, stride});
+    position += rows * columns;
     if (position >= n) return;
-    // To the beginning of the next innermost loop.
-    offset += (run - view.sizes[inner]) * view.strides[inner];
-    run = view.sizes[inner];
-    for (int d = inner - 1; d >= 0; --d) {
-      offset += view.strides[d];
-      if (++index[d] < view.sizes[d] || d == 0) break;
-      offset -= view.sizes[d] * view.strides[d];
+    offset += rows * row_stride - index[inner] * stride;
+    index[inner] = 0;
+    index[inner - 1] += rows;
+    for (int d = inner - 1; d > 0 && index[d] == view.sizes[d]; --d) {
+      offset += view.strides[d - 1] - view.sizes[d] * view.strides[d];
       index[d] = 0;
+      ++index[d - 1];
     }
   }
 }
@@ -145,6 +185,7 @@ struct Analysis {
 void OperandView::set(const kernels::Operand& operand, int loop_count, const int64_t* loop_sizes) {
   data = static_cast<char*>(operand.data);
   element_size = static_cast<int64_t>(size_of(operand.dtype));
+  column_bytes = loop_count > 0 ? operand.strides[loop_count - 1] * element_size : 0;
   loops = 0;
   for (int d = 0; d < loop_count; ++d) {
     if (loop_sizes[d] == 1) continue;
@@ -197,16 +238,16 @@ StoreFunction store_function(DType dtype, RegisterType type) {
 void load_elements(void* destination, const OperandView& view, LoadFunction load, int64_t register_size, int64_t begin,
                    int64_t n) {
   char* to = static_cast<char*>(destination);
-  for_each_run(view, begin, n, [&](int64_t offset, int64_t position, int64_t count) {
-    load(to + position * register_size, view.data + offset * view.element_size, view.inner_stride(), count);
+  for_each_block(view, begin, n, [&](int64_t offset, int64_t position, const Block& block) {
+    load(to + position * register_size, view.data + offset * view.element_size, block);
   });
 }
 
 void store_elements(const OperandView& view, const void* source, StoreFunction store, int64_t register_size,
                     int64_t begin, int64_t n) {
   const char* from = static_cast<const char*>(source);
-  for_each_run(view, begin, n, [&](int64_t offset, int64_t position, int64_t count) {
-    store(view.data + offset * view.element_size, from + position * register_size, view.inner_stride(), count);
+  for_each_block(view, begin, n, [&](int64_t offset, int64_t position, const Block& block) {
+    store(view.data + offset * view.element_size, from + position * register_size, block);
   });
 }
 
@@ -214,6 +255,7 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
   const Analysis analysis{arguments, keep};
   total = 1;
   for (int d = 0; d < arguments.loops; ++d) total *= arguments.sizes[d];
+  operand_count = arguments.operand_count;
   int64_t longest_period = 1;
   for (int k = 0; k < arguments.operand_count; ++k) {
     views[k].set(arguments.operands[k], arguments.loops, arguments.sizes);
@@ -309,7 +351,11 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
   }
 }
 
-Machine::Machine(const Program& program) : program_(program), pointers_{} {
+Machine::Machine(const Program& program, int64_t column) : program_(program), pointers_{} {
+  for (int k = 0; k < program.operand_count; ++k) {
+    views_[k] = program.views[k];
+    views_[k].data += column * views_[k].column_bytes;
+  }
   const int64_t n = program.chunk < program.total ? program.chunk : program.total;
   for (int i = 0; i < program.invariant_count; ++i) execute(program.invariants[i], 0, n);
 }
@@ -322,11 +368,11 @@ void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {
   using Kind = Program::Step::Kind;
   int64_t run;
   if (step.kind == Kind::Store) {
-    const OperandView& view = program_.views[step.operand];
+    const OperandView& view = views_[step.operand];
     const void* source = pointers_[step.sources[0]];
     char* target = view.data + view.offset(begin, run) * view.element_size;
     if (run >= n) {
-      if (target != source) step.store(target, source, view.inner_stride(), n);
+      if (target != source) step.store(target, source, line(n, view.inner_stride()));
     } else {
       store_elements(view, source, step.store, step.width, begin, n);
     }
@@ -334,20 +380,20 @@ void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {
   }
   void* target = memory_of(step.destination);
   if (step.write_through >= 0) {
-    const OperandView& view = program_.views[step.write_through];
+    const OperandView& view = views_[step.write_through];
     const int64_t offset = view.offset(begin, run);
     if (run >= n && view.inner_stride() == 1) target = view.data + offset * view.element_size;
   }
   switch (step.kind) {
     case Kind::Load: {
-      const OperandView& view = program_.views[step.operand];
+      const OperandView& view = views_[step.operand];
       char* source = view.data + view.offset(begin, run) * view.element_size;
       if (run < n) {
         load_elements(target, view, step.load, step.width, begin, n);
       } else if (step.direct && view.inner_stride() == 1) {
         target = source;
       } else {
-        step.load(target, source, view.inner_stride(), n);
+        step.load(target, source, line(n, view.inner_stride()));
       }
       break;
     }

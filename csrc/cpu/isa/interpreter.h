@@ -18,6 +18,7 @@ struct OperandView {
   int64_t sizes[kernels::max_loops];
   int64_t strides[kernels::max_loops];  ///< in elements
   int64_t period;                       ///< what lies at i lies at i + period too
+  int64_t column_bytes;                 ///< from one position of the innermost loop given to the next
 
   void set(const kernels::Operand& operand, int loop_count, const int64_t* loop_sizes);
   /// Offset of a flat index in elements; `run` is how many elements from there lie in the innermost loop.
@@ -25,9 +26,17 @@ struct OperandView {
   int64_t inner_stride() const { return strides[loops - 1]; }
 };
 
-/// n elements between memory and a dense buffer, with the dtype and register type built in.
-using LoadFunction = void (*)(void* destination, const void* source, int64_t stride, int64_t n);
-using StoreFunction = void (*)(void* destination, const void* source, int64_t stride, int64_t n);
+/// Rows of elements in memory, strides in elements.
+struct Block {
+  int64_t rows, columns;
+  int64_t row_stride, stride;
+};
+
+static inline Block line(int64_t n, int64_t stride) { return {1, n, 0, stride}; }
+
+/// A block of memory to or from a dense buffer, with the dtype and register type built in.
+using LoadFunction = void (*)(void* destination, const void* source, const Block& block);
+using StoreFunction = void (*)(void* destination, const void* source, const Block& block);
 LoadFunction load_function(DType dtype, kernels::RegisterType type);
 StoreFunction store_function(DType dtype, kernels::RegisterType type);
 /// The same for n elements from flat index `begin`, whatever the strides.
@@ -56,6 +65,7 @@ struct Program {
   };
   static constexpr int max_places = kernels::max_registers + 24;
 
+  int operand_count;
   int body_size;
   int invariant_count;
   int places;
@@ -67,6 +77,7 @@ struct Program {
   Step body[kernels::max_instructions];
   Step invariants[24];
 
+  void clear() { operand_count = body_size = invariant_count = 0; }
   /// Runs will begin at multiples of `alignment` (0: of the chunk, chosen here so that most operands repeat).
   /// `keep` marks registers that are read after a run.
   void prepare(const kernels::PointwiseArguments& arguments, int64_t alignment, const bool* keep);
@@ -78,7 +89,8 @@ class Machine {
   static constexpr int64_t memory_size = 128 * 1024;
   static constexpr int64_t spare_size = 8 * max_chunk;  ///< at the end of memory, for conversions in place
 
-  explicit Machine(const Program& program);
+  /// All operands are read and written `column` positions of the innermost loop further on.
+  explicit Machine(const Program& program, int64_t column = 0);
   /// Elements [begin, begin + n) of the flattened space, n ≤ chunk.
   void run(int64_t begin, int64_t n);
   /// A register's elements after run().
@@ -89,6 +101,7 @@ class Machine {
   void* memory_of(int place) { return memory_ + place * program_.place_size; }
 
   const Program& program_;
+  OperandView views_[kernels::max_operands];
   const void* pointers_[Program::max_places];
   alignas(64) char memory_[memory_size];
 };

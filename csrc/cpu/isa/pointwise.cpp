@@ -1,5 +1,5 @@
 // Pointwise programs over whole iteration spaces, in parallel, and over parts of them.
-#include "cpu/isa/interpreter.h"
+#include "cpu/isa/epilogue.h"
 #include "cpu/parallel.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
@@ -59,30 +59,39 @@ void pointwise_batch(const PointwiseArguments* programs, int count) {
   });
 }
 
+Epilogue::Epilogue(const PointwiseArguments* arguments, int64_t width, int64_t last_width) : width_(width) {
+  program_.clear();
+  last_program_.clear();
+  if (arguments == nullptr) return;
+  prepare(program_, *arguments, width);
+  if (last_width != width) prepare(last_program_, *arguments, last_width);
+}
+
+void Epilogue::prepare(Program& program, const PointwiseArguments& arguments, int64_t width) {
+  // The first columns stand for all: a machine moves the operands to the columns it works on.
+  PointwiseArguments part = arguments;
+  part.sizes[part.loops - 1] = width;
+  // Chunks begin at multiples of a row where rows are short, which is where operands repeat.
+  const bool whole_rows = width <= max_chunk;
+  program.prepare(part, whole_rows ? width : 1, nullptr);
+  if (whole_rows) program.chunk = max_chunk / width * width;
+}
+
+EpilogueColumns::EpilogueColumns(const Epilogue& epilogue, int64_t column, int64_t columns)
+    : program_(epilogue.program(columns)), columns_(columns), machine_(program_, column) {}
+
+void EpilogueColumns::run(int64_t begin, int64_t end) {
+  if (program_.body_size == 0) return;
+  for (int64_t i = begin * columns_; i < end * columns_; i += program_.chunk)
+    machine_.run(i, end * columns_ - i < program_.chunk ? end * columns_ - i : program_.chunk);
+}
+
 void pointwise_region(const PointwiseArguments& arguments, int64_t outer_begin, int64_t outer_end, int64_t inner_begin,
                       int64_t inner_end) {
   if (outer_begin >= outer_end || inner_begin >= inner_end) return;
-  // The columns are cut out of the operands, so that the rows asked for are one stretch of the flattened space.
-  const int inner = arguments.loops - 1;
   const int64_t width = inner_end - inner_begin;
-  PointwiseArguments part = arguments;
-  Operand operands[kernels::max_operands];
-  part.operands = operands;
-  part.sizes[inner] = width;
-  for (int k = 0; k < arguments.operand_count; ++k) {
-    operands[k] = arguments.operands[k];
-    operands[k].data = static_cast<char*>(operands[k].data) +
-                       inner_begin * operands[k].strides[inner] * static_cast<int64_t>(size_of(operands[k].dtype));
-  }
-  // Chunks begin at multiples of a row where rows are short, which is where operands repeat.
-  const bool whole_rows = width <= max_chunk;
-  const int64_t step = whole_rows ? max_chunk / width * width : max_chunk;
-  Program program;
-  program.prepare(part, whole_rows ? width : 1, nullptr);
-  Machine machine(program);
-  const int64_t end = outer_end * width;
-  for (int64_t begin = outer_begin * width; begin < end; begin += step)
-    machine.run(begin, end - begin < step ? end - begin : step);
+  const Epilogue epilogue(&arguments, width, width);
+  EpilogueColumns(epilogue, inner_begin, width).run(outer_begin, outer_end);
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -161,8 +161,8 @@ void random(const RandomArguments& arguments) {
           integers(arguments, words, static_cast<int64_t*>(to));
           break;
       }
-      store(static_cast<char*>(arguments.output) + begin * size, registers, 1,
-            end - begin < max_chunk ? end - begin : max_chunk);
+      store(static_cast<char*>(arguments.output) + begin * size, registers,
+            line(end - begin < max_chunk ? end - begin : max_chunk, 1));
     }
   };
   if (tasks == 1)
