@@ -13,15 +13,7 @@ void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& m
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) {
-      const T* from = c + r * g.c_row + v * lanes<T>;
-      if (!g.accumulate)
-        sums[r][v] = Vector<T>{};
-      else if (Partial && v == Vectors - 1)
-        sums[r][v] = load(from, last);
-      else
-        sums[r][v] = load(from);
-    }
+    for (int v = 0; v < Vectors; ++v) sums[r][v] = Vector<T>{};
   const int64_t a_row = g.a_row, a_column = g.a_column, b_row = g.b_row, depth = g.k;
   for (int64_t i = 0; i < g.count; ++i) {
     const T* b = g.products[i].b + column;
@@ -44,15 +36,19 @@ void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& m
       b += b_row;
     }
   }
+  // What c held is added last: the sums of a long K that comes in blocks are those of a tree, not of one long chain.
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       T* to = c + r * g.c_row + v * lanes<T>;
-      if (Partial && v == Vectors - 1)
+      if (Partial && v == Vectors - 1) {
+        if (g.accumulate) sums[r][v] += load(to, last);
         store(to, sums[r][v], last);
-      else
+      } else {
+        if (g.accumulate) sums[r][v] += load(to);
         store(to, sums[r][v]);
+      }
     }
 }
 

@@ -32,7 +32,7 @@ struct BatchReduce {
   int64_t a_row, a_column, b_row;
   T* c;
   int64_t c_row;
-  bool accumulate;  ///< add to c instead of overwriting it
+  bool accumulate;  ///< add the finished sums to c instead of overwriting it
 };
 
 void brgemm(const BatchReduce<float>& g);
@@ -44,24 +44,39 @@ constexpr int64_t panel_width(int64_t n) {
   return n <= lanes<T> ? lanes<T> : column_tile<T>;
 }
 
-/// Writes rows of `width` elements: panel[k·width + j] = b[k·b_row + j·b_column] for j < n, then zeros.
-template <typename T>
-void pack_panel(const T* b, int64_t b_row, int64_t b_column, int64_t k, int64_t n, int64_t width, T* panel) {
-  for (int64_t row = 0; row < k; ++row) {
-    const T* source = b + row * b_row;
-    T* destination = panel + row * width;
-    if (b_column == 1)
-      for (int64_t j = 0; j < n; ++j) destination[j] = source[j];
-    else
-      for (int64_t j = 0; j < n; ++j) destination[j] = source[j * b_column];
-    for (int64_t j = n; j < width; ++j) destination[j] = 0;
-  }
-}
-
 // Integer helpers; std::min and its kin would be weak symbols shared between levels.
 PYCNN_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
 PYCNN_INLINE int64_t max_of(int64_t a, int64_t b) { return a < b ? b : a; }
 /// ⌈a / b⌉ for b > 0 and any a.
 PYCNN_INLINE int64_t ceil_divide(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
+
+/// Copies `count` rows of n elements to rows of `width` elements, zeros behind; width is a multiple of lanes<T>.
+template <typename T>
+void pack_rows(const T* from, int64_t from_row, int64_t count, int64_t n, int64_t width, T* to) {
+  constexpr int64_t rows_ahead = 16;  // rows far apart are not foreseen by hardware
+  for (int64_t column = 0; column < width; column += lanes<T>) {
+    const Mask<T> mask(static_cast<int>(max_of(0, min_of(n - column, lanes<T>))));
+    if (n - column >= lanes<T>)
+      for (int64_t row = 0; row < count; ++row) {
+        __builtin_prefetch(from + (row + rows_ahead) * from_row + column);
+        store(to + row * width + column, load(from + row * from_row + column));
+      }
+    else
+      for (int64_t row = 0; row < count; ++row)
+        store(to + row * width + column, load(from + row * from_row + column, mask));
+  }
+}
+
+/// Writes rows of `width` elements: panel[k·width + j] = b[k·b_row + j·b_column] for j < n, then zeros.
+template <typename T>
+void pack_panel(const T* b, int64_t b_row, int64_t b_column, int64_t k, int64_t n, int64_t width, T* panel) {
+  if (b_column == 1) return pack_rows(b, b_row, k, n, width, panel);
+  for (int64_t row = 0; row < k; ++row) {
+    const T* source = b + row * b_row;
+    T* destination = panel + row * width;
+    for (int64_t j = 0; j < n; ++j) destination[j] = source[j * b_column];
+    for (int64_t j = n; j < width; ++j) destination[j] = 0;
+  }
+}
 
 }  // namespace pycnn::cpu::PYCNN_ISA

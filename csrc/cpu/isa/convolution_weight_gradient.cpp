@@ -195,6 +195,7 @@ size_t no_workspace(const ConvolutionArguments&) { return 0; }
 
 const kernels::ConvolutionAlgorithm convolution_weight_gradient[] = {
     {"depthwise", depthwise_declines, depthwise_weight_gradient_workspace, depthwise_weight_gradient},
+    {"packed_brgemm", packed_weight_gradient_declines, packed_weight_gradient_workspace, packed_weight_gradient},
     {"padded_brgemm", padded_declines, padded_workspace, run<true>},
     {"direct_brgemm", never_declines, partial_bytes, run<false>},
     {"reference", never_declines, no_workspace, reference::convolution_weight_gradient},
