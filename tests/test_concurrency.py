@@ -213,6 +213,8 @@ def test_pickling(protocol: int) -> None:
     for made in (
         pycnn.ones(2, 3) * 2, pycnn.arange(5)[1::2], pycnn.randn(3, 4).t(), pycnn.zeros(0, 2), pycnn.tensor(True),
         pycnn.randn(3).bfloat16(), nn.Parameter(pycnn.ones(2)), pycnn.ones(2, requires_grad=True),
+        F.relu(pycnn.randn(2, 3, 4, 5).contiguous(memory_format=pycnn.channels_last)).bfloat16(),
+        F.avg_pool2d(pycnn.randn(2, 3, 4, 4), 2)[:, 1:], pycnn.flip(pycnn.arange(6), (0,)), pycnn.ones(1).expand(3),
     ):  # fmt: skip
         back = pickle.loads(pickle.dumps(made, protocol))
         assert type(back) is type(made)

@@ -239,14 +239,32 @@ py::object deep_copy(const py::object& self, py::dict memo) {
   return result;
 }
 
+/// Appends the elements from `dimension` on in row-major order; those that lie so, in one piece.
+void append_row_major(std::string& bytes, const Memory& memory, const Strides& dense, int dimension, const char* at) {
+  const auto item = static_cast<int64_t>(size_of(memory.dtype));
+  const int rank = memory.shape.size();
+  bool is_dense = true;
+  int64_t count = 1;
+  for (int d = dimension; d < rank; ++d) {
+    is_dense = is_dense && (memory.shape[d] == 1 || memory.strides[d] == dense[d]);
+    count *= memory.shape[d];
+  }
+  if (is_dense || count == 0) {
+    bytes.append(at, static_cast<size_t>(count * item));
+    return;
+  }
+  for (int64_t i = 0; i < memory.shape[dimension]; ++i)
+    append_row_major(bytes, memory, dense, dimension + 1, at + i * memory.strides[dimension] * item);
+}
+
 py::object reduce(const py::object& self, py::handle) {
   const Tensor& tensor = tensor_of(self);
   check(tensor.is_leaf() || !tensor.requires_grad(), "only graph leaves can be pickled; call detach() first");
-  Memory memory = evaluated_memory(contiguous(tensor.detach()));
-  check(memory.strides == contiguous_strides(memory.shape) || tensor.numel() <= 1,
-        "pickle: expected row-major elements");
-  auto bytes =
-      py::bytes(static_cast<const char*>(memory.data), static_cast<size_t>(tensor.numel()) * size_of(tensor.dtype()));
+  const Memory memory = evaluated_memory(tensor.detach());
+  std::string elements;
+  elements.reserve(static_cast<size_t>(tensor.numel()) * size_of(tensor.dtype()));
+  append_row_major(elements, memory, contiguous_strides(memory.shape), 0, static_cast<const char*>(memory.data));
+  const py::bytes bytes(elements);
   auto rebuild = py::module_::import("pycnn._core").attr("_rebuild_tensor");
   return py::make_tuple(
       rebuild, py::make_tuple(py::type::handle_of(self), bytes, dtype_object(tensor.dtype()),
