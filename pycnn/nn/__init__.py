@@ -1,7 +1,20 @@
 """Layers, containers, losses and their functions, with PyTorch's names."""
 
 from pycnn.nn import functional, init, utils
-from pycnn.nn.activation import ELU, GELU, LeakyReLU, LogSoftmax, Maxout, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from pycnn.nn.activation import (
+    ELU,
+    GELU,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Maxout,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from pycnn.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from pycnn.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from pycnn.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
@@ -60,6 +73,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
+    "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
     "MaxPool1d",

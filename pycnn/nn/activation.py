@@ -122,6 +122,13 @@ class Maxout(Module):
         return f"pool_size={self.pool_size}"
 
 
+class LogSigmoid(Module):
+    """log(1 / (1 + exp(-x))), element-wise."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.logsigmoid(input)
+
+
 class Softmax(Module):
     """exp(x) / sum of exp(x) along `dim`."""
 

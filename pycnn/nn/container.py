@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
@@ -137,6 +138,17 @@ class ModuleList(Module):
         del self[key]
         return module
 
+    def _child_lines(self) -> list[str]:
+        """Neighbours that print alike share a line: "(0-2): 3 x ReLU()"."""
+        lines = []
+        first = 0
+        for text, alike in itertools.groupby(repr(module) for module in self):
+            count = len(list(alike))
+            last = first + count - 1
+            lines.append(_indent(f"({first}): {text}" if count == 1 else f"({first}-{last}): {count} x {text}"))
+            first += count
+        return lines
+
 
 class ModuleDict(Module):
     """A dictionary of modules that are children of this one, in order of insertion."""
@@ -237,7 +249,7 @@ class ParameterList(Module):
         raise RuntimeError("ParameterList should not be called.")
 
     def extra_repr(self) -> str:
-        return "\n".join(f"({i}): {_describe(value)}" for i, value in enumerate(self))
+        return "\n".join(f"  ({i}): {_describe(value)}" for i, value in enumerate(self))
 
 
 class ParameterDict(Module):
@@ -301,7 +313,7 @@ class ParameterDict(Module):
         raise RuntimeError("ParameterDict should not be called.")
 
     def extra_repr(self) -> str:
-        return "\n".join(f"({key}): {_describe(value)}" for key, value in self.items())
+        return "\n".join(f"  ({key}): {_describe(value)}" for key, value in self.items())
 
 
 def _describe(value: Any) -> str:

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn.autograd.grad_mode import no_grad
+from pycnn.nn._module_state import ModuleState
 from pycnn.nn.parameter import Buffer, Parameter
 from pycnn.utils.hooks import RemovableHandle
 
 Self = TypeVar("Self", bound="Module")
 T = TypeVar("T")
-
-_EXTRA_STATE = "_extra_state"
-
-
-class _IncompatibleKeys(NamedTuple):
-    """What `load_state_dict` did not find and what it did not know."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
 def _typename(value: object) -> str:
@@ -40,7 +27,7 @@ def _indent(text: str) -> str:
     return "\n".join([first, *("  " + line for line in rest)])
 
 
-class Module:
+class Module(ModuleState):
     """Base class of layers and models.
 
     A subclass calls `super().__init__()`, assigns parameters, buffers and child modules as attributes, and defines
@@ -48,11 +35,6 @@ class Module:
     """
 
     training: bool
-    _version: int = 1
-    _parameters: OrderedDict[str, Parameter | None]
-    _buffers: OrderedDict[str, Tensor | None]
-    _modules: OrderedDict[str, Any]
-    _non_persistent_buffers_set: set[str]
 
     def __init__(self) -> None:
         set_plain = super().__setattr__
@@ -472,118 +454,9 @@ class Module:
         """Returns the module: the CPU is where it is."""
         return self
 
-    # -- state -------------------------------------------------------------------------------------------------------
-    def get_extra_state(self) -> Any:
-        """What a subclass wants in its `state_dict()` besides tensors; goes together with `set_extra_state`."""
-        raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called.")
-
-    def set_extra_state(self, state: Any) -> None:
-        """Takes what `get_extra_state` gave."""
-        raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called.")
-
-    def _has_extra_state(self) -> bool:
-        return type(self).get_extra_state is not Module.get_extra_state
-
-    def _local_state(self) -> Iterator[tuple[str, Tensor]]:
-        for name, parameter in self._parameters.items():
-            if parameter is not None:
-                yield name, parameter
-        for name, buffer in self._buffers.items():
-            if buffer is not None and name not in self._non_persistent_buffers_set:
-                yield name, buffer
-
-    def state_dict(
-        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
-    ) -> dict[str, Any]:
-        """Parameters and persistent buffers by dotted name, detached unless `keep_vars`; in order of registration."""
-        if destination is None:
-            destination = OrderedDict()
-            destination._metadata = OrderedDict()  # type: ignore[attr-defined]
-        if hasattr(destination, "_metadata"):
-            destination._metadata[prefix[:-1]] = {"version": self._version}
-        for name, tensor in self._local_state():
-            destination[prefix + name] = tensor if keep_vars else tensor.detach()
-        if self._has_extra_state():
-            destination[prefix + _EXTRA_STATE] = self.get_extra_state()
-        for name, module in self._modules.items():
-            if module is not None:
-                module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        return destination
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> _IncompatibleKeys:
-        """Copies values into parameters and buffers, cast to their dtypes.
-
-        Everything is checked first: after an error no tensor has changed.
-
-        Args:
-            state_dict: tensors by dotted name, as `state_dict()` gives.
-            strict: whether missing and unexpected keys are errors. Wrong shapes always are.
-            assign: put the given tensors in place of the present ones, keeping the given dtypes.
-
-        Returns:
-            `missing_keys` and `unexpected_keys`.
-
-        Errors: TypeError if it is no mapping, RuntimeError that lists all that is wrong.
-        """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
-        missing: list[str] = []
-        errors: list[str] = []
-        known: set[str] = set()
-        copies: list[tuple[Module, str, Tensor, Tensor]] = []
-        extras: list[tuple[Module, Any]] = []
-        for path, module in self.named_modules(remove_duplicate=False):
-            prefix = f"{path}." if path else ""
-            for name, present in module._local_state():
-                key = prefix + name
-                known.add(key)
-                if key not in state_dict:
-                    missing.append(key)
-                    continue
-                given = state_dict[key]
-                if not isinstance(given, Tensor):
-                    errors.append(
-                        f'While copying the parameter named "{key}", expected pycnn.Tensor from checkpoint '
-                        f"but received {type(given)}"
-                    )
-                elif tuple(given.shape) != tuple(present.shape):
-                    errors.append(
-                        f"size mismatch for {key}: copying a param with shape {given.shape} from checkpoint, "
-                        f"the shape in current model is {present.shape}."
-                    )
-                else:
-                    copies.append((module, name, present, given))
-            if module._has_extra_state():
-                key = prefix + _EXTRA_STATE
-                known.add(key)
-                if key in state_dict:
-                    extras.append((module, state_dict[key]))
-                else:
-                    missing.append(key)
-        unexpected = [key for key in state_dict if key not in known]
-        if strict:
-            if unexpected:
-                errors.insert(0, f"Unexpected key(s) in state_dict: {_quoted(unexpected)}. ")
-            if missing:
-                errors.insert(0, f"Missing key(s) in state_dict: {_quoted(missing)}. ")
-        if errors:
-            raise RuntimeError(
-                "Error(s) in loading state_dict for {}:\n\t{}".format(type(self).__name__, "\n\t".join(errors))
-            )
-        with no_grad():
-            for module, name, present, given in copies:
-                if not assign:
-                    present.copy_(given)
-                elif name in module._parameters:
-                    module._parameters[name] = Parameter(given, present.requires_grad)
-                else:
-                    module._buffers[name] = given.detach()
-            _core.eval(*(present for _, _, present, _ in copies))
-        for module, extra in extras:
-            module.set_extra_state(extra)
-        return _IncompatibleKeys(missing, unexpected)
+    def cuda(self: Self, device: Any = None) -> Self:
+        """RuntimeError: there is no GPU in this build."""
+        return self.to("cuda")
 
     # -- printing ----------------------------------------------------------------------------------------------------
     def _get_name(self) -> str:
@@ -593,17 +466,16 @@ class Module:
         """What stands between the parentheses of the printed module."""
         return ""
 
+    def _child_lines(self) -> list[str]:
+        return [f"({name}): {_indent(repr(module))}" for name, module in self._modules.items()]
+
     def __repr__(self) -> str:
         extra = self.extra_repr()
         extra_lines = extra.split("\n") if extra else []
-        child_lines = [f"({name}): {_indent(repr(module))}" for name, module in self._modules.items()]
+        child_lines = self._child_lines()
         lines = extra_lines + child_lines
         if not lines:
             return f"{self._get_name()}()"
         if len(extra_lines) == 1 and not child_lines:
             return f"{self._get_name()}({extra_lines[0]})"
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
-
-
-def _quoted(keys: list[str]) -> str:
-    return ", ".join(f'"{key}"' for key in keys)

@@ -28,6 +28,8 @@ class _BatchNorm(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -37,12 +39,8 @@ class _BatchNorm(Module):
         self.track_running_stats = track_running_stats
         self.weight: Parameter | None
         self.bias: Parameter | None
-        if affine:
-            self.weight = uninitialized((num_features,), device, dtype)
-            self.bias = uninitialized((num_features,), device, dtype)
-        else:
-            self.register_parameter("weight", None)
-            self.register_parameter("bias", None)
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
+            self.register_parameter(name, uninitialized((num_features,), device, dtype) if wanted else None)
         shaped = {} if dtype is None else {"dtype": dtype}
         self.running_mean: Tensor | None
         self.running_var: Tensor | None
@@ -66,8 +64,9 @@ class _BatchNorm(Module):
     def reset_parameters(self) -> None:
         """Sets weight 1, bias 0 and the running figures to their start."""
         self.reset_running_stats()
-        if self.weight is not None and self.bias is not None:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -94,7 +93,7 @@ class _BatchNorm(Module):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
