@@ -56,6 +56,11 @@ globals().update(
     {name: value for name, value in vars(_core).items() if not name.startswith("_") and name not in _INTERNAL}
 )
 
+from pycnn._settings import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled  # noqa: E402
+from pycnn._settings import compile as compile  # noqa: E402
+from pycnn._settings import get_float32_matmul_precision as get_float32_matmul_precision  # noqa: E402
+from pycnn._settings import set_float32_matmul_precision as set_float32_matmul_precision  # noqa: E402
+from pycnn._settings import use_deterministic_algorithms as use_deterministic_algorithms  # noqa: E402
 from pycnn.amp import autocast as autocast  # noqa: E402
 from pycnn.autograd.grad_mode import enable_grad as enable_grad  # noqa: E402
 from pycnn.autograd.grad_mode import inference_mode as inference_mode  # noqa: E402
@@ -68,6 +73,7 @@ from pycnn.serialization import save as save  # noqa: E402
 _SUBMODULES = (
     "amp",
     "autograd",
+    "backends",
     "cli",
     "cuda",
     "datasets",

@@ -147,10 +147,18 @@ def test_bad_parameters():
         optim.SGD([parameter * 2])
     with pytest.raises(ValueError, match="more than one parameter group"):
         optim.SGD([{"params": [parameter]}, {"params": [parameter]}])
-    with pytest.raises(ValueError, match="duplicate"):
-        optim.SGD([parameter, parameter])
     with pytest.raises(TypeError, match="ordered collections"):
         optim.SGD([{"params": {parameter}}])
+
+
+def test_duplicate_parameters_are_updated_twice_after_a_warning():
+    first, second = nn.Parameter(pycnn.ones(1)), nn.Parameter(pycnn.ones(1))
+    with pytest.warns(UserWarning, match="duplicate parameters"):
+        optimizer = optim.SGD([first, first, second], lr=0.25)
+    (first + second).sum().backward()
+    optimizer.step()
+    assert (first.item(), second.item()) == (0.5, 0.75)
+    assert optimizer.state_dict()["param_groups"][0]["params"] == [1, 1, 2]
 
 
 def test_state_dict_resumes():

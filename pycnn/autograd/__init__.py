@@ -39,6 +39,7 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
@@ -50,6 +51,7 @@ def grad(
         grad_outputs: one tensor of its shape per output, or None for ones.
         retain_graph: keep the graph for another backward (default: `create_graph`).
         create_graph: record the gradients as well, for second derivatives.
+        only_inputs: accepted and ignored; no other gradient is touched in any case.
         allow_unused: give None for an input that no output depends on, which is an error otherwise.
         materialize_grads: give zeros instead of None.
 

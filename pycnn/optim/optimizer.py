@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -63,7 +64,7 @@ class Optimizer:
         for name, default in self.defaults.items():
             group.setdefault(name, default)
         if len({id(parameter) for parameter in members}) != len(members):
-            raise ValueError("optimizer contains a parameter group with duplicate parameters")
+            warnings.warn("optimizer contains a parameter group with duplicate parameters", stacklevel=3)
         present = {id(parameter) for other in self.param_groups for parameter in other["params"]}
         if not present.isdisjoint(id(parameter) for parameter in members):
             raise ValueError("some parameters appear in more than one parameter group")
@@ -94,10 +95,8 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """{"state": {position: {...}}, "param_groups": [{..., "params": [positions]}]}; positions count all groups."""
-        positions: dict[int, int] = {}
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                positions[id(parameter)] = len(positions)
+        members = [parameter for group in self.param_groups for parameter in group["params"]]
+        positions = {id(parameter): position for position, parameter in enumerate(members)}
         groups = [
             {**{name: value for name, value in group.items() if name != "params"},
              "params": [positions[id(parameter)] for parameter in group["params"]]}

@@ -1,4 +1,4 @@
-"""Mixed precision."""
+"""Regions in which operators choose their dtypes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from pycnn._device import check_device, warn_without_cuda
+
 
 class autocast:
     """A region in which operators choose a narrower dtype; as context manager or decorator.
 
     Args:
-        device_type: "cpu".
+        device_type: "cpu"; "cuda" is disabled with a warning, as nothing runs there.
         dtype: the narrow dtype.
         enabled: False makes the region do nothing, which is all that is available so far.
         cache_enabled: accepted and ignored.
@@ -22,9 +24,10 @@ class autocast:
     def __init__(
         self, device_type: str = "cpu", dtype: Any = None, enabled: bool = True, cache_enabled: bool | None = None
     ) -> None:
-        from pycnn._device import check_device
-
-        check_device(device_type)
+        if device_type == "cuda":
+            enabled = enabled and warn_without_cuda("autocast")
+        else:
+            check_device(device_type)
         if enabled:
             raise NotImplementedError("autocast is not available yet; pass enabled=False to run in the given dtypes")
         self.device_type = device_type

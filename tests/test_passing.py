@@ -1,0 +1,163 @@
+"""What PyTorch code says in passing: devices, switches of other libraries, precision, loss scaling."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import pycnn as torch
+from pycnn import nn
+
+
+def test_package_accepts_what_pytorch_code_says_in_passing():
+    with torch.autocast("cpu", enabled=False):
+        pass
+    with pytest.raises(NotImplementedError):
+        torch.autocast("cpu")
+    assert not torch.cuda.is_available() and torch.cuda.device_count() == 0
+    torch.cuda.manual_seed(1), torch.cuda.manual_seed_all(1), torch.cuda.empty_cache()
+    assert str(torch.device("cpu")) == "cpu"
+    assert torch.nn is nn and torch.optim.SGD is not None and torch.utils.data.DataLoader is not None
+    assert isinstance(torch.__version__, str)
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = torch.nonsense
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = torch.utils.nonsense
+    net = nn.Conv2d(1, 2, 3).to(memory_format=torch.channels_last)
+    assert net(torch.zeros(1, 1, 4, 4)).shape == (1, 2, 2, 2)
+    with pytest.raises(RuntimeError, match="not available"):
+        torch.zeros(1).cuda()
+
+
+def test_switches_of_other_libraries():
+    from pycnn.backends import cudnn
+
+    cudnn.benchmark = True
+    cudnn.deterministic = True
+    assert torch.backends.cudnn.benchmark and torch.backends.cudnn.deterministic
+    torch.backends.cuda.matmul.allow_tf32 = True
+    assert not torch.backends.cudnn.is_available() and torch.backends.cudnn.version() is None
+    assert not torch.backends.mps.is_available() and not torch.backends.mps.is_built()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.are_deterministic_algorithms_enabled()
+    torch.set_float32_matmul_precision("high")
+    assert torch.get_float32_matmul_precision() == "highest"
+    with pytest.raises(ValueError, match="'low'"):
+        torch.set_float32_matmul_precision("low")
+
+
+def test_compile_gives_the_model_back():
+    net = nn.ReLU()
+    assert torch.compile(net) is net and torch.compile(net, mode="max-autotune") is net
+
+    @torch.compile(fullgraph=True)
+    def twice(x):
+        return 2 * x
+
+    assert twice(torch.ones(1)).item() == 2
+
+
+def test_what_is_meant_for_a_gpu_is_disabled_with_a_warning():
+    from pycnn.cuda.amp import GradScaler, autocast
+
+    for make in (GradScaler, autocast, torch.amp.GradScaler, lambda: torch.autocast("cuda")):
+        with pytest.warns(UserWarning, match="CUDA is not available"):
+            make()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaler = GradScaler(enabled=False)
+        with autocast(enabled=False), torch.autocast("cuda", enabled=False):
+            pass
+    assert not scaler.is_enabled() and scaler.get_scale() == 1 and scaler.state_dict() == {}
+
+
+# -- loss scaling ------------------------------------------------------------------------------------------------------
+def one_step(scaler, factor=1.0):
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    scaler.scale((weight * factor).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    return weight.tolist()
+
+
+def test_a_disabled_scaler_passes_things_on():
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    assert one_step(scaler) == [0.5, 1.5]
+    loss = torch.ones(())
+    assert scaler.scale(loss) is loss
+    scaler.unscale_(None)
+    scaler.load_state_dict({})
+
+
+def test_the_scale_grows_and_shrinks():
+    scaler = torch.amp.GradScaler("cpu", init_scale=8, growth_interval=2)
+    assert one_step(scaler) == [0.5, 1.5] and scaler.get_scale() == 8
+    assert one_step(scaler) == [0.5, 1.5] and scaler.get_scale() == 16
+    assert one_step(scaler, float("inf")) == [1, 2] and scaler.get_scale() == 8
+    assert one_step(scaler, float("nan")) == [1, 2] and scaler.get_scale() == 4
+    state = scaler.state_dict()
+    other = torch.amp.GradScaler("cpu")
+    other.load_state_dict(state)
+    assert other.state_dict() == state and other.get_scale() == 4
+    assert one_step(scaler) == [0.5, 1.5]
+    scaler.update(32.0)
+    assert scaler.get_scale() == 32 and [t.item() for t in scaler.scale([torch.ones(())])] == [32]
+
+
+def test_gradients_can_be_clipped_between():
+    weight = nn.Parameter(torch.tensor([3.0, 4.0]))
+    optimizer = torch.optim.SGD([weight], lr=1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024)
+    scaler.scale((weight * weight).sum() / 2).backward()
+    scaler.unscale_(optimizer)
+    assert weight.grad.tolist() == [3, 4]
+    nn.utils.clip_grad_norm_([weight], 1)
+    scaler.step(optimizer)
+    scaler.update()
+    assert np.allclose(weight.detach().numpy(), [2.4, 3.2])
+
+
+def test_calls_in_a_wrong_order():
+    scaler = torch.amp.GradScaler("cpu")
+    weight = nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=1)
+    with pytest.raises(RuntimeError, match="No inf checks"):
+        scaler.update()
+    with pytest.raises(RuntimeError, match="no parameter has a gradient"):
+        scaler.step(optimizer)
+    scaler.scale(weight.sum()).backward()
+    scaler.unscale_(optimizer)
+    with pytest.raises(RuntimeError, match="already been called"):
+        scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    with pytest.raises(RuntimeError, match="already been called"):
+        scaler.step(optimizer)
+    with pytest.raises(ValueError, match="growth_factor"):
+        torch.amp.GradScaler("cpu", growth_factor=0.5)
+    with pytest.raises(RuntimeError, match="empty"):
+        scaler.load_state_dict({})
+    with pytest.raises(RuntimeError, match="Closure"):
+        scaler.step(optimizer, lambda: None)
+
+
+def test_the_scaler_does_what_pytorchs_does():
+    pytorch = pytest.importorskip("torch", reason="compares with PyTorch, which is not installed")
+    found = []
+    for package in (torch, pytorch):
+        scaler = package.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2)
+        weight = package.nn.Parameter(package.tensor([1.0, -2.0]))
+        optimizer = package.optim.SGD([weight], lr=0.1, momentum=0.9)
+        rows = []
+        for factor in (1.0, 1e38, 2.0, 3.0, float("nan"), 1.0):
+            optimizer.zero_grad()
+            scaler.scale((weight * weight * factor).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            rows.append((scaler.get_scale(), np.array(weight.detach().numpy()).tolist()))
+        found.append((rows, scaler.state_dict()))
+    assert found[0][1] == found[1][1]
+    for ours, theirs in zip(found[0][0], found[1][0], strict=True):
+        assert ours[0] == theirs[0] and np.allclose(ours[1], theirs[1], rtol=1e-6)
