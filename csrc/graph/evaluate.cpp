@@ -1,6 +1,7 @@
 #include "graph/evaluate.h"
 
 #include <algorithm>
+#include <bit>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -34,36 +35,80 @@ thread_local PendingWork pending;
 size_t result_bytes(const Node& node) {
   size_t bytes = 0;
   for (int i = 0; i < node.output_count; ++i)
-    bytes += static_cast<size_t>(element_count(node.outputs[static_cast<size_t>(i)].shape)) *
-             size_of(node.outputs[static_cast<size_t>(i)].dtype);
+    bytes += static_cast<size_t>(element_count(node.outputs[i].shape)) * size_of(node.outputs[i].dtype);
   return bytes;
 }
 
 bool is_held(const Node& node) {
   for (int i = 0; i < node.output_count; ++i)
-    if (node.outputs[static_cast<size_t>(i)].handles.load() > 0) return true;
+    if (node.outputs[i].handles.load() > 0) return true;
   return false;
 }
+
+// From addresses to numbers, by open addressing.
+class PointerIndex {
+ public:
+  explicit PointerIndex(size_t expected) : slots_(std::bit_ceil(2 * expected + 16), Slot{nullptr, -1}) {}
+  /// The key's number, or -1.
+  int find(const void* key) const { return slots_[place(key)].number; }
+  /// The key's number; `number` from now on if it had none.
+  int insert(const void* key, int number) {
+    if (2 * count_ >= slots_.size()) grow();
+    Slot& slot = slots_[place(key)];
+    if (slot.key != nullptr) return slot.number;
+    slot = {key, number};
+    ++count_;
+    return number;
+  }
+  void set(const void* key, int number) { slots_[place(key)].number = number; }
+
+ private:
+  struct Slot {
+    const void* key;
+    int number;
+  };
+  size_t place(const void* key) const {
+    const size_t mask = slots_.size() - 1;
+    size_t at = (reinterpret_cast<uintptr_t>(key) >> 4) * 0x9E3779B97F4A7C15ULL >> 32 & mask;
+    while (slots_[at].key != nullptr && slots_[at].key != key) at = (at + 1) & mask;
+    return at;
+  }
+  void grow() {
+    std::vector<Slot> old(2 * slots_.size(), Slot{nullptr, -1});
+    old.swap(slots_);
+    for (const Slot& slot : old)
+      if (slot.key != nullptr) slots_[place(slot.key)] = slot;
+  }
+  std::vector<Slot> slots_;
+  size_t count_ = 0;
+};
 
 // What one evaluation computes: pending nodes in order, and for each output whether it is kept.
 struct Work {
   std::vector<std::shared_ptr<Node>> nodes;
-  std::vector<std::vector<bool>> kept;
-  std::unordered_map<const Node*, int> index;
+  std::vector<size_t> first;  ///< where a node's outputs begin in `kept`
+  std::vector<char> kept;
+  PointerIndex index{128};
+  /// A value's place in `kept`, or -1 if it is not computed here.
+  int64_t find(const Value& value) const {
+    const int node = index.find(value.node.get());
+    return node < 0 ? -1 : static_cast<int64_t>(first[static_cast<size_t>(node)]) + value.index;
+  }
 };
 
 // Adds the pending ancestors. Returns false if another thread is computing one of them.
 bool collect(Work& work, const std::shared_ptr<Node>& root) {
-  std::vector<std::shared_ptr<Node>> stack = {root};
+  std::vector<const std::shared_ptr<Node>*> stack = {&root};
   while (!stack.empty()) {
-    const std::shared_ptr<Node> node = std::move(stack.back());
+    const std::shared_ptr<Node>& node = *stack.back();
     stack.pop_back();
     const NodeState state = node->state.load(std::memory_order_acquire);
-    if (state == NodeState::Done || work.index.contains(node.get())) continue;
+    if (state == NodeState::Done || work.index.find(node.get()) >= 0) continue;
     if (state == NodeState::Running) return false;
-    work.index.emplace(node.get(), 0);
+    work.index.insert(node.get(), 0);
     work.nodes.push_back(node);
-    for (const Value& input : node->inputs) stack.push_back(input.node);
+    for (const Value& input : node->inputs)
+      if (!input.node->is_evaluated()) stack.push_back(&input.node);
   }
   return true;
 }
@@ -72,44 +117,44 @@ bool collect(Work& work, const std::shared_ptr<Node>& root) {
 void decide_kept(Work& work, std::span<const Value> requested) {
   std::sort(work.nodes.begin(), work.nodes.end(),
             [](const auto& a, const auto& b) { return a->sequence < b->sequence; });
-  for (size_t i = 0; i < work.nodes.size(); ++i) work.index[work.nodes[i].get()] = static_cast<int>(i);
-  std::vector<std::vector<int>> consumers(work.nodes.size());
-  work.kept.resize(work.nodes.size());
+  size_t outputs = 0;
+  work.first.reserve(work.nodes.size());
   for (size_t i = 0; i < work.nodes.size(); ++i) {
-    work.kept[i].assign(static_cast<size_t>(work.nodes[i]->output_count), false);
-    consumers[i].assign(static_cast<size_t>(work.nodes[i]->output_count), 0);
+    work.index.set(work.nodes[i].get(), static_cast<int>(i));
+    work.first.push_back(outputs);
+    outputs += static_cast<size_t>(work.nodes[i]->output_count);
   }
-  const auto find = [&](const Value& value) {
-    const auto found = work.index.find(value.node.get());
-    return found == work.index.end() ? -1 : found->second;
-  };
+  work.kept.assign(outputs, 0);
+  std::vector<int> consumers(outputs, 0);
   for (const auto& node : work.nodes)
     for (const Value& input : node->inputs)
-      if (const int i = find(input); i >= 0) ++consumers[static_cast<size_t>(i)][static_cast<size_t>(input.index)];
-  for (size_t i = 0; i < work.nodes.size(); ++i)
-    for (size_t o = 0; o < work.kept[i].size(); ++o) {
-      const Output& output = work.nodes[i]->outputs[o];
-      work.kept[i][o] = output.handles.load() > 0 || output.consumers.load() > consumers[i][o];
+      if (const int64_t i = work.find(input); i >= 0) ++consumers[static_cast<size_t>(i)];
+  size_t place = 0;
+  for (const auto& node : work.nodes)
+    for (int o = 0; o < node->output_count; ++o, ++place) {
+      const Output& output = node->outputs[o];
+      work.kept[place] = output.handles.load() > 0 || output.consumers.load() > consumers[place];
     }
   for (const Value& value : requested)
-    if (const int i = find(value); i >= 0) work.kept[static_cast<size_t>(i)][static_cast<size_t>(value.index)] = true;
+    if (const int64_t i = work.find(value); i >= 0) work.kept[static_cast<size_t>(i)] = true;
   // A gradient can be asked for only through kept outputs; from there it walks up differentiable nodes.
-  std::vector<bool> reachable(work.nodes.size(), false);
+  std::vector<char> reachable(work.nodes.size(), 0);
   for (size_t i = work.nodes.size(); i-- > 0;) {
     const Node& node = *work.nodes[i];
     if (!node.differentiable || node.released) continue;
-    reachable[i] = reachable[i] || std::find(work.kept[i].begin(), work.kept[i].end(), true) != work.kept[i].end();
+    const auto kept = work.kept.begin() + static_cast<std::ptrdiff_t>(work.first[i]);
+    reachable[i] = reachable[i] || std::find(kept, kept + node.output_count, true) != kept + node.output_count;
     if (!reachable[i]) continue;
     const BackwardReads reads = node.op->backward_reads();
     for (size_t k = 0; k < node.inputs.size(); ++k) {
-      const int source = find(node.inputs[k]);
+      const int64_t source = work.find(node.inputs[k]);
       if (source < 0) continue;
-      if (output_of(node.inputs[k]).requires_grad) reachable[static_cast<size_t>(source)] = true;
-      if (k < 32 && (reads.inputs >> k & 1U) != 0)
-        work.kept[static_cast<size_t>(source)][static_cast<size_t>(node.inputs[k].index)] = true;
+      if (output_of(node.inputs[k]).requires_grad)
+        reachable[static_cast<size_t>(work.index.find(node.inputs[k].node.get()))] = true;
+      if (k < 32 && (reads.inputs >> k & 1U) != 0) work.kept[static_cast<size_t>(source)] = true;
     }
-    for (size_t o = 0; o < work.kept[i].size(); ++o)
-      if (o < 32 && (reads.outputs >> o & 1U) != 0) work.kept[i][o] = true;
+    for (int o = 0; o < node.output_count && o < 32; ++o)
+      if ((reads.outputs >> o & 1U) != 0) kept[o] = true;
   }
   // Nodes that will not be walked again need their inputs no more; see publish().
 }
@@ -184,51 +229,66 @@ struct Prepared {
   std::shared_ptr<const Plan> plan;
 };
 
+std::shared_ptr<const Plan> compile(const Work& work, const Prepared& prepared,
+                                    std::span<const PlanNode::Source> sources, const kernels::Kernels& kernels,
+                                    bool fused) {
+  std::vector<PlanNode> nodes;
+  for (size_t i = 0; i < work.nodes.size(); ++i) {
+    const Node& node = *work.nodes[i];
+    const auto kept = work.kept.begin() + static_cast<std::ptrdiff_t>(work.first[i]);
+    nodes.push_back({node.op.get(),
+                     {sources.begin(), sources.begin() + static_cast<std::ptrdiff_t>(node.inputs.size())},
+                     {kept, kept + node.output_count}});
+    sources = sources.subspan(node.inputs.size());
+  }
+  std::vector<PlanInput> inputs;
+  for (const Value& input : prepared.inputs) {
+    const Output& output = output_of(input);
+    inputs.push_back({output.shape, output.dtype, output.buffer.strides});
+  }
+  return std::make_shared<Plan>(nodes, inputs, kernels, fused);
+}
+
 Prepared prepare(const Work& work, bool fused) {
   Prepared prepared;
-  Fingerprint key;
+  thread_local Fingerprint key;
+  key.clear();
   const kernels::Kernels& kernels = cpu::active_kernels();
   key.add(reinterpret_cast<intptr_t>(&kernels)).add(forced_algorithm_generation()).add(static_cast<int64_t>(fused));
-  std::vector<PlanNode> nodes;
-  nodes.reserve(work.nodes.size());
-  std::unordered_map<const Output*, int> input_index;
+  std::vector<PlanNode::Source> sources;
+  sources.reserve(3 * work.nodes.size());
+  PointerIndex input_index(work.nodes.size());
   for (size_t i = 0; i < work.nodes.size(); ++i) {
     const Node& node = *work.nodes[i];
     // Operators of one class with different names are different (rows of the pointwise table).
     key.add(reinterpret_cast<intptr_t>(&typeid(*node.op))).add(reinterpret_cast<intptr_t>(node.op->name()));
     node.op->fingerprint(key);
     key.add(static_cast<int64_t>(node.inputs.size())).add(static_cast<int64_t>(node.output_count));
-    PlanNode planned{node.op.get(), {}, work.kept[i]};
     for (const Value& input : node.inputs) {
-      PlanNode::Source source{-1, input.index};
-      if (const auto found = work.index.find(input.node.get()); found != work.index.end()) {
-        source.node = found->second;
-      } else {
-        const auto [entry, fresh] = input_index.emplace(&output_of(input), static_cast<int>(prepared.inputs.size()));
-        if (fresh) {
+      PlanNode::Source source{work.index.find(input.node.get()), input.index};
+      if (source.node < 0) {
+        const auto fresh = static_cast<int>(prepared.inputs.size());
+        source.index = input_index.insert(&output_of(input), fresh);
+        if (source.index == fresh) {
           prepared.inputs.push_back(input);
           prepared.uses.push_back(0);
         }
         // Nodes that autograd may still walk keep their inputs, and thereby the values, after this run.
-        if (!node.differentiable || node.released) ++prepared.uses[static_cast<size_t>(entry->second)];
-        source.index = entry->second;
+        if (!node.differentiable || node.released) ++prepared.uses[static_cast<size_t>(source.index)];
       }
       key.add(static_cast<int64_t>(source.node)).add(static_cast<int64_t>(source.index));
-      planned.inputs.push_back(source);
+      sources.push_back(source);
     }
     for (int o = 0; o < node.output_count; ++o) {
-      const Output& output = node.outputs[static_cast<size_t>(o)];
-      key.add(output.shape)
-          .add(static_cast<int64_t>(output.dtype) * 2 + static_cast<int64_t>(work.kept[i][static_cast<size_t>(o)]));
+      const Output& output = node.outputs[o];
+      const int64_t kept = work.kept[work.first[i] + static_cast<size_t>(o)];
+      key.add(output.shape).add(static_cast<int64_t>(output.dtype) * 2 + kept);
     }
-    nodes.push_back(std::move(planned));
   }
-  std::vector<PlanInput> inputs;
   for (const Value& input : prepared.inputs) {
     const Output& output = output_of(input);
     check(output.buffer.storage != nullptr, "internal error: an input of '", "plan", "' (",
           input.node->op ? input.node->op->name() : "leaf", ") was not kept");
-    inputs.push_back({output.shape, output.dtype, output.buffer.strides});
     key.add(output.shape).add(output.buffer.strides).add(static_cast<int64_t>(output.dtype));
   }
   const uint64_t hash = hash_of(key.words());
@@ -236,7 +296,8 @@ Prepared prepare(const Work& work, bool fused) {
   if (prepared.plan) {
     counters().plan_cache_hits++;
   } else {
-    prepared.plan = std::make_shared<Plan>(nodes, inputs, kernels, fused);
+    // Lowering may evaluate nothing, so the key is still ours.
+    prepared.plan = compile(work, prepared, sources, kernels, fused);
     plan_cache().insert(key.words(), hash, prepared.plan);
   }
   return prepared;
@@ -258,8 +319,7 @@ std::vector<Buffer> run(const Prepared& prepared) {
 void publish(Work& work, const Plan& plan, std::vector<Buffer> buffers) {
   const std::vector<PlanResult>& results = plan.results();
   for (size_t i = 0; i < results.size(); ++i)
-    work.nodes[static_cast<size_t>(results[i].node)]->outputs[static_cast<size_t>(results[i].index)].buffer =
-        std::move(buffers[i]);
+    work.nodes[static_cast<size_t>(results[i].node)]->outputs[results[i].index].buffer = std::move(buffers[i]);
   for (const auto& node : work.nodes) node->state.store(NodeState::Done, std::memory_order_release);
   counters().nodes_evaluated += work.nodes.size();
 }

@@ -7,8 +7,10 @@
 
 namespace pycnn::graph {
 
-Node::Node(int outputs_of_node)
-    : outputs(std::make_unique<Output[]>(static_cast<size_t>(outputs_of_node))), output_count(outputs_of_node) {}
+Node::Node(int outputs_of_node) : output_count(outputs_of_node) {
+  if (outputs_of_node > 1) several_ = std::make_unique<Output[]>(static_cast<size_t>(outputs_of_node));
+  outputs = several_ ? several_.get() : &single_;
+}
 
 void Node::set_inputs(std::vector<Value> values) {
   inputs = std::move(values);
@@ -43,7 +45,7 @@ Node::~Node() {
 }
 
 Value make_leaf(const Shape& shape, DType dtype, Buffer buffer) {
-  auto node = std::make_shared<Node>(1);
+  auto node = make_pooled<Node>(1);
   Output& output = node->outputs[0];
   output.shape = shape;
   output.dtype = dtype;
@@ -87,7 +89,7 @@ const Value& refresh(Cell& cell) {
   if (cell.base && cell.view->derive) {
     refresh(*cell.base);
     if (cell.base_version != cell.base->version) {
-      const Tensor base(std::make_shared<TensorHandle>(cell.base));
+      const Tensor base(make_pooled<TensorHandle>(cell.base));
       const GradMode mode(cell.derives_with_gradient);
       cell.bind(cell.view->derive(base).value());
       cell.base_version = cell.base->version;
@@ -100,7 +102,7 @@ void restore(Cell& cell) {
   const Value& value = cell.value;
   if (!cell.base || !cell.view->derive || !value.node->is_evaluated() || output_of(value).buffer.storage) return;
   restore(*cell.base);
-  const Tensor base(std::make_shared<TensorHandle>(cell.base));
+  const Tensor base(make_pooled<TensorHandle>(cell.base));
   const GradMode mode(cell.derives_with_gradient);
   const uint64_t version = cell.version;
   cell.bind(cell.view->derive(base).value());

@@ -8,12 +8,19 @@
 #include <vector>
 
 #include "pycnn/tensor.h"
+#include "tensor/pool.h"
 #include "tensor/storage.h"
 
 namespace pycnn::graph {
 
 class Operator;
 struct Node;
+
+/// std::make_shared from the thread's pool.
+template <typename T, typename... Arguments>
+std::shared_ptr<T> make_pooled(Arguments&&... arguments) {
+  return std::allocate_shared<T>(PoolAllocator<T>(), std::forward<Arguments>(arguments)...);
+}
 
 /// Where evaluated elements lie. Offset and strides count elements.
 struct Buffer {
@@ -61,8 +68,8 @@ enum class NodeState : uint8_t { Pending, Running, Done };
 struct Node {
   std::shared_ptr<const Operator> op;
   std::vector<Value> inputs;  ///< dropped once neither evaluation nor autograd needs them
-  std::unique_ptr<Output[]> outputs;
-  int output_count = 0;
+  Output* outputs;
+  int output_count;
   std::atomic<NodeState> state{NodeState::Pending};
   uint64_t sequence = 0;              ///< order of recording, hence a topological order
   bool differentiable = false;        ///< recorded with grad mode on and an input that requires grad
@@ -77,6 +84,10 @@ struct Node {
   /// Once by whoever comes first; values are destroyed outside of the lock.
   void drop_inputs();
   bool is_evaluated() const { return state.load(std::memory_order_acquire) == NodeState::Done; }
+
+ private:
+  Output single_;  ///< most nodes have one output
+  std::unique_ptr<Output[]> several_;
 };
 
 inline Output& output_of(const Value& value) { return value.node->outputs[static_cast<size_t>(value.index)]; }

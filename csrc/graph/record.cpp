@@ -44,7 +44,7 @@ void check_saved(const Operator& op, std::span<const Tensor> inputs) {
 
 Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> inputs, std::span<const Spec> outputs) {
   static std::atomic<uint64_t> next_sequence{1};
-  auto node = std::make_shared<Node>(static_cast<int>(outputs.size()));
+  auto node = make_pooled<Node>(static_cast<int>(outputs.size()));
   std::vector<Value> values;
   values.reserve(inputs.size());
   bool wants_gradient = false;

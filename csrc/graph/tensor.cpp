@@ -59,7 +59,7 @@ void rebind(Cell& cell, const Tensor& value, bool silent) {
           "a detached tensor cannot be changed in place after the tensor it was detached from was: it keeps the old "
           "value; clone() it, or detach() again");
     restore(*cell.base);
-    const Tensor base(std::make_shared<TensorHandle>(cell.base));
+    const Tensor base(make_pooled<TensorHandle>(cell.base));
     if (cell.view->bypasses_autograd) {
       const NoGradGuard no_grad;
       rebind(*cell.base, cell.view->write(base, value), true);
@@ -107,10 +107,10 @@ Value detached(const Value& value) {
 }  // namespace graph
 
 Tensor::Tensor(Value value) {
-  auto cell = std::make_shared<Cell>(std::move(value));
+  auto cell = make_pooled<Cell>(std::move(value));
   cell->autograd = output_of(cell->value).autograd;
   cell->inference = is_inference_mode_enabled();
-  handle_ = std::make_shared<TensorHandle>(std::move(cell));
+  handle_ = make_pooled<TensorHandle>(std::move(cell));
 }
 
 const Value& Tensor::value() const {
@@ -447,7 +447,7 @@ void Tensor::set_data(const Tensor& value) {
     output_of(replacement).autograd = cell.autograd;
   }
   // Views stay with the old data, as in PyTorch.
-  auto fresh = std::make_shared<Cell>(replacement);
+  auto fresh = make_pooled<Cell>(replacement);
   if (requires_grad() && leaf) fresh->autograd = cell.autograd;
   fresh->inference = value.is_inference();
   handle_->rename(std::move(fresh));
