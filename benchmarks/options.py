@@ -1,0 +1,71 @@
+"""What the commands share: their options, which peers were asked for, and a row's ratios."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.measure import Samples, Schedule, fastest, ratio
+from benchmarks.peers import Peer
+
+
+def add_common(parser: argparse.ArgumentParser, rounds: int, seconds: float) -> None:
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument("--threads", type=int, default=threads, help="for every library (default: %(default)s)")
+    parser.add_argument("--out", default="results", metavar="FOLDER", help="for the JSON files (default: %(default)s)")
+    parser.add_argument("--name", help="of the JSON file, without .json (default: the command)")
+    parser.add_argument("--quick", action="store_true", help="small and short, to see that everything works")
+    parser.add_argument(
+        "--rounds", type=int, default=rounds, help="how often each peer has its turn (default: %(default)s)"
+    )
+    parser.add_argument("--seconds", type=float, default=seconds, help="of a turn (default: %(default)s)")
+
+
+def add_networks(parser: argparse.ArgumentParser, networks: list[str]) -> None:
+    parser.add_argument(
+        "--networks", type=lambda text: _subset(text, networks), default=networks, help=f"of {','.join(networks)}"
+    )
+
+
+def add_peers(parser: argparse.ArgumentParser) -> None:
+    libraries = ["pycnn", "torch", "onnxruntime", "openvino"]
+    parser.add_argument(
+        "--peers", type=lambda text: _subset(text, libraries), default=libraries, help=f"of {','.join(libraries)}"
+    )
+
+
+def _subset(text: str, known: list[str]) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f"{', '.join(unknown)} not among {', '.join(known)}")
+    return names
+
+
+def schedule(arguments: argparse.Namespace) -> Schedule:
+    return Schedule(2, 0.01) if arguments.quick else Schedule(arguments.rounds, arguments.seconds)
+
+
+def chosen(peers: tuple[Peer, ...], arguments: argparse.Namespace) -> tuple[Peer, ...]:
+    """The peers of the libraries asked for, pycnn first and always."""
+    return tuple(peer for peer in peers if peer.library == "pycnn" or peer.library in arguments.peers)
+
+
+def ratios(samples: Mapping[str, Samples], peers: list[Peer]) -> dict[str, dict[str, Any]]:
+    """For each dtype, the fastest other library, the fastest way of using pycnn, and the ratio of their times."""
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        same = [peer for peer in peers if peer.dtype == dtype]
+        ours = fastest(samples, [peer.name for peer in same if peer.library == "pycnn"])
+        theirs = fastest(samples, [peer.name for peer in same if peer.library != "pycnn"])
+        if ours and theirs:
+            found[dtype] = {"peer": theirs, "ours": ours, "quartiles": ratio(samples[theirs], samples[ours])}
+    return found
+
+
+def line(title: str, row: Mapping[str, Any]) -> str:
+    """A row for whoever watches: medians in milliseconds, and ratios."""
+    times = ", ".join(f"{peer} {1e3 * values['seconds'][1]:.4g}" for peer, values in row["peers"].items())
+    found = ", ".join(f"{dtype} {values['quartiles'][1]:.2f}" for dtype, values in row["ratios"].items())
+    return f"{title}: {times} ms; ratio {found or '-'}"

@@ -1,0 +1,86 @@
+"""The benchmarks run in their quick form, without peers, and write what is promised; no time is looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def measured(folder: Path, command: str, *arguments: str) -> dict[str, Any]:
+    done = run(command, "--quick", "--threads", "1", "--out", str(folder), *arguments)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((folder / f"{command}.json").read_text(encoding="utf-8"))
+    assert [path.name for path in folder.iterdir()] == [f"{command}.json"]
+    assert content["benchmark"] == command
+    assert content["command"].startswith(f"python -m benchmarks {command} --quick")
+    assert content["options"]["threads"] == 1
+    facts = {"processor", "cores", "caches", "memory bytes", "system", "versions", "pycnn", "environment"}
+    assert facts <= content["machine"].keys()
+    assert content["rows"]
+    return content
+
+
+def check_samples(values: dict[str, Any]) -> None:
+    low, median, high = values["seconds"]
+    assert 0 < low <= median <= high
+    assert values["steps"] >= 2 * values["blocks"] > 0
+
+
+@pytest.mark.parametrize("command", ["train", "infer"])
+def test_networks(command: str, tmp_path: Path) -> None:
+    content = measured(tmp_path, command, "--networks", "lenet5", "--peers", "pycnn")
+    for row in content["rows"]:
+        assert row["network"] == "lenet5"
+        check_samples(row["peers"]["pycnn"])
+        assert {*row["peers"], *row["skipped"]} == {"pycnn", "pycnn captured", "pycnn bf16"}
+        assert all(row["skipped"].values())
+        assert row["roofline"]["kinds"]["convolution_forward"]["flops"] == 2 * 2 * (28**2 * 6 * 25 + 10**2 * 16 * 150)
+
+
+def test_convolutions(tmp_path: Path) -> None:
+    content = measured(tmp_path, "ops", "--networks", "lenet5", "--peers", "pycnn")
+    passes = ["forward", "input gradient", "weight gradient"]
+    assert [row["pass"] for row in content["rows"]] == 2 * passes
+    for row in content["rows"]:
+        check_samples(row["peers"]["pycnn"])
+        assert row["algorithm"]
+        assert row["of_floor"] == pytest.approx(row["floor"] / row["kernel_seconds"][1])
+    assert content["rows"][0]["flops"] == 2 * 28**2 * 6 * 25
+    assert content["rows"][0]["bytes"] == 4 * (28**2 + 6 * 25 + 6 * 28**2)
+
+
+def test_a_missing_network_is_told() -> None:
+    done = run("train", "--networks", "lenet5,nothing")
+    assert done.returncode == 2
+    assert "nothing not among" in done.stderr
+
+
+def test_a_wrong_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    from benchmarks import peers
+    from benchmarks.networks import NETWORKS
+
+    network = dataclasses.replace(NETWORKS["lenet5"], batch_size=2)
+    state = peers.initial_state(network)
+    wrong = {**state, "3.weight": state["3.weight"][:, ::-1]}
+    images, labels = peers.batch(network)
+    right_and_wrong = {peers.Peer("pycnn", "pycnn"): state, peers.Peer("other", "pycnn"): wrong}
+    inferences = {peer: peers.inference(peer, network, its, images, 1) for peer, its in right_and_wrong.items()}
+    with pytest.raises(peers.WrongAnswer, match="other: its output differs"):
+        peers.check_inference(inferences)
+    trainings = {peer: peers.Training(peer, network, its, images, labels, 1) for peer, its in right_and_wrong.items()}
+    with pytest.raises(peers.WrongAnswer, match="other: its loss differs"):
+        peers.check_training(trainings, state)
