@@ -180,6 +180,7 @@ class profile:  # noqa: N801 (PyTorch's name)
 
     @property
     def events(self) -> list[Event]:
+        """What was noted, an `Event` per step that ran. RuntimeError before the with block has ended."""
         if self._events is None:
             raise RuntimeError("profile: events are known when the with block has ended")
         return self._events

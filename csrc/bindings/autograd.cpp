@@ -42,18 +42,20 @@ void run_backward(const Tensors& outputs, const Tensors& gradients, std::optiona
       [&] { autograd::backward(outputs, gradients, retain_graph.value_or(create_graph), create_graph, inputs); });
 }
 
-void bind_attributes(py::module_& module, TensorClass& tensor) {
-  py::class_<GradFunction>(module, "_GradFunction")
-      .def("name", [](const GradFunction& self) { return self.title; })
+void bind_attributes(Module& module, TensorClass& tensor) {
+  py::class_<GradFunction>(module, "_GradFunction", "The operator that made a tensor, to be looked at.")
+      .def(
+          "name", [](const GradFunction& self) { return self.title; }, "Its name, such as \"AddBackward0\".")
       .def("__repr__", [](const GradFunction& self) { return "<" + self.title + ">"; });
-  py::class_<RemovableHandle>(module, "_RemovableHandle")
-      .def("remove", [](const RemovableHandle& self) { self.tensor.remove_hook(self.id); })
+  py::class_<RemovableHandle>(module, "_RemovableHandle",
+                              "What register_hook() gives: removes the hook, also as a context manager.")
+      .def(
+          "remove", [](const RemovableHandle& self) { self.tensor.remove_hook(self.id); }, "Removes the hook.")
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](const RemovableHandle& self, const py::args&) { self.tensor.remove_hook(self.id); });
   tensor
-      .def_property(
-          "requires_grad", &Tensor::requires_grad, [](Tensor& self, bool value) { self.requires_grad_(value); },
-          "Whether gradients flow to this tensor.")
+      .def_property("requires_grad", &Tensor::requires_grad,
+                    [](Tensor& self, bool value) { self.requires_grad_(value); })
       .def(
           "requires_grad_",
           [](py::object self, bool requires_grad) {
@@ -68,15 +70,12 @@ void bind_attributes(py::module_& module, TensorClass& tensor) {
                              "assigned grad expected to be a Tensor or None but got grad of type ",
                              Py_TYPE(gradient.ptr())->tp_name);
             self.set_grad(gradient.is_none() ? Tensor() : tensor_of(gradient));
-          },
-          "The accumulated gradient, or None.")
+          })
       .def_property(
           "data", [](const Tensor& self) { return self.detach(); },
-          [](Tensor& self, const Tensor& value) { self.set_data(value); },
-          "The value outside the graph. Assigning binds the tensor to another value.")
+          [](Tensor& self, const Tensor& value) { self.set_data(value); })
       .def_property_readonly("is_leaf", &Tensor::is_leaf)
-      .def("is_inference", &Tensor::is_inference,
-           "Whether it was made in inference mode (or is a view of a tensor that was): autograd may not save it.")
+      .def("is_inference", &Tensor::is_inference)
       .def_property_readonly("retains_grad", &Tensor::retains_grad)
       .def_property_readonly("grad_fn", [](const Tensor& self) -> py::object {
         std::string name = self.grad_fn_name();
@@ -92,26 +91,25 @@ void bind_attributes(py::module_& module, TensorClass& tensor) {
             run_backward({self}, gradients, retain_graph, create_graph, inputs ? inputs->tensors : Tensors{});
           },
           py::arg("gradient") = py::none(), py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
-          py::arg("inputs") = py::none(),
-          "Adds d(self)/d(leaf) to every leaf's grad. `gradient` is needed unless self has one element.")
-      .def("detach", &Tensor::detach, "The same value outside the graph; shares in-place changes.")
+          py::arg("inputs") = py::none())
+      .def("detach", &Tensor::detach)
       .def("detach_",
            [](py::object self) {
              Tensor& t = tensor_of(self);
              t = Tensor(t.detach().value());
              return self;
            })
-      .def("retain_grad", &Tensor::retain_grad, "Keeps the gradient of a non-leaf in grad.")
+      .def("retain_grad", &Tensor::retain_grad)
       .def(
           "register_hook",
           [](const Tensor& self, const py::object& hook) {
             check(self.requires_grad(), "cannot register a hook on a tensor that doesn't require gradient");
             return RemovableHandle{self, self.register_hook(make_hook(hook))};
           },
-          py::arg("hook"), "Calls hook(gradient) when the gradient is known; what it returns replaces it.");
+          py::arg("hook"));
 }
 
-void bind_modes(py::module_& module) {
+void bind_modes(Module& module) {
   module.def("is_grad_enabled", &is_grad_enabled);
   module.def("set_grad_enabled", &set_grad_enabled, py::arg("mode"));
   module.def(
@@ -159,7 +157,7 @@ py::object check_gradients(const py::object& function, const py::object& inputs,
   return py::bool_(result.passed);
 }
 
-void bind_functions(py::module_& module) {
+void bind_functions(Module& module) {
   module.def(
       "backward",
       [](const TensorList& tensors, const std::optional<OptionalTensorList>& gradients,
@@ -168,8 +166,7 @@ void bind_functions(py::module_& module) {
                      inputs ? inputs->tensors : Tensors{});
       },
       py::arg("tensors"), py::arg("grad_tensors") = py::none(), py::arg("retain_graph") = py::none(),
-      py::arg("create_graph") = false, py::arg("inputs") = py::none(),
-      "Adds the gradients of Σ tensors · grad_tensors to the leaves' grad.");
+      py::arg("create_graph") = false, py::arg("inputs") = py::none());
   module.def(
       "grad",
       [](const TensorList& outputs, const TensorList& inputs, const std::optional<OptionalTensorList>& gradients,
@@ -181,8 +178,7 @@ void bind_functions(py::module_& module) {
         return optional_tuple(result);
       },
       py::arg("outputs"), py::arg("inputs"), py::arg("grad_outputs") = py::none(), py::arg("retain_graph") = py::none(),
-      py::arg("create_graph") = false, py::arg("allow_unused") = false,
-      "Gradients of Σ outputs · grad_outputs with respect to the inputs; None where unused.");
+      py::arg("create_graph") = false, py::arg("allow_unused") = false);
   module.def(
       "apply_function",
       [](const py::object& backward, const TensorList& inputs, const TensorList& outputs, bool once_differentiable,
@@ -196,13 +192,9 @@ void bind_functions(py::module_& module) {
             {.once_differentiable = once_differentiable, .saved_outputs = saved_outputs, .saves_others = saves_others});
       },
       py::arg("backward"), py::arg("inputs"), py::arg("outputs"), py::arg("once_differentiable") = false,
-      py::arg("saved_outputs") = std::vector<int>{}, py::arg("saves_others") = true,
-      "Tensors with the values of `outputs` whose gradients with respect to `inputs` are "
-      "backward(gradients, saved), `saved` being the outputs at the positions `saved_outputs`.");
+      py::arg("saved_outputs") = std::vector<int>{}, py::arg("saves_others") = true);
   module.def("gradcheck", &check_gradients, py::arg("fn"), py::arg("inputs"), py::arg("eps") = 1e-6,
-             py::arg("atol") = 1e-5, py::arg("rtol") = 1e-3, py::arg("raise_exception") = py::none(),
-             "Compares gradients with central differences. Returns (passed, message), or, with raise_exception given, "
-             "a bool.");
+             py::arg("atol") = 1e-5, py::arg("rtol") = 1e-3, py::arg("raise_exception") = py::none());
 }
 
 }  // namespace
@@ -221,7 +213,7 @@ std::string grad_fn_title(const std::string& operator_name) {
   return title + "Backward0";
 }
 
-void bind_autograd(py::module_& module, TensorClass& tensor) {
+void bind_autograd(Module& module, TensorClass& tensor) {
   bind_attributes(module, tensor);
   bind_modes(module);
   bind_functions(module);

@@ -20,7 +20,52 @@
 namespace pycnn::bindings {
 
 namespace py = pybind11;
-using TensorClass = py::class_<Tensor>;
+
+/// The docstring of the next function or method of this name, from the tables in docstrings/. Valid until the next
+/// call.
+const char* function_docstring(const char* name);
+const char* method_docstring(const char* name);
+/// Names in those tables that nothing has asked for.
+std::vector<std::string> unused_docstrings();
+
+/// The module. Its functions find their docstrings by name; a text given to def() replaces that.
+class Module : public py::module_ {
+ public:
+  explicit Module(py::module_ module) : py::module_(std::move(module)) {}
+  template <typename Function, typename... Extra>
+  [[gnu::always_inline]] Module& def(const char* name, Function&& function, const Extra&... extra) {
+    py::module_::def(name, std::forward<Function>(function), function_docstring(name), extra...);
+    return *this;
+  }
+};
+
+/// Tensor; likewise its methods and properties.
+class TensorClass : public py::class_<Tensor> {
+ public:
+  using py::class_<Tensor>::class_;
+  template <typename Function, typename... Extra>
+  [[gnu::always_inline]] TensorClass& def(const char* name, Function&& function, const Extra&... extra) {
+    py::class_<Tensor>::def(name, std::forward<Function>(function), method_docstring(name), extra...);
+    return *this;
+  }
+  template <typename... Parameters, typename... Extra>
+  [[gnu::always_inline]] TensorClass& def(py::detail::initimpl::factory<Parameters...>&& init, const Extra&... extra) {
+    py::class_<Tensor>::def(std::move(init), method_docstring("__init__"), extra...);
+    return *this;
+  }
+  template <typename Getter, typename... Extra>
+  [[gnu::always_inline]] TensorClass& def_property_readonly(const char* name, const Getter& getter,
+                                                            const Extra&... extra) {
+    py::class_<Tensor>::def_property_readonly(name, getter, method_docstring(name), extra...);
+    return *this;
+  }
+  template <typename Getter, typename Setter, typename... Extra>
+  [[gnu::always_inline]] TensorClass& def_property(const char* name, const Getter& getter, const Setter& setter,
+                                                   const Extra&... extra) {
+    py::class_<Tensor>::def_property(name, getter, setter, method_docstring(name), extra...);
+    return *this;
+  }
+};
 
 /// A tensor or a number where PyTorch takes either.
 struct Operand {
@@ -164,26 +209,25 @@ std::string grad_fn_title(const std::string& operator_name);
 
 // -- the files of the module
 // ---------------------------------------------------------------------------------------------
-void bind_types(py::module_& module);
+void bind_types(Module& module);
 void bind_tensor(TensorClass& tensor);
-void bind_conversion(py::module_& module, TensorClass& tensor);
-void bind_dlpack(py::module_& module, TensorClass& tensor);
-void bind_creation(py::module_& module, TensorClass& tensor);
-void bind_pointwise(py::module_& module, TensorClass& tensor);
+void bind_conversion(Module& module, TensorClass& tensor);
+void bind_dlpack(Module& module, TensorClass& tensor);
+void bind_creation(Module& module, TensorClass& tensor);
+void bind_pointwise(Module& module, TensorClass& tensor);
 void bind_in_place(TensorClass& tensor);
-void bind_reductions(py::module_& module, TensorClass& tensor);
-void bind_shape(py::module_& module, TensorClass& tensor);
-void bind_indexing(py::module_& module, TensorClass& tensor);
-void bind_nn_functions(py::module_& module);
-void bind_losses(py::module_& module);
-void bind_autograd(py::module_& module, TensorClass& tensor);
-void bind_io(py::module_& module);
-void bind_runtime(py::module_& module);
+void bind_reductions(Module& module, TensorClass& tensor);
+void bind_shape(Module& module, TensorClass& tensor);
+void bind_indexing(Module& module, TensorClass& tensor);
+void bind_nn_functions(Module& module);
+void bind_losses(Module& module);
+void bind_autograd(Module& module, TensorClass& tensor);
+void bind_io(Module& module);
+void bind_runtime(Module& module);
 
 /// Defines a function of a tensor both in the module (first argument "input") and as a method.
 template <typename Function, typename... Extra>
-void define(py::module_& module, TensorClass& tensor, const char* name, const Function& function,
-            const Extra&... extra) {
+void define(Module& module, TensorClass& tensor, const char* name, const Function& function, const Extra&... extra) {
   module.def(name, function, py::arg("input"), extra...);
   tensor.def(name, function, extra...);
 }

@@ -232,7 +232,7 @@ py::list to_list(const Memory& memory, int dimension, int64_t offset) {
   return result;
 }
 
-void bind_conversion(py::module_& module, TensorClass& tensor) {
+void bind_conversion(Module& module, TensorClass& tensor) {
   tensor
       .def("tolist",
            [](const Tensor& self) {
@@ -241,10 +241,7 @@ void bind_conversion(py::module_& module, TensorClass& tensor) {
            })
       .def(
           "numpy", [](const Tensor& self, bool force) { return to_numpy(self, force); }, py::kw_only(),
-          py::arg("force") = false,
-          "The elements as a NumPy array over the same memory, read-only since values never change. With force=True a "
-          "writable "
-          "copy, also of a tensor that requires grad. TypeError for bfloat16, which NumPy lacks.")
+          py::arg("force") = false)
       .def(
           "__array__",
           [](const Tensor& self, const py::object& dtype, const py::object& copy) {
@@ -260,38 +257,28 @@ void bind_conversion(py::module_& module, TensorClass& tensor) {
         return requires_grad ? result.requires_grad_() : result;
       },
       py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-      py::arg("requires_grad") = false, py::arg("pin_memory") = false,
-      "A tensor with a copy of `data`: a number, nested sequences of numbers, a NumPy array or a tensor.\n\n"
-      "dtype: by default float for floats (get_default_dtype()), int64 for ints, bool for bools, an array's own "
-      "otherwise.\n"
-      "Raises ValueError for ragged sequences, TypeError for what is no number, RuntimeError for values out of the "
-      "dtype's range.");
+      py::arg("requires_grad") = false, py::arg("pin_memory") = false);
   module.def(
       "from_numpy",
       [](const py::object& array) {
         check<TypeError>(is_numpy_array(array), "expected np.ndarray (got ", Py_TYPE(array.ptr())->tp_name, ")");
         return tensor_from_array(array, true);
       },
-      py::arg("ndarray"),
-      "A tensor with an array's elements. Writable memory is copied now, so that refilling the array later changes "
-      "nothing that "
-      "was recorded; read-only memory is shared.");
+      py::arg("ndarray"));
   auto as_tensor_object = [](const py::object& data, std::optional<DType> dtype, CpuDevice) -> py::object {
     if (is_tensor(data) && (!dtype || tensor_of(data).dtype() == *dtype)) return data;
     return py::cast(as_tensor(data, dtype));
   };
   module.def("as_tensor", as_tensor_object, py::arg("data"), py::arg("dtype") = py::none(),
-             py::arg("device") = py::none(),
-             "`data` itself if it is a tensor of that dtype, otherwise as tensor() or from_numpy().");
+             py::arg("device") = py::none());
   module.def("asarray", as_tensor_object, py::arg("obj"), py::kw_only(), py::arg("dtype") = py::none(),
-             py::arg("device") = py::none(), "As as_tensor().");
+             py::arg("device") = py::none());
   module.def(
       "is_tensor", [](py::handle obj) { return is_tensor(obj); }, py::arg("obj"));
   module.def(
       "scalar_tensor",
       [](Scalar s, std::optional<DType> dtype, CpuDevice) { return scalar_tensor(s, dtype.value_or(default_dtype())); },
-      py::arg("s"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-      "A tensor of shape ().");
+      py::arg("s"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none());
   module.def(
       "_rebuild_tensor",
       [](const py::object& type, const py::bytes& data, DType dtype, const Shape& shape, bool requires_grad,

@@ -20,8 +20,7 @@ Shape creation_sizes(const py::args& sizes, const std::optional<Dimensions>& siz
 using ShapeFunction = Tensor (*)(const Shape&, DType);
 
 /// zeros, ones, empty, rand, randn and their …_like and new_… forms.
-void bind_family(py::module_& module, TensorClass& tensor, const char* name, ShapeFunction make, const char* doc,
-                 bool has_new) {
+void bind_family(Module& module, TensorClass& tensor, const char* name, ShapeFunction make, bool has_new) {
   module.def(
       name,
       [name, make](const py::args& sizes, std::optional<Dimensions> size, OptionalDType dtype, CpuDevice,
@@ -30,13 +29,13 @@ void bind_family(py::module_& module, TensorClass& tensor, const char* name, Sha
       },
       py::arg("size") = py::none(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("pin_memory") = false,
-      py::arg("memory_format") = py::none(), doc);
+      py::arg("memory_format") = py::none());
   module.def(
       (std::string(name) + "_like").c_str(),
       [make](const Tensor& input, OptionalDType dtype, CpuDevice, bool requires_grad, const py::object&,
              const py::object&) { return marked(make(input.shape(), dtype.value_or(input.dtype())), requires_grad); },
       py::arg("input"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-      py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("memory_format") = py::none(), doc);
+      py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("memory_format") = py::none());
   if (!has_new) return;
   tensor.def((std::string("new_") + name).c_str(),
              [name, make](const Tensor& self, const py::args& sizes, std::optional<Dimensions> size,
@@ -51,22 +50,20 @@ Tensor make_full(const Shape& size, Scalar value, OptionalDType dtype, bool requ
   return marked(full(size, value, dtype.value_or(dtype_of_kind(value.kind()))), requires_grad);
 }
 
-void bind_constants(py::module_& module, TensorClass& tensor) {
+void bind_constants(Module& module, TensorClass& tensor) {
   bind_family(
-      module, tensor, "zeros", [](const Shape& s, DType d) { return zeros(s, d); }, "Zeros of this shape.", true);
+      module, tensor, "zeros", [](const Shape& s, DType d) { return zeros(s, d); }, true);
   bind_family(
-      module, tensor, "ones", [](const Shape& s, DType d) { return ones(s, d); }, "Ones of this shape.", true);
+      module, tensor, "ones", [](const Shape& s, DType d) { return ones(s, d); }, true);
   bind_family(
-      module, tensor, "empty", [](const Shape& s, DType d) { return empty(s, d); },
-      "Zeros of this shape: pycnn has no uninitialised memory.", true);
+      module, tensor, "empty", [](const Shape& s, DType d) { return empty(s, d); }, true);
   module.def(
       "full",
       [](const Shape& size, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad) {
         return make_full(size, fill_value, dtype, requires_grad);
       },
       py::arg("size"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),
-      py::arg("device") = py::none(), py::arg("requires_grad") = false,
-      "A tensor filled with one number; its dtype follows the number's kind.");
+      py::arg("device") = py::none(), py::arg("requires_grad") = false);
   module.def(
       "full_like",
       [](const Tensor& input, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad,
@@ -74,8 +71,7 @@ void bind_constants(py::module_& module, TensorClass& tensor) {
         return make_full(input.shape(), fill_value, dtype.value_or(input.dtype()), requires_grad);
       },
       py::arg("input"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),
-      py::arg("device") = py::none(), py::arg("requires_grad") = false, py::arg("memory_format") = py::none(),
-      "A tensor of input's shape filled with one number.");
+      py::arg("device") = py::none(), py::arg("requires_grad") = false, py::arg("memory_format") = py::none());
   tensor.def(
       "new_full",
       [](const Tensor& self, const Shape& size, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad) {
@@ -108,49 +104,42 @@ Tensor make_range(const py::args& bounds, std::optional<Scalar> given_start, std
   return arange(start, end, step, dtype.value_or(inferred));
 }
 
-void bind_ranges(py::module_& module) {
+void bind_ranges(Module& module) {
   module.def(
       "arange",
       [](const py::args& bounds, std::optional<Scalar> start, std::optional<Scalar> end, std::optional<Scalar> step,
          OptionalDType dtype, CpuDevice,
          bool requires_grad) { return marked(make_range(bounds, start, end, step, dtype), requires_grad); },
       py::arg("start") = py::none(), py::arg("end") = py::none(), py::arg("step") = py::none(),
-      py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false,
-      "arange(end), arange(start, end, step=1): start, start + step, … below end; int64 if all are ints.");
+      py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false);
   module.def(
       "linspace",
       [](double start, double end, int64_t steps, OptionalDType dtype, CpuDevice, bool requires_grad) {
         return marked(linspace(start, end, steps, dtype.value_or(default_dtype())), requires_grad);
       },
       py::arg("start"), py::arg("end"), py::arg("steps"), py::kw_only(), py::arg("dtype") = py::none(),
-      py::arg("device") = py::none(), py::arg("requires_grad") = false,
-      "`steps` numbers evenly from start to end, both included.");
+      py::arg("device") = py::none(), py::arg("requires_grad") = false);
   module.def(
       "eye",
       [](int64_t n, std::optional<int64_t> m, OptionalDType dtype, CpuDevice, bool requires_grad) {
         return marked(eye(n, m.value_or(n), dtype.value_or(default_dtype())), requires_grad);
       },
       py::arg("n"), py::arg("m") = py::none(), py::kw_only(), py::arg("dtype") = py::none(),
-      py::arg("device") = py::none(), py::arg("requires_grad") = false, "The (n, m) matrix with ones on the diagonal.");
-  module.def(
-      "one_hot", &one_hot, py::arg("tensor"), py::arg("num_classes") = -1,
-      "int64 with a last dimension of num_classes, 1 at the class; -1 takes the largest class present plus one.");
+      py::arg("device") = py::none(), py::arg("requires_grad") = false);
+  module.def("one_hot", &one_hot, py::arg("tensor"), py::arg("num_classes") = -1);
 }
 
-void bind_random(py::module_& module, TensorClass& tensor) {
+void bind_random(Module& module, TensorClass& tensor) {
   bind_family(
-      module, tensor, "rand", [](const Shape& s, DType d) { return rand(s, d); },
-      "Uniform numbers in [0, 1) from the default generator.", false);
+      module, tensor, "rand", [](const Shape& s, DType d) { return rand(s, d); }, false);
   bind_family(
-      module, tensor, "randn", [](const Shape& s, DType d) { return randn(s, d); },
-      "Standard normal numbers from the default generator.", false);
+      module, tensor, "randn", [](const Shape& s, DType d) { return randn(s, d); }, false);
   auto make_randint = [](int64_t low, int64_t high, const Shape& size, OptionalDType dtype, CpuDevice,
                          bool requires_grad) {
     return marked(randint(low, high, size, dtype.value_or(DType::Int64)), requires_grad);
   };
   module.def("randint", make_randint, py::arg("low"), py::arg("high"), py::arg("size"), py::kw_only(),
-             py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false,
-             "randint([low=0,] high, size): uniform integers in [low, high).");
+             py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false);
   module.def(
       "randint",
       [make_randint](int64_t high, const Shape& size, OptionalDType dtype, CpuDevice device, bool requires_grad) {
@@ -166,13 +155,13 @@ void bind_random(py::module_& module, TensorClass& tensor) {
         return dtype ? cast(result, *dtype) : result;
       },
       py::arg("n"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-      py::arg("generator") = py::none(), "A random permutation of 0 … n-1, int64.");
+      py::arg("generator") = py::none());
   define(
       module, tensor, "bernoulli",
       [](const Tensor& input, std::optional<double> p) {
         return p ? bernoulli(input.shape(), *p, input.dtype()) : bernoulli(input);
       },
-      py::arg("p") = py::none(), "1 with the probabilities in `input` (or with probability p everywhere), else 0.");
+      py::arg("p") = py::none());
   module.def(
       "normal",
       [](const Operand& mean, const Operand& std, std::optional<Dimensions> size, OptionalDType dtype) {
@@ -187,13 +176,13 @@ void bind_random(py::module_& module, TensorClass& tensor) {
         const Shape shape = broadcast_shapes(a.shape(), b.shape(), "normal");
         return add(a, mul(randn(shape, like.dtype()), b));
       },
-      py::arg("mean"), py::arg("std") = 1.0, py::arg("size") = py::none(), py::kw_only(), py::arg("dtype") = py::none(),
-      "Normal numbers with these means and standard deviations (numbers with a size, or tensors).");
+      py::arg("mean"), py::arg("std") = 1.0, py::arg("size") = py::none(), py::kw_only(),
+      py::arg("dtype") = py::none());
 }
 
 }  // namespace
 
-void bind_creation(py::module_& module, TensorClass& tensor) {
+void bind_creation(Module& module, TensorClass& tensor) {
   bind_constants(module, tensor);
   bind_ranges(module);
   bind_random(module, tensor);

@@ -156,18 +156,16 @@ Tensor from_dlpack(const py::object& source) {
 
 }  // namespace
 
-void bind_dlpack(py::module_& module, TensorClass& tensor) {
+void bind_dlpack(Module& module, TensorClass& tensor) {
   tensor
       .def(
           "__dlpack__",
           [](const Tensor& self, const py::object&, const py::object& max_version, const py::object&,
              const py::object& copy) { return to_dlpack(self, max_version, copy); },
           py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
-          py::arg("dl_device") = py::none(), py::arg("copy") = py::none(),
-          "A DLPack capsule over the same memory, read-only where the consumer's version can say so.")
+          py::arg("dl_device") = py::none(), py::arg("copy") = py::none())
       .def("__dlpack_device__", [](const Tensor&) { return py::make_tuple(cpu_device, 0); });
-  module.def("from_dlpack", &from_dlpack, py::arg("ext_tensor"),
-             "A tensor from another library. Writable memory is copied, read-only memory shared.");
+  module.def("from_dlpack", &from_dlpack, py::arg("ext_tensor"));
 }
 
 }  // namespace pycnn::bindings

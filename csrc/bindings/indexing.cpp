@@ -294,7 +294,7 @@ void set_item(Tensor& self, py::handle index, py::handle value) {
   parsed.view.assign_(permute(updated, inverse));
 }
 
-void bind_indexing(py::module_& module, TensorClass& tensor) {
+void bind_indexing(Module& module, TensorClass& tensor) {
   tensor.def("__getitem__", &get_item, py::arg("index"))
       .def(
           "__setitem__",
@@ -321,15 +321,14 @@ void bind_indexing(py::module_& module, TensorClass& tensor) {
         Tensor position = reshape(nonzero(reshape(broadcast_to(mask, shape), Shape{-1})), Shape{-1});
         return index_select(reshape(broadcast_to(input, shape), Shape{-1}), 0, position);
       },
-      py::arg("mask"), "The elements where mask is true, as a vector. Evaluates the mask.");
+      py::arg("mask"));
   define(
       module, tensor, "nonzero",
       [](const Tensor& input, bool as_tuple) -> py::object {
         Tensor positions = nonzero(input);
         return as_tuple ? py::object(py::tuple(py::cast(unbind(positions, 1)))) : py::cast(positions);
       },
-      py::kw_only(), py::arg("as_tuple") = false,
-      "Positions of the non-zero elements, (count, dim), int64. Evaluates.");
+      py::kw_only(), py::arg("as_tuple") = false);
 }
 
 }  // namespace pycnn::bindings

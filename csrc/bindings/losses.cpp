@@ -24,7 +24,7 @@ const auto no_size_average = py::arg("size_average") = py::none();
 const auto no_reduce = py::arg("reduce") = py::none();
 const auto mean_reduction = py::arg("reduction") = "mean";
 
-void bind_classification(py::module_& module) {
+void bind_classification(Module& module) {
   module.def(
       "cross_entropy",
       [](const Tensor& input, const Tensor& target, const OptionalTensor& weight, OptionalBool size_average,
@@ -34,8 +34,7 @@ void bind_classification(py::module_& module) {
             {or_undefined(weight), ignore_index, reduction_of(reduction, size_average, reduce), label_smoothing});
       },
       py::arg("input"), py::arg("target"), no_weight, no_size_average, py::arg("ignore_index") = -100, no_reduce,
-      mean_reduction, py::arg("label_smoothing") = 0.0,
-      "-log softmax(input)[target]: input (C,), (N, C) or (N, C, d1, …), target class indices or probabilities.");
+      mean_reduction, py::arg("label_smoothing") = 0.0);
   module.def(
       "nll_loss",
       [](const Tensor& input, const Tensor& target, const OptionalTensor& weight, OptionalBool size_average,
@@ -44,15 +43,14 @@ void bind_classification(py::module_& module) {
                         reduction_of(reduction, size_average, reduce));
       },
       py::arg("input"), py::arg("target"), no_weight, no_size_average, py::arg("ignore_index") = -100, no_reduce,
-      mean_reduction, "-input[target] of log-probabilities.");
+      mean_reduction);
   module.def(
       "binary_cross_entropy",
       [](const Tensor& input, const Tensor& target, const OptionalTensor& weight, OptionalBool size_average,
          OptionalBool reduce, const std::string& reduction) {
         return binary_cross_entropy(input, target, or_undefined(weight), reduction_of(reduction, size_average, reduce));
       },
-      py::arg("input"), py::arg("target"), no_weight, no_size_average, no_reduce, mean_reduction,
-      "-(t log x + (1-t) log(1-x)) of probabilities, logarithms not below -100.");
+      py::arg("input"), py::arg("target"), no_weight, no_size_average, no_reduce, mean_reduction);
   module.def(
       "binary_cross_entropy_with_logits",
       [](const Tensor& input, const Tensor& target, const OptionalTensor& weight, OptionalBool size_average,
@@ -62,10 +60,10 @@ void bind_classification(py::module_& module) {
                                                 or_undefined(pos_weight));
       },
       py::arg("input"), py::arg("target"), no_weight, no_size_average, no_reduce, mean_reduction,
-      py::arg("pos_weight") = py::none(), "binary_cross_entropy of sigmoid(input), without overflow.");
+      py::arg("pos_weight") = py::none());
 }
 
-void bind_regression(py::module_& module) {
+void bind_regression(Module& module) {
   using Loss = Tensor (*)(const Tensor&, const Tensor&, Reduction);
   const std::pair<const char*, Loss> losses[] = {{"mse_loss", &mse_loss}, {"l1_loss", &l1_loss}};
   for (auto [name, function] : losses)
@@ -75,19 +73,16 @@ void bind_regression(py::module_& module) {
                               const std::string& reduction) {
           return function(input, target, reduction_of(reduction, size_average, reduce));
         },
-        py::arg("input"), py::arg("target"), no_size_average, no_reduce, mean_reduction,
-        "Squared (mse_loss) or absolute (l1_loss) differences, reduced.");
+        py::arg("input"), py::arg("target"), no_size_average, no_reduce, mean_reduction);
 }
 
 }  // namespace
 
-void bind_losses(py::module_& module) {
+void bind_losses(Module& module) {
   bind_classification(module);
   bind_regression(module);
-  module.def("softmax", &softmax, py::arg("input"), py::arg("dim"), py::arg("dtype") = py::none(),
-             "exp(x - max) / Σ exp(x - max) along dim.");
-  module.def("log_softmax", &log_softmax, py::arg("input"), py::arg("dim"), py::arg("dtype") = py::none(),
-             "x - max - log Σ exp(x - max) along dim.");
+  module.def("softmax", &softmax, py::arg("input"), py::arg("dim"), py::arg("dtype") = py::none());
+  module.def("log_softmax", &log_softmax, py::arg("input"), py::arg("dim"), py::arg("dtype") = py::none());
 }
 
 }  // namespace pycnn::bindings

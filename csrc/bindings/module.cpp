@@ -92,8 +92,9 @@ void release_object(PyObject* object) {
 
 }  // namespace pycnn::bindings
 
-PYBIND11_MODULE(_core, module) {
+PYBIND11_MODULE(_core, core) {
   using namespace pycnn::bindings;
+  Module module(core);
   module.doc() = "pycnn's compiled core.";
   main_thread = std::this_thread::get_id();
   py::register_exception_translator(&translate);
@@ -116,4 +117,5 @@ PYBIND11_MODULE(_core, module) {
   bind_autograd(module, tensor);
   bind_io(module);
   bind_runtime(module);
+  core.def("_unused_docstrings", &unused_docstrings);
 }

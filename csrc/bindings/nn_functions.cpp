@@ -8,7 +8,7 @@ using OptionalTensor = std::optional<Tensor>;
 
 const auto no_bias = py::arg("bias") = py::none();
 
-void bind_convolutions(py::module_& module) {
+void bind_convolutions(Module& module) {
   using Convolution = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const ConvOptions&);
   const std::pair<const char*, Convolution> convolutions[] = {
       {"conv1d", &conv1d}, {"conv2d", &conv2d}, {"conv3d", &conv3d}};
@@ -26,9 +26,7 @@ void bind_convolutions(py::module_& module) {
           return function(input, weight, or_undefined(bias), options);
         },
         py::arg("input"), py::arg("weight"), no_bias, py::arg("stride") = 1, py::arg("padding") = 0,
-        py::arg("dilation") = 1, py::arg("groups") = 1,
-        "Cross-correlation of input (N, C, spatial…) with weight (O, C/groups, kernel…) plus bias (O,).\n\n"
-        "stride, dilation: one int or one per spatial dimension; padding: the same, \"valid\" or \"same\" (stride 1).");
+        py::arg("dilation") = 1, py::arg("groups") = 1);
   using Transposed = Tensor (*)(const Tensor&, const Tensor&, const Tensor&, const ConvTransposeOptions&);
   const std::pair<const char*, Transposed> transposed[] = {{"conv_transpose1d", &conv_transpose1d},
                                                            {"conv_transpose2d", &conv_transpose2d},
@@ -42,18 +40,16 @@ void bind_convolutions(py::module_& module) {
           return function(input, weight, or_undefined(bias), {stride, padding, output_padding, groups, dilation});
         },
         py::arg("input"), py::arg("weight"), no_bias, py::arg("stride") = 1, py::arg("padding") = 0,
-        py::arg("output_padding") = 0, py::arg("groups") = 1, py::arg("dilation") = 1,
-        "The gradient of a convolution with respect to its input, as an operator: input (N, C, spatial…), weight (C, "
-        "O/groups, kernel…).");
+        py::arg("output_padding") = 0, py::arg("groups") = 1, py::arg("dilation") = 1);
   module.def(
       "linear",
       [](const Tensor& input, const Tensor& weight, const OptionalTensor& bias) {
         return linear(input, weight, or_undefined(bias));
       },
-      py::arg("input"), py::arg("weight"), no_bias, "input (…, in) · weight (out, in)ᵀ + bias (out,).");
+      py::arg("input"), py::arg("weight"), no_bias);
 }
 
-void bind_max_pooling(py::module_& module) {
+void bind_max_pooling(Module& module) {
   for (int spatial = 1; spatial <= 3; ++spatial) {
     const std::string name = "max_pool" + std::to_string(spatial) + "d";
     auto pool = [spatial](const Tensor& input, const Dimensions& kernel_size, const std::optional<Dimensions>& stride,
@@ -66,9 +62,7 @@ void bind_max_pooling(py::module_& module) {
     };
     module.def(name.c_str(), pool, py::arg("input"), py::arg("kernel_size"), py::arg("stride") = py::none(),
                py::arg("padding") = 0, py::arg("dilation") = 1, py::arg("ceil_mode") = false,
-               py::arg("return_indices") = false,
-               "The maximum of each window; stride is the kernel size by default. With return_indices also its "
-               "row-major position.");
+               py::arg("return_indices") = false);
     module.def((name + "_with_indices").c_str(),
                [pool](const Tensor& input, const Dimensions& kernel_size, const std::optional<Dimensions>& stride,
                       const Dimensions& padding, const Dimensions& dilation, bool ceil_mode,
@@ -92,7 +86,7 @@ Dimensions adaptive_size(const py::object& size) {
   return result;
 }
 
-void bind_average_pooling(py::module_& module) {
+void bind_average_pooling(Module& module) {
   using Average = Tensor (*)(const Tensor&, const Dimensions&, const AvgPoolOptions&);
   const std::pair<const char*, Average> averages[] = {
       {"avg_pool1d", &avg_pool1d}, {"avg_pool2d", &avg_pool2d}, {"avg_pool3d", &avg_pool3d}};
@@ -106,24 +100,21 @@ void bind_average_pooling(py::module_& module) {
                           {stride.value_or(Dimensions{}), padding, ceil_mode, count_include_pad, divisor_override});
         },
         py::arg("input"), py::arg("kernel_size"), py::arg("stride") = py::none(), py::arg("padding") = 0,
-        py::arg("ceil_mode") = false, py::arg("count_include_pad") = true, py::arg("divisor_override") = py::none(),
-        "The mean of each window.");
+        py::arg("ceil_mode") = false, py::arg("count_include_pad") = true, py::arg("divisor_override") = py::none());
   for (int spatial = 1; spatial <= 3; ++spatial) {
     const std::string suffix = std::to_string(spatial) + "d";
     module.def(("adaptive_avg_pool" + suffix).c_str(),
                [spatial](const Tensor& input, const py::object& output_size) {
                  return adaptive_avg_pool(spatial, input, adaptive_size(output_size));
                },
-               py::arg("input"), py::arg("output_size"),
-               "The means of windows that divide the input into output_size parts.");
+               py::arg("input"), py::arg("output_size"));
     auto adaptive_max = [spatial](const Tensor& input, const py::object& output_size,
                                   bool return_indices) -> py::object {
       auto result = adaptive_max_pool_with_indices(spatial, input, adaptive_size(output_size));
       return return_indices ? py::cast(std::move(result)) : py::cast(std::move(result.first));
     };
     module.def(("adaptive_max_pool" + suffix).c_str(), adaptive_max, py::arg("input"), py::arg("output_size"),
-               py::arg("return_indices") = false,
-               "The maxima of windows that divide the input into output_size parts.");
+               py::arg("return_indices") = false);
     module.def(("adaptive_max_pool" + suffix + "_with_indices").c_str(),
                [adaptive_max](const Tensor& input, const py::object& output_size, bool) {
                  return adaptive_max(input, output_size, true);
@@ -132,7 +123,7 @@ void bind_average_pooling(py::module_& module) {
   }
 }
 
-void bind_normalization(py::module_& module) {
+void bind_normalization(Module& module) {
   module.def(
       "batch_norm",
       [](const Tensor& input, const OptionalTensor& running_mean, const OptionalTensor& running_var,
@@ -141,16 +132,12 @@ void bind_normalization(py::module_& module) {
                           or_undefined(bias), training, momentum, eps);
       },
       py::arg("input"), py::arg("running_mean"), py::arg("running_var"), py::arg("weight") = py::none(), no_bias,
-      py::arg("training") = false, py::arg("momentum") = 0.1, py::arg("eps") = 1e-5,
-      "(x - mean) / sqrt(var + eps) · weight + bias per channel (Ioffe and Szegedy 2015). With training the batch's "
-      "statistics are used "
-      "and the running ones updated in place.");
+      py::arg("training") = false, py::arg("momentum") = 0.1, py::arg("eps") = 1e-5);
   module.def("local_response_norm", &local_response_norm, py::arg("input"), py::arg("size"), py::arg("alpha") = 1e-4,
-             py::arg("beta") = 0.75, py::arg("k") = 1.0,
-             "x / (k + alpha/size Σ x²)^beta over `size` neighbouring channels (Krizhevsky et al. 2012).");
+             py::arg("beta") = 0.75, py::arg("k") = 1.0);
 }
 
-void bind_dropout(py::module_& module) {
+void bind_dropout(Module& module) {
   for (const char* name : {"dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"})
     module.def(
         name,
@@ -161,8 +148,7 @@ void bind_dropout(py::module_& module) {
           };
           return inplace ? in_place(input, name, drop) : py::cast(drop(tensor_of(input)));
         },
-        py::arg("input"), py::arg("p") = 0.5, py::arg("training") = true, py::arg("inplace") = false,
-        "Zeroes elements (channels) with probability p and scales the others by 1/(1-p) (Srivastava et al. 2014).");
+        py::arg("input"), py::arg("p") = 0.5, py::arg("training") = true, py::arg("inplace") = false);
 }
 
 /// Activations with an `inplace` argument.
@@ -172,46 +158,42 @@ py::object activate(const py::object& input, bool inplace, const char* name, con
   return inplace ? in_place(input, name, function) : py::cast(function(tensor_of(input)));
 }
 
-void bind_activations(py::module_& module) {
+void bind_activations(Module& module) {
   const auto inplace_argument = py::arg("inplace") = false;
   module.def(
       "relu",
       [](const py::object& input, bool inplace) {
         return activate(input, inplace, "relu_", [](const Tensor& x) { return relu(x); });
       },
-      py::arg("input"), inplace_argument, "max(x, 0).");
+      py::arg("input"), inplace_argument);
   module.def(
       "silu",
       [](const py::object& input, bool inplace) {
         return activate(input, inplace, "silu_", [](const Tensor& x) { return silu(x); });
       },
-      py::arg("input"), inplace_argument, "x · sigmoid(x).");
+      py::arg("input"), inplace_argument);
   module.def(
       "leaky_relu",
       [](const py::object& input, double slope, bool inplace) {
         return activate(input, inplace, "leaky_relu_", [&](const Tensor& x) { return leaky_relu(x, slope); });
       },
-      py::arg("input"), py::arg("negative_slope") = 0.01, inplace_argument,
-      "x where positive, else negative_slope · x.");
+      py::arg("input"), py::arg("negative_slope") = 0.01, inplace_argument);
   module.def(
       "elu",
       [](const py::object& input, double alpha, bool inplace) {
         return activate(input, inplace, "elu_", [&](const Tensor& x) { return elu(x, alpha); });
       },
-      py::arg("input"), py::arg("alpha") = 1.0, inplace_argument, "x where positive, else alpha (exp(x) - 1).");
-  module.def("softplus", &softplus, py::arg("input"), py::arg("beta") = 1.0, py::arg("threshold") = 20.0,
-             "log(1 + exp(beta x)) / beta, x itself where beta x > threshold.");
+      py::arg("input"), py::arg("alpha") = 1.0, inplace_argument);
+  module.def("softplus", &softplus, py::arg("input"), py::arg("beta") = 1.0, py::arg("threshold") = 20.0);
   module.def(
       "gelu", [](const Tensor& input, const std::string& approximate) { return gelu(input, approximate); },
-      py::arg("input"), py::kw_only(), py::arg("approximate") = "none",
-      "x Φ(x), or its tanh approximation (Hendrycks and Gimpel 2016).");
-  module.def("maxout", &maxout, py::arg("input"), py::arg("pieces"),
-             "The maximum over groups of `pieces` consecutive channels of dimension 1 (Goodfellow et al. 2013).");
+      py::arg("input"), py::kw_only(), py::arg("approximate") = "none");
+  module.def("maxout", &maxout, py::arg("input"), py::arg("pieces"));
 }
 
 }  // namespace
 
-void bind_nn_functions(py::module_& module) {
+void bind_nn_functions(Module& module) {
   bind_convolutions(module);
   bind_max_pooling(module);
   bind_average_pooling(module);
@@ -223,8 +205,7 @@ void bind_nn_functions(py::module_& module) {
       [](const Tensor& input, const std::vector<int64_t>& sizes, const std::string& mode, std::optional<double> value) {
         return pad(input, sizes, mode, value.value_or(0));
       },
-      py::arg("input"), py::arg("pad"), py::arg("mode") = "constant", py::arg("value") = py::none(),
-      "Pads (negative: crops) by (before, after) pairs, the last dimension first.");
+      py::arg("input"), py::arg("pad"), py::arg("mode") = "constant", py::arg("value") = py::none());
 }
 
 }  // namespace pycnn::bindings

@@ -13,7 +13,7 @@ std::pair<Tensor, Tensor> operands(const Operand& a, const Operand& b, const cha
 }
 
 /// relu and silu have an `inplace` argument as functions (nn_functions.cpp), and log_sigmoid another name.
-void bind_unary_function(py::module_& module, TensorClass& tensor, std::string_view name,
+void bind_unary_function(Module& module, TensorClass& tensor, std::string_view name,
                          Tensor (*function)(const Tensor&)) {
   if (name == "log_sigmoid") return;
   if (name == "relu" || name == "silu")
@@ -22,7 +22,7 @@ void bind_unary_function(py::module_& module, TensorClass& tensor, std::string_v
     define(module, tensor, name.data(), function);
 }
 
-void bind_unary(py::module_& module, TensorClass& tensor) {
+void bind_unary(Module& module, TensorClass& tensor) {
   using Unary = Tensor (*)(const Tensor&);
 #define PYCNN_BIND_UNARY(name) \
   bind_unary_function(module, tensor, #name, static_cast<Tensor (*)(const Tensor&)>(&pycnn::name));
@@ -32,7 +32,7 @@ void bind_unary(py::module_& module, TensorClass& tensor) {
   define(module, tensor, "absolute", static_cast<Unary>(&pycnn::abs));
   define(module, tensor, "logical_not", &logical_not);
   define(module, tensor, "bitwise_not", &bitwise_not);
-  module.def("logsigmoid", static_cast<Unary>(&pycnn::log_sigmoid), py::arg("input"), "log(1 / (1 + exp(-x))).");
+  module.def("logsigmoid", static_cast<Unary>(&pycnn::log_sigmoid), py::arg("input"));
   tensor.def("__neg__", static_cast<Unary>(&pycnn::neg))
       .def("__abs__", static_cast<Unary>(&pycnn::abs))
       .def("__pos__", [](py::object self) { return self; })
@@ -40,8 +40,7 @@ void bind_unary(py::module_& module, TensorClass& tensor) {
 }
 
 /// A function of two operands (first named "input", second `second`) and the method.
-void bind_binary(py::module_& module, TensorClass& tensor, const char* name, Binary function,
-                 const char* second = "other") {
+void bind_binary(Module& module, TensorClass& tensor, const char* name, Binary function, const char* second = "other") {
   module.def(
       name,
       [name, function](const Operand& input, const Operand& other) {
@@ -71,7 +70,7 @@ Tensor plain_add(const Tensor& a, const Tensor& b) { return add(a, b); }
 Tensor plain_sub(const Tensor& a, const Tensor& b) { return sub(a, b); }
 Tensor matrix_product(const Tensor& a, const Tensor& b) { return matmul(a, b); }
 
-void bind_arithmetic(py::module_& module, TensorClass& tensor) {
+void bind_arithmetic(Module& module, TensorClass& tensor) {
   for (const char* name : {"add", "sub", "subtract"}) {
     auto function = name[0] == 'a' ? &add : &sub;
     module.def(
@@ -134,7 +133,7 @@ void bind_arithmetic(py::module_& module, TensorClass& tensor) {
   tensor.def("__matmul__", &matrix_product, py::is_operator());
 }
 
-void bind_comparisons(py::module_& module, TensorClass& tensor) {
+void bind_comparisons(Module& module, TensorClass& tensor) {
   struct Comparison {
     const char *name, *alias, *method;
     Binary function;
@@ -183,7 +182,7 @@ Tensor select_where(const Tensor& condition, const Operand& input, const Operand
   return where(condition, a, b);
 }
 
-void bind_ternary(py::module_& module, TensorClass& tensor) {
+void bind_ternary(Module& module, TensorClass& tensor) {
   for (const char* name : {"clamp", "clip"})
     define(module, tensor, name, &clamp_operands, py::arg("min") = py::none(), py::arg("max") = py::none());
   define(
@@ -192,8 +191,7 @@ void bind_ternary(py::module_& module, TensorClass& tensor) {
   define(
       module, tensor, "clamp_max",
       [](const Tensor& input, const Operand& max) { return clamp_operands(input, {}, max); }, py::arg("max"));
-  module.def("where", &select_where, py::arg("condition"), py::arg("input"), py::arg("other"),
-             "`input` where condition is true, else `other`, all broadcast together.");
+  module.def("where", &select_where, py::arg("condition"), py::arg("input"), py::arg("other"));
   module.def(
       "where", [](const Tensor& condition) { return py::tuple(py::cast(unbind(nonzero(condition), 1))); },
       py::arg("condition"));
@@ -227,7 +225,7 @@ Tensor is_close(const Tensor& input, const Tensor& other, double rtol, double at
   return equal_nan ? logical_or(close, logical_and(isnan(input), isnan(other))) : close;
 }
 
-void bind_closeness(py::module_& module, TensorClass& tensor) {
+void bind_closeness(Module& module, TensorClass& tensor) {
   auto truth = [](const Tensor& value) {
     NoGradGuard no_grad;
     return read_element(evaluated_memory(all(value)), 0).to_int() != 0;
@@ -239,19 +237,18 @@ void bind_closeness(py::module_& module, TensorClass& tensor) {
       [truth](const Tensor& input, const Tensor& other, double rtol, double atol, bool equal_nan) {
         return truth(is_close(input.detach(), other.detach(), rtol, atol, equal_nan));
       },
-      py::arg("other"), py::arg("rtol") = 1e-5, py::arg("atol") = 1e-8, py::arg("equal_nan") = false,
-      "Whether |input - other| ≤ atol + rtol |other| everywhere. Evaluates.");
+      py::arg("other"), py::arg("rtol") = 1e-5, py::arg("atol") = 1e-8, py::arg("equal_nan") = false);
   define(
       module, tensor, "equal",
       [truth](const Tensor& input, const Tensor& other) {
         return input.shape() == other.shape() && truth(eq(input.detach(), other.detach()));
       },
-      py::arg("other"), "Whether both have the same shape and elements. Evaluates.");
+      py::arg("other"));
 }
 
 }  // namespace
 
-void bind_pointwise(py::module_& module, TensorClass& tensor) {
+void bind_pointwise(Module& module, TensorClass& tensor) {
   bind_unary(module, tensor);
   bind_arithmetic(module, tensor);
   bind_comparisons(module, tensor);

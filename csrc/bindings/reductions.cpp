@@ -9,7 +9,7 @@ namespace {
 const auto no_dim = py::arg("dim") = py::none();
 const auto keepdim = py::arg("keepdim") = false;
 
-void bind_sums(py::module_& module, TensorClass& tensor) {
+void bind_sums(Module& module, TensorClass& tensor) {
   define(
       module, tensor, "sum",
       [](const Tensor& input, const OptionalDimensions& dim, bool keep, std::optional<DType> dtype) {
@@ -61,7 +61,7 @@ Spread read_spread(const py::object& dim, std::optional<bool> unbiased, std::opt
   return result;
 }
 
-void bind_moments(py::module_& module, TensorClass& tensor) {
+void bind_moments(Module& module, TensorClass& tensor) {
   for (const char* name : {"var", "std"}) {
     define(
         module, tensor, name,
@@ -85,7 +85,7 @@ void bind_moments(py::module_& module, TensorClass& tensor) {
 }
 
 template <typename All, typename Along, typename Pair>
-void bind_extreme(py::module_& module, TensorClass& tensor, const char* name, const All& over_all, const Along& along,
+void bind_extreme(Module& module, TensorClass& tensor, const char* name, const All& over_all, const Along& along,
                   const Pair& pair) {
   define(module, tensor, name, over_all);
   // Tensors first: a tensor of one integer would convert to a dimension.
@@ -98,7 +98,7 @@ void bind_extreme(py::module_& module, TensorClass& tensor, const char* name, co
       py::arg("dim"), keepdim);
 }
 
-void bind_extremes(py::module_& module, TensorClass& tensor) {
+void bind_extremes(Module& module, TensorClass& tensor) {
   bind_extreme(
       module, tensor, "max", [](const Tensor& t) { return max(t); },
       [](const Tensor& t, int64_t d, bool k) { return max(t, d, k); }, &maximum);
@@ -125,7 +125,7 @@ double read_order(const py::object& p) {
   fail<NotImplementedError>("norm: p=\"", name, "\" is not supported; give a number, inf, or \"fro\"");
 }
 
-void bind_products(py::module_& module, TensorClass& tensor) {
+void bind_products(Module& module, TensorClass& tensor) {
   define(
       module, tensor, "norm",
       [](const Tensor& input, const py::object& p, const OptionalDimensions& dim, bool keep,
@@ -175,7 +175,7 @@ void bind_softmax(TensorClass& tensor) {
 
 }  // namespace
 
-void bind_reductions(py::module_& module, TensorClass& tensor) {
+void bind_reductions(Module& module, TensorClass& tensor) {
   bind_sums(module, tensor);
   bind_moments(module, tensor);
   bind_extremes(module, tensor);

@@ -19,17 +19,12 @@ Tensors tensors_of(const py::args& arguments) {
   return tensors;
 }
 
-void bind_evaluation(py::module_& module) {
-  module.def(
-      "eval",
-      [](const py::args& tensors) {
-        Tensors list = tensors_of(tensors);
-        without_gil([&] { evaluate(list); });
-      },
-      "Computes tensors (or sequences of them) in one plan.");
-  module.def(
-      "describe_plan", [](const py::args& tensors) { return describe_plan(tensors_of(tensors)); },
-      "The plan that eval() of these tensors would run, as text.");
+void bind_evaluation(Module& module) {
+  module.def("eval", [](const py::args& tensors) {
+    Tensors list = tensors_of(tensors);
+    without_gil([&] { evaluate(list); });
+  });
+  module.def("describe_plan", [](const py::args& tensors) { return describe_plan(tensors_of(tensors)); });
   module.def(
       "set_mode",
       [](const std::string& name) {
@@ -37,12 +32,11 @@ void bind_evaluation(py::module_& module) {
                           "\"");
         set_mode(name == "eager" ? Mode::Eager : Mode::Lazy);
       },
-      py::arg("mode"),
-      "\"lazy\": operators are recorded and run in fused plans. \"eager\": each runs at once, with the same bits.");
+      py::arg("mode"));
   module.def("get_mode", [] { return mode() == Mode::Eager ? "eager" : "lazy"; });
-  module.def("statistics", &statistics, "Counters of the graph since start.");
-  module.def("clear_plan_cache", &clear_plan_cache, "Forgets compiled plans and arenas.");
-  module.def("empty_cache", &empty_cache, "Returns kept memory blocks to the operating system.");
+  module.def("statistics", &statistics);
+  module.def("clear_plan_cache", &clear_plan_cache);
+  module.def("empty_cache", &empty_cache);
   module.def("memory_statistics", [] {
     AllocatorStatistics s = allocator_statistics();
     return std::map<std::string, size_t>{{"in_use", s.in_use}, {"cached", s.cached}, {"cap", s.cap}};
@@ -77,22 +71,19 @@ py::dict information() {
   return info;
 }
 
-void bind_machine(py::module_& module) {
-  module.def("available_levels", &level_names,
-             "Instruction-set levels of this build that this machine runs, best first.");
+void bind_machine(Module& module) {
+  module.def("available_levels", &level_names);
   module.def(
-      "set_level", [](const std::string& name) { cpu::set_level(name); }, py::arg("name"),
-      "Changes the level for plans made from now on.");
+      "set_level", [](const std::string& name) { cpu::set_level(name); }, py::arg("name"));
   module.def("active_level", [] { return std::string(cpu::active_kernels().level); });
   module.def(
-      "algorithms", [](const std::string& primitive) { return algorithms(primitive); }, py::arg("primitive"),
-      "Names of a primitive's algorithms, best first.");
+      "algorithms", [](const std::string& primitive) { return algorithms(primitive); }, py::arg("primitive"));
   module.def(
       "force_algorithm",
       [](const std::string& primitive, const std::optional<std::string>& name) {
         force_algorithm(primitive, name.value_or(""));
       },
-      py::arg("primitive"), py::arg("name"), "Uses only this algorithm for a primitive; None restores the choice.");
+      py::arg("primitive"), py::arg("name"));
   module.def(
       "set_num_threads",
       [](int n) {
@@ -101,45 +92,38 @@ void bind_machine(py::module_& module) {
       },
       py::arg("n"));
   module.def("get_num_threads", &cpu::num_threads);
-  module.def("info", &information, "Version, processor, levels, threads and compiler.");
+  module.def("info", &information);
 }
 
-void bind_profiler(py::module_& module) {
-  module.def("start_profiling", &start_profiling, "Starts to note every step that plans run.");
-  module.def(
-      "stop_profiling",
-      [] {
-        py::list events;
-        for (const ProfileEvent& event : stop_profiling())
-          events.append(py::make_tuple(event.step, event.operators, event.details, event.begin, event.seconds,
-                                       event.flops, event.bytes, event.thread));
-        return events;
-      },
-      "What was noted since start_profiling(): (step, operators, details, begin, seconds, flops, bytes, thread).");
+void bind_profiler(Module& module) {
+  module.def("start_profiling", &start_profiling);
+  module.def("stop_profiling", [] {
+    py::list events;
+    for (const ProfileEvent& event : stop_profiling())
+      events.append(py::make_tuple(event.step, event.operators, event.details, event.begin, event.seconds, event.flops,
+                                   event.bytes, event.thread));
+    return events;
+  });
   module.def(
       "measure_peak",
       [](double seconds, int64_t bytes) {
         const MachinePeak peak = without_gil([&] { return measure_peak(seconds, bytes); });
         return py::make_tuple(peak.flops_per_second, peak.bytes_per_second);
       },
-      py::arg("seconds") = 0.1, py::arg("bytes") = int64_t{1} << 26,
-      "(float32 operations per second, bytes per second of a copy) on the threads in use, measured now.");
+      py::arg("seconds") = 0.1, py::arg("bytes") = int64_t{1} << 26);
 }
 
-void bind_generator(py::module_& module) {
+void bind_generator(Module& module) {
   module.def(
       "manual_seed", [](const py::int_& seed) { manual_seed(PyLong_AsUnsignedLongLongMask(seed.ptr())); },
-      py::arg("seed"), "Seeds the default generator.");
+      py::arg("seed"));
   module.def("initial_seed", &initial_seed);
-  module.def("random_state", &random_state, "(seed, keys drawn) of the default generator.");
+  module.def("random_state", &random_state);
   module.def("set_random_state", &set_random_state, py::arg("seed"), py::arg("drawn"));
-  module.def(
-      "get_rng_state",
-      [] {
-        auto [seed, drawn] = random_state();
-        return from_scalars({static_cast<int64_t>(seed), static_cast<int64_t>(drawn)}, Shape{2}, DType::Int64);
-      },
-      "random_state() as a tensor of two int64.");
+  module.def("get_rng_state", [] {
+    auto [seed, drawn] = random_state();
+    return from_scalars({static_cast<int64_t>(seed), static_cast<int64_t>(drawn)}, Shape{2}, DType::Int64);
+  });
   module.def(
       "set_rng_state",
       [](const Tensor& state) {
@@ -151,10 +135,10 @@ void bind_generator(py::module_& module) {
         set_random_state(static_cast<uint64_t>(read_element(memory, 0).to_int()),
                          static_cast<uint64_t>(read_element(memory, memory.strides[0]).to_int()));
       },
-      py::arg("new_state"), "Restores what get_rng_state() returned.");
+      py::arg("new_state"));
 }
 
-void bind_type_rules(py::module_& module) {
+void bind_type_rules(Module& module) {
   module.def(
       "result_type",
       [](const Operand& a, const Operand& b) {
@@ -162,12 +146,12 @@ void bind_type_rules(py::module_& module) {
         const Tensor& some = a.is_tensor() ? a.tensor : b.tensor;
         return add(a.against(some), b.against(some)).dtype();
       },
-      py::arg("tensor1"), py::arg("tensor2"), "The dtype of an arithmetic operation on these operands.");
+      py::arg("tensor1"), py::arg("tensor2"));
 }
 
 }  // namespace
 
-void bind_runtime(py::module_& module) {
+void bind_runtime(Module& module) {
   bind_evaluation(module);
   bind_machine(module);
   bind_profiler(module);

@@ -73,7 +73,7 @@ Tensor move_dimensions(const Tensor& input, const Dimensions& source, const Dime
   return permute(input, Dimensions(std::span<const int64_t>(order)));
 }
 
-void bind_views(py::module_& module, TensorClass& tensor) {
+void bind_views(Module& module, TensorClass& tensor) {
   tensor.def(
       "view",
       [](const py::object& self, const py::args& sizes, std::optional<Dimensions> shape) -> py::object {
@@ -141,7 +141,7 @@ void bind_views(py::module_& module, TensorClass& tensor) {
       py::arg("dim"));
 }
 
-void bind_expansion(py::module_& module, TensorClass& tensor) {
+void bind_expansion(Module& module, TensorClass& tensor) {
   tensor.def(
       "expand",
       [](const Tensor& self, const py::args& sizes, std::optional<Dimensions> size, bool) {
@@ -192,7 +192,7 @@ Tensor join_columns(const TensorList& list) {
   return cat(tensors, !tensors.empty() && tensors.front().dim() == 1 ? 0 : 1);
 }
 
-void bind_joining(py::module_& module, TensorClass& tensor) {
+void bind_joining(Module& module, TensorClass& tensor) {
   for (const char* name : {"cat", "concat", "concatenate"})
     module.def(
         name, [](const TensorList& tensors, int64_t dim) { return cat(tensors.tensors, dim); }, py::arg("tensors"),
@@ -235,7 +235,7 @@ void bind_joining(py::module_& module, TensorClass& tensor) {
 
 }  // namespace
 
-void bind_shape(py::module_& module, TensorClass& tensor) {
+void bind_shape(Module& module, TensorClass& tensor) {
   bind_views(module, tensor);
   bind_expansion(module, tensor);
   bind_joining(module, tensor);

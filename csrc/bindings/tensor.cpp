@@ -49,15 +49,11 @@ void bind_attributes(TensorClass& tensor) {
             if (!dim) return py::tuple(py::cast(std::vector<int64_t>(strides.begin(), strides.end())));
             return py::int_(strides[normalize_dimension(*dim, self.dim())]);
           },
-          py::arg("dim") = py::none(),
-          "Steps between neighbours in elements, as PyTorch's for a row-major base. How elements really lie is the "
-          "planner's affair.")
-      .def("is_contiguous", &is_contiguous, py::arg("memory_format") = MemoryFormat::Contiguous,
-           "Whether stride() is row-major. Image tensors count as channels-last too: so the planner keeps them.")
+          py::arg("dim") = py::none())
+      .def("is_contiguous", &is_contiguous, py::arg("memory_format") = MemoryFormat::Contiguous)
       .def("storage_offset", [](const Tensor&) { return 0; })
-      .def("is_evaluated", &Tensor::is_evaluated, "Whether the value has been computed already.")
-      .def("is_same_value", &Tensor::is_same_value, py::arg("other"),
-           "Whether both denote the same value of the graph.")
+      .def("is_evaluated", &Tensor::is_evaluated)
+      .def("is_same_value", &Tensor::is_same_value, py::arg("other"))
       .def("is_set_to", &Tensor::is_same_value, py::arg("tensor"))
       .def("is_pinned", [](const Tensor&) { return false; })
       .def("pin_memory", [](py::object self) { return self; });
@@ -74,10 +70,7 @@ Scalar only_number(const Tensor& self) {
 }
 
 void bind_numbers(TensorClass& tensor) {
-  tensor
-      .def(
-          "item", [](const Tensor& self) { return to_python(only_element(self)); },
-          "The only element as a Python number. Evaluates.")
+  tensor.def("item", [](const Tensor& self) { return to_python(only_element(self)); })
       .def("__bool__",
            [](const Tensor& self) {
              check(self.numel() != 0, "Boolean value of Tensor with no values is ambiguous");
@@ -183,11 +176,7 @@ py::object to(const py::object& self, const py::args& args, const py::kwargs& kw
 }
 
 void bind_casts(TensorClass& tensor) {
-  tensor
-      .def("to", &to,
-           "to(dtype | device | other, …, non_blocking=False, copy=False, memory_format=…): the tensor itself if "
-           "nothing "
-           "changes, else a converted copy.")
+  tensor.def("to", &to)
       .def(
           "type",
           [](const py::object& self, std::optional<DType> dtype) {

@@ -13,13 +13,18 @@ constexpr DType all_dtypes[] = {DType::Bool,  DType::UInt8,   DType::Int8,     D
 PyObject* dtype_objects[std::size(all_dtypes)];
 PyTypeObject* size_type = nullptr;
 
-void bind_dtype(py::module_& module) {
+void bind_dtype(Module& module) {
   py::class_<DTypeObject>(module, "dtype", "The type of a tensor's elements, such as pycnn.float32.")
-      .def_property_readonly("is_floating_point", [](const DTypeObject& self) { return is_floating_point(self.value); })
-      .def_property_readonly("is_complex", [](const DTypeObject&) { return false; })
       .def_property_readonly(
-          "is_signed", [](const DTypeObject& self) { return self.value != DType::Bool && self.value != DType::UInt8; })
-      .def_property_readonly("itemsize", [](const DTypeObject& self) { return size_of(self.value); })
+          "is_floating_point", [](const DTypeObject& self) { return is_floating_point(self.value); },
+          "Whether it is float16, bfloat16, float32 or float64.")
+      .def_property_readonly(
+          "is_complex", [](const DTypeObject&) { return false; }, "False: there is no complex dtype.")
+      .def_property_readonly(
+          "is_signed", [](const DTypeObject& self) { return self.value != DType::Bool && self.value != DType::UInt8; },
+          "Whether it has negative numbers: all but bool and uint8.")
+      .def_property_readonly(
+          "itemsize", [](const DTypeObject& self) { return size_of(self.value); }, "The size of an element in bytes.")
       .def("__repr__", [](const DTypeObject& self) { return "pycnn." + std::string(name_of(self.value)); })
       .def("__reduce__", [](const DTypeObject& self) {
         return py::make_tuple(py::module_::import("pycnn._core").attr("_dtype_from_name"),
@@ -43,7 +48,7 @@ std::string to_string(const Device& device) {
   return device.type + (device.index ? ":" + std::to_string(*device.index) : "");
 }
 
-void bind_device(py::module_& module) {
+void bind_device(Module& module) {
   py::class_<Device>(module, "device", "Where a tensor lives: a type and an index. This build has \"cpu\" alone.")
       .def(py::init([](py::handle type, std::optional<int> index) {
              Device device = parse_device(type);
@@ -51,8 +56,8 @@ void bind_device(py::module_& module) {
              return device;
            }),
            py::arg("type"), py::arg("index") = py::none())
-      .def_readonly("type", &Device::type)
-      .def_readonly("index", &Device::index)
+      .def_readonly("type", &Device::type, "\"cpu\", or the name of a device this build has not.")
+      .def_readonly("index", &Device::index, "Which of several, an int, or None.")
       .def("__repr__",
            [](const Device& self) {
              return "device(type='" + self.type + "'" + (self.index ? ", index=" + std::to_string(*self.index) : "") +
@@ -72,7 +77,7 @@ void bind_device(py::module_& module) {
           py::is_operator());
 }
 
-void bind_memory_format(py::module_& module) {
+void bind_memory_format(Module& module) {
   py::class_<MemoryFormat>(module, "memory_format", "How elements lie in memory; never changes a tensor's value.")
       .def("__repr__", [](MemoryFormat self) {
         constexpr const char* names[] = {"preserve_format", "contiguous_format", "channels_last", "channels_last_3d"};
@@ -124,7 +129,7 @@ PyObject* size_concatenate(PyObject* self, PyObject* other) {
   return wrap_as_size(PyTuple_Type.tp_as_sequence->sq_concat(self, other));
 }
 
-void bind_size(py::module_& module) {
+void bind_size(Module& module) {
   static PyMethodDef methods[] = {
       {"numel", size_numel, METH_NOARGS, "The number of elements: the product of the sizes."},
       {nullptr, nullptr, 0, nullptr}};
@@ -148,7 +153,7 @@ std::map<std::string, PyTypeObject*>& return_types() {
   return types;
 }
 
-void bind_return_types(py::module_& module) {
+void bind_return_types(Module& module) {
   static PyStructSequence_Field fields[] = {
       {"values", "The extremes."}, {"indices", "Where they are along the dimension."}, {nullptr, nullptr}};
   for (const char* name : {"max", "min"}) {
@@ -288,24 +293,22 @@ bool can_cast(DType from, DType to) {
   return category(from) <= category(to);
 }
 
-void bind_types(py::module_& module) {
+void bind_types(Module& module) {
   bind_dtype(module);
   bind_device(module);
   bind_memory_format(module);
   bind_size(module);
   bind_return_types(module);
-  module.def("promote_types", &promote_types, py::arg("type1"), py::arg("type2"),
-             "The dtype of an operation on tensors of these two dtypes.");
-  module.def("can_cast", &can_cast, py::arg("from_"), py::arg("to"),
-             "Whether an in-place operator may store a result of the first dtype in a tensor of the second.");
-  module.def("get_default_dtype", &default_dtype, "The dtype of new floating-point tensors; float32 unless changed.");
+  module.def("promote_types", &promote_types, py::arg("type1"), py::arg("type2"));
+  module.def("can_cast", &can_cast, py::arg("from_"), py::arg("to"));
+  module.def("get_default_dtype", &default_dtype);
   module.def(
       "set_default_dtype",
       [](DType d) {
         check<TypeError>(is_floating_point(d), "only floating-point types are supported as the default type");
         set_default_dtype(d);
       },
-      py::arg("d"), "Changes the dtype of new floating-point tensors.");
+      py::arg("d"));
 }
 
 }  // namespace pycnn::bindings

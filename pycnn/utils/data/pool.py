@@ -150,6 +150,7 @@ class WorkerPool:
 
     @property
     def closed(self) -> bool:
+        """Whether the workers have ended."""
         return not self._finalizer.alive
 
     def close(self) -> None:

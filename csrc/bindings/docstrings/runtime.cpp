@@ -1,0 +1,209 @@
+// dtypes, autograd, evaluation, threads, the default generator, files.
+#include "bindings/docstrings/docstrings.h"
+
+namespace pycnn::bindings {
+
+std::span<const Docstring> runtime_docstrings() {
+  static const Docstring rows[] = {
+      // -- dtypes -----------------------------------------------------------------------------------------------------
+      {"promote_types", R"(The dtype of an operation on two tensors of these dtypes.
+
+Floats come before integers, integers before bool, of the same kind the wider one; uint8 with a signed integer gives a
+signed one that holds both.
+
+Args:
+    type1, type2: dtypes.)"},
+      {"result_type", R"(The dtype of an arithmetic operation on these operands.
+
+Tensors with dimensions decide over those of shape (), these over numbers: the latter count only if they are of a
+higher kind (bool < integer < floating).
+
+Args:
+    tensor1, tensor2: tensors, or one of them a number.
+
+Errors: TypeError if both are numbers, RuntimeError if their shapes do not broadcast or two bools are added.)"},
+      {"can_cast", R"(Whether an in-place operator may store a result of dtype from_ in a tensor of dtype `to`.
+
+True unless from_ is of a higher kind (bool < integer < floating).
+
+Args:
+    from_, to: dtypes.)"},
+      {"get_default_dtype", "The dtype of new floating tensors: float32 unless changed."},
+      {"set_default_dtype", R"(Changes the dtype of new floating tensors.
+
+Args:
+    d: a floating dtype.
+
+Errors: TypeError for integers and bool.)"},
+
+      // -- autograd ---------------------------------------------------------------------------------------------------
+      {"is_grad_enabled", "Whether operators are recorded for gradients in this thread: not within no_grad()."},
+      {"set_grad_enabled", R"(Switches recording for gradients in this thread.
+
+Args:
+    mode: whether to record.)"},
+      {"is_inference",
+       "Whether input, of any shape, was made in inference mode (or views what was): autograd may not save it."},
+      {"is_inference_mode_enabled", "Whether this thread is within inference_mode()."},
+      {"set_inference_mode", R"(Switches inference mode in this thread.
+
+Args:
+    mode: whether what is made from now on can never take part in recording.)"},
+      {"backward", R"(Adds the gradients of sum(tensors * grad_tensors) to the leaves' grad, as Tensor.backward.
+
+Args:
+    tensors: a tensor or several, of any shapes.
+    grad_tensors: their gradients, of the same shapes; None for those with one element.
+    retain_graph: keep what a second backward needs (default: create_graph).
+    create_graph: make gradients differentiable themselves.
+    inputs: the tensors whose grad changes; None for all leaves.
+
+Errors: RuntimeError as for Tensor.backward.)"},
+      {"grad", R"(The gradients of sum(outputs * grad_outputs) with respect to the inputs.
+
+Args:
+    outputs: a tensor or several, of any shapes.
+    inputs: tensors that require grad.
+    grad_outputs: the outputs' gradients, of the same shapes; None for those with one element.
+    retain_graph: keep what a second walk needs (default: create_graph).
+    create_graph: make the result differentiable itself.
+    allow_unused: give None for inputs that no output depends on.
+
+Returns:
+    A tuple with one tensor (or None) per input, of its shape.
+
+Errors: RuntimeError for an unused input (without allow_unused), or as for Tensor.backward.)"},
+      {"apply_function",
+       R"(Tensors with the values of `outputs` and a gradient of one's own: backward(gradients, saved).
+
+Args:
+    backward: called with the outputs' gradients (or None) and what was saved; gives one (or None) per input.
+    inputs: what the outputs depend on.
+    outputs: tensors of any shapes.
+    once_differentiable: forbid second derivatives.
+    saved_outputs: positions of outputs that backward gets as `saved`.
+    saves_others: whether backward holds other values, so that it runs once only unless the graph is retained.)"},
+      {"gradcheck", R"(Compares gradients with central differences.
+
+Args:
+    fn: takes the inputs, gives a tensor or several.
+    inputs: the arguments; tensors among them that require grad are float64, of any shape.
+    eps: the step of the differences, in the inputs' unit.
+    atol, rtol: |a - b| <= atol + rtol |b| is close.
+    raise_exception: None to give (passed, message), else a bool; True raises in place of False.
+
+Errors: ValueError for other dtypes or no input that requires grad; RuntimeError if they differ and raise_exception.)"},
+
+      // -- evaluation -------------------------------------------------------------------------------------------------
+      {"eval", R"(Computes tensors in one plan.
+
+Args:
+    *tensors: tensors of any shapes, or sequences of them.
+
+Errors: those of pending operators, such as an index out of range.)"},
+      {"describe_plan", R"(The plan that evaluating these tensors would run, as text; see pycnn.plan.describe.
+
+Args:
+    *tensors: tensors of any shapes, or sequences of them.)"},
+      {"set_mode", R"("lazy" (recorded, fused, planned) or "eager" (each operator at once, with the same bits).
+
+Args:
+    mode: the name.
+
+Errors: ValueError for another name.)"},
+      {"get_mode", "How operators are run: \"lazy\" or \"eager\"."},
+      {"statistics",
+       "Counters since start, a dict: nodes recorded and evaluated, plans compiled, cached and run, steps run."},
+      {"clear_plan_cache", "Forgets compiled plans and gives their arenas back."},
+      {"empty_cache", "Gives memory that is kept for later tensors back to the operating system."},
+      {"memory_statistics",
+       "Bytes \"in_use\" by tensors, \"cached\" for later ones, and the \"cap\" of the cache, a dict."},
+
+      // -- the machine ------------------------------------------------------------------------------------------------
+      {"available_levels", "Names of the instruction-set levels that this machine runs, best first."},
+      {"active_level", "The name of the instruction-set level in use."},
+      {"set_level", R"(Changes the instruction-set level of plans made from now on.
+
+Args:
+    name: one of available_levels().
+
+Errors: ValueError for another name.)"},
+      {"algorithms", R"(Names of a primitive's algorithms, best first; see pycnn.plan.algorithms.
+
+Args:
+    primitive: such as "convolution_forward".
+
+Errors: ValueError for a primitive without a choice.)"},
+      {"force_algorithm", R"(Uses only one algorithm for a primitive; see pycnn.plan.force_algorithm.
+
+Args:
+    primitive: such as "convolution_forward".
+    name: one of algorithms(primitive), or None to restore the choice.
+
+Errors: ValueError for other names.)"},
+      {"set_num_threads", R"(How many threads compute; results do not depend on it.
+
+Args:
+    n: at least 1; more than there are processors is allowed.
+
+Errors: ValueError for n < 1.)"},
+      {"get_num_threads", "How many threads compute: by default the processors this process may use."},
+      {"start_profiling", "Starts to note every step that plans run; see pycnn.profiler."},
+      {"stop_profiling",
+       "What was noted since start_profiling(), a list of (step, operators, details, begin, seconds, flops, bytes, "
+       "thread)."},
+      {"measure_peak",
+       R"((float32 operations per second, bytes per second of a copy) on the threads in use, measured now.
+
+Args:
+    seconds: how long either is measured.
+    bytes: how much is copied.
+
+Errors: ValueError unless both are positive.)"},
+      {"info", "Version, processor, levels, threads, compiler and mode, a dict."},
+
+      // -- the default generator --------------------------------------------------------------------------------------
+      {"manual_seed", R"(Seeds the default generator: the same calls then give the same random numbers.
+
+Args:
+    seed: an integer, of which 64 bits count.)"},
+      {"initial_seed", "The default generator's seed, an int."},
+      {"random_state", "(seed, keys drawn) of the default generator, two ints."},
+      {"set_random_state", R"(Restores what random_state() gave.
+
+Args:
+    seed, drawn: two integers of at least 0.)"},
+      {"get_rng_state", "The default generator's state, an int64 tensor of shape (2,): its seed and the keys drawn."},
+      {"set_rng_state", R"(Restores what get_rng_state() gave.
+
+Args:
+    new_state: an int64 tensor of shape (2,).
+
+Errors: ValueError for anything else.)"},
+
+      // -- files ------------------------------------------------------------------------------------------------------
+      {"save_safetensors", R"(Writes a safetensors file: whole, or not at all (temporary file, fsync, rename).
+
+Args:
+    path: a str.
+    tensors: a dict of names and tensors of any shapes and dtypes.
+    metadata: a dict of strings, or None.
+
+Errors: RuntimeError or OSError if it cannot be written.)"},
+      {"load_safetensors", R"((tensors, metadata) of a safetensors file, two dicts.
+
+Args:
+    path: a str.
+
+Errors: RuntimeError if it cannot be opened, ValueError that says what is wrong with a damaged one.)"},
+      {"load_idx", R"(The tensor of an IDX file (MNIST's format, not compressed), of the shape and dtype it states.
+
+Args:
+    path: a str.
+
+Errors: RuntimeError if it cannot be opened, ValueError that says what is wrong with a damaged one.)"},
+  };
+  return rows;
+}
+
+}  // namespace pycnn::bindings
