@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,6 +146,32 @@ def test_pending_work_is_capped_by_nodes() -> None:
 
     assert counted(accumulate)["nodes_evaluated"] > 0
     assert total.item() == 20_000
+
+
+def test_pending_work_is_capped_by_the_batches_it_holds() -> None:
+    """Large arrays (of pages that nobody touches) that only the pending sum holds: a few of them are too many."""
+    released: list[int] = []
+    total = pycnn.zeros(())
+    for number in range(8):
+        array = np.zeros(1 << 28, np.float32)
+        weakref.finalize(array, released.append, number)
+        array.flags.writeable = False
+        batch = pycnn.from_numpy(array)
+        total += batch[:5].sum() + 1
+        del batch, array
+    assert released
+    assert not total.is_evaluated()
+    assert total.item() == 8
+
+
+def test_a_large_tensor_that_is_held_anyway_fills_no_cap() -> None:
+    array = np.zeros(1 << 30, np.float32)
+    array.flags.writeable = False
+    data = pycnn.from_numpy(array)
+    results: list[Any] = []
+    (pycnn.zeros(1) + 1).item()  # nothing is pending from before
+    assert counted(lambda: results.extend(data[i : i + 2] + i for i in range(50)))["plans_run"] == 0
+    assert [r[0].item() for r in results] == list(range(50))
 
 
 def test_pending_work_is_capped_by_bytes() -> None:

@@ -9,6 +9,7 @@
 #include <mutex>
 #include <typeinfo>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "cpu/features.h"
 #include "graph/plan.h"
@@ -22,13 +23,18 @@ namespace {
 std::mutex graph_mutex;
 std::condition_variable published;
 
-// Pending work of a thread is bounded, so that `correct += …` over an epoch does not pile up.
+// Pending work of a thread is bounded, so that `correct += …` over an epoch does not pile up: neither results to be
+// computed, nor batches that nobody but this work holds any more.
 constexpr size_t max_pending_nodes = 8192;
 constexpr size_t max_pending_bytes = size_t{2} << 30;
 
 struct PendingWork {
   std::vector<std::weak_ptr<Node>> nodes;
-  size_t bytes = 0;
+  size_t result_bytes = 0;  ///< of what was recorded since the last evaluation
+  size_t read_bytes = 0;    ///< of evaluated values that it reads; until measured, those that handles hold as well
+  size_t next_measure = 0;  ///< not before there are so many nodes
+
+  void restart() { result_bytes = read_bytes = next_measure = 0; }
 };
 thread_local PendingWork pending;
 
@@ -36,6 +42,41 @@ size_t result_bytes(const Node& node) {
   size_t bytes = 0;
   for (int i = 0; i < node.output_count; ++i)
     bytes += static_cast<size_t>(element_count(node.outputs[i].shape)) * size_of(node.outputs[i].dtype);
+  return bytes;
+}
+
+// Bytes of evaluated inputs that this node is the first of pending ones to read.
+size_t newly_read_bytes(const Node& node) {
+  size_t bytes = 0;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const Output& output = output_of(node.inputs[i]);
+    if (!node.inputs[i].node->is_evaluated() || !output.buffer.storage) continue;
+    const auto same = [&](const Value& other) { return other == node.inputs[i]; };
+    const auto first = node.inputs.begin(), here = first + static_cast<std::ptrdiff_t>(i);
+    if (std::any_of(first, here, same)) continue;
+    if (output.consumers.load() == std::count_if(here, node.inputs.end(), same))
+      bytes += output.buffer.storage->bytes();
+  }
+  return bytes;
+}
+
+// Bytes of evaluated memory that nobody but pending nodes holds. Forgets nodes that are gone.
+size_t measure_read_bytes() {
+  std::erase_if(pending.nodes, [](const std::weak_ptr<Node>& weak) { return weak.expired(); });
+  size_t bytes = 0;
+  std::unordered_set<const Output*> seen;
+  std::unordered_map<const Storage*, long> references;  // from values that no handle names
+  for (const std::weak_ptr<Node>& weak : pending.nodes) {
+    const std::shared_ptr<Node> node = weak.lock();
+    if (!node || node->is_evaluated()) continue;
+    for (const Value& input : node->inputs) {
+      const Output& output = output_of(input);
+      if (!input.node->is_evaluated() || !output.buffer.storage || output.handles.load() > 0) continue;
+      if (!seen.insert(&output).second) continue;
+      const long count = ++references[output.buffer.storage.get()];
+      if (count == output.buffer.storage.use_count()) bytes += output.buffer.storage->bytes();
+    }
+  }
   return bytes;
 }
 
@@ -412,7 +453,7 @@ void evaluate_values(std::span<const Value> requested) {
     roots.resize(asked);
     evaluate_work(requested, roots, fused);
   }
-  pending.bytes = 0;
+  pending.restart();
 }
 
 void note_pending(const std::shared_ptr<Node>& node) {
@@ -424,9 +465,16 @@ void note_pending(const std::shared_ptr<Node>& node) {
     return;
   }
   pending.nodes.push_back(node);
-  pending.bytes += result_bytes(*node);
-  if (pending.nodes.size() < max_pending_nodes && pending.bytes < max_pending_bytes) return;
-  pending.bytes = 0;
+  pending.result_bytes += result_bytes(*node);
+  pending.read_bytes += newly_read_bytes(*node);
+  if (pending.nodes.size() < max_pending_nodes && pending.result_bytes < max_pending_bytes) {
+    const size_t count = pending.nodes.size();
+    if (pending.result_bytes + pending.read_bytes < max_pending_bytes || count < pending.next_measure) return;
+    pending.read_bytes = measure_read_bytes();
+    pending.next_measure = pending.nodes.size() + pending.nodes.size() / 8;  // measuring costs little per node
+    if (pending.result_bytes + pending.read_bytes < max_pending_bytes) return;
+  }
+  pending.restart();
   const std::vector<std::shared_ptr<Node>> held = held_pending_work();
   if (pending.nodes.size() >= max_pending_nodes || !held.empty()) {
     try {
