@@ -153,8 +153,12 @@ void Lowering::pointwise_into(std::span<const Slot> outputs, std::span<const Slo
         outputs.size(), " outputs");
   for (size_t i = 0; i < outputs.size(); ++i) {
     Expression value = results[i];
-    if (outputs[i].dtype == DType::Bool) value = builder.round_to(value, DType::Bool);
-    value = builder.round_to(builder.convert(value, register_type_of(outputs[i].dtype)), outputs[i].dtype);
+    const DType out = outputs[i].dtype;
+    // From a float register integers of up to 32 bits are made at once, not by way of 64 bits.
+    const bool rounds_first = out == DType::Bool || (is_integral(out) && value.type != RegisterType::I64);
+    if (rounds_first) value = builder.round_to(value, out);
+    value = builder.convert(value, register_type_of(out));
+    if (!rounds_first) value = builder.round_to(value, out);
     builder.store(static_cast<int>(primitive->program.operands.size()), value);
     primitive->program.operands.push_back(outputs[i]);
     primitive->writes.push_back(outputs[i]);

@@ -34,6 +34,24 @@ class Full final : public graph::Operator {
   Shape shape_;
 };
 
+/// A number that an integer dtype cannot hold; negative ones wrap into unsigned types, as in PyTorch.
+void check_fits(const char* operation, Scalar value, DType dtype) {
+  if (!is_integral(dtype) || (dtype == DType::Int64 && value.kind() != Scalar::Kind::Float)) return;
+  const bool is_unsigned = dtype == DType::UInt8;
+  const double bound = std::ldexp(1.0, 8 * static_cast<int>(size_of(dtype)) - (is_unsigned ? 0 : 1));
+  const double number = value.to_double();
+  check(number >= (is_unsigned ? 1 - bound : -bound) && number < bound, operation, ": value ", number,
+        " cannot be converted to type ", name_of(dtype), " without overflow");
+}
+
+Tensor filled(const char* operation, const Shape& shape, Scalar value, DType dtype) {
+  check_sizes(operation, shape);
+  check_fits(operation, value, dtype);
+  const Tensor element = scalar_tensor(value, dtype);
+  if (shape.empty()) return element;
+  return graph::record(std::make_shared<Full>(shape), {element}, {shape, dtype, false});
+}
+
 /// Small tables are computed here, in double or int64.
 template <typename T, typename Element>
 Tensor table(int64_t count, DType dtype, Element element) {
@@ -51,16 +69,10 @@ Tensor table(int64_t count, DType dtype, Element element) {
 
 using namespace ops;
 
-Tensor full(const Shape& shape, Scalar value, DType dtype) {
-  check_sizes("full", shape);
-  const Tensor element = scalar_tensor(value, dtype);
-  if (shape.empty()) return element;
-  return graph::record(std::make_shared<Full>(shape), {element}, {shape, dtype, false});
-}
-
-Tensor zeros(const Shape& shape, DType dtype) { return full(shape, 0, dtype); }
-Tensor ones(const Shape& shape, DType dtype) { return full(shape, 1, dtype); }
-Tensor empty(const Shape& shape, DType dtype) { return zeros(shape, dtype); }
+Tensor full(const Shape& shape, Scalar value, DType dtype) { return filled("full", shape, value, dtype); }
+Tensor zeros(const Shape& shape, DType dtype) { return filled("zeros", shape, 0, dtype); }
+Tensor ones(const Shape& shape, DType dtype) { return filled("ones", shape, 1, dtype); }
+Tensor empty(const Shape& shape, DType dtype) { return filled("empty", shape, 0, dtype); }
 Tensor zeros_like(const Tensor& input) { return zeros(input.shape(), input.dtype()); }
 Tensor ones_like(const Tensor& input) { return ones(input.shape(), input.dtype()); }
 Tensor full_like(const Tensor& input, Scalar value) { return full(input.shape(), value, input.dtype()); }

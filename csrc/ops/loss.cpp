@@ -6,6 +6,7 @@
 
 #include "graph/lowering.h"
 #include "ops/arguments.h"
+#include "pycnn/autograd.h"
 #include "pycnn/ops.h"
 
 namespace pycnn {
@@ -245,6 +246,13 @@ void check_targets_in_range(const Tensor& target, int64_t classes, int64_t ignor
     visit_known<uint8_t>(target, visit);
 }
 
+/// Index losses have no gradient with respect to their class weights, in PyTorch neither.
+void check_constant(const char* name, const char* argument, const Tensor& tensor) {
+  check(!tensor.defined() || !tensor.requires_grad() || !is_grad_enabled(), name,
+        ": The function is not differentiable with respect to argument '", argument,
+        "'. This input cannot have requires_grad True.");
+}
+
 void check_class_weight(const char* name, const Tensor& input, const Tensor& weight, int64_t classes) {
   if (!weight.defined()) return;
   check(weight.dim() == 1 && weight.numel() == classes, name, ": weight tensor should be defined either for all ",
@@ -279,6 +287,7 @@ Tensor class_loss(bool logits, const Tensor& input, const Tensor& target, const 
   expected.erase(1);
   check(t == expected, name, ": Expected target size ", ops::brackets(expected), ", got ", ops::brackets(t));
   check_class_weight(name, input, weight, x[1]);
+  check_constant(name, "weight", weight);
   check_targets_in_range(target, x[1], ignore_index);
   if (input.numel() == 0) {
     const Tensor empty = reduction == Reduction::None ? sum(input, Dimensions{1}) : sum(input);
@@ -292,7 +301,7 @@ Tensor class_loss(bool logits, const Tensor& input, const Tensor& target, const 
       {reduction == Reduction::None ? expected : Shape{}, input.dtype()}, {rows, compute, false}, {{}, compute, false}};
   if (logits) specs.insert(specs.end(), {Spec{rows, compute, false}, Spec{rows, compute}});
   Tensors inputs{input, cast(target, DType::Int64)};
-  if (weight.defined()) inputs.push_back(weight.detach());
+  if (weight.defined()) inputs.push_back(weight);
   return record(std::make_shared<ClassLoss>(logits, reduction, ignore_index), inputs, specs)[0];
 }
 
@@ -341,8 +350,7 @@ Tensor smoothing_loss(const Tensor& input, const Tensor& target, const CrossEntr
     return options.reduction == Reduction::Sum ? sum(losses) : reshape(losses, target.shape());
   if (!options.weight.defined()) return sum(losses) / sum(logical_not(ignored));
   const Tensor safe = masked_fill(index, ignored, wrap_scalar(0, index));
-  const Tensor weights =
-      reshape(index_select(options.weight.detach(), 0, reshape(safe, {safe.numel()})), losses.shape());
+  const Tensor weights = reshape(index_select(options.weight, 0, reshape(safe, {safe.numel()})), losses.shape());
   return sum(losses) / sum(masked_fill(weights, ignored, wrap_scalar(0, weights)));
 }
 

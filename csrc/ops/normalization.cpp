@@ -348,7 +348,13 @@ Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, 
   if (!training)
     return record(std::make_shared<BatchNormInference>(eps, weight.defined(), bias.defined()), inputs,
                   std::array{output})[0];
-  if (input.numel() == 0) return clone(input);
+  if (input.numel() == 0) {
+    // There is nothing to normalise, but weight and bias have gradients: zeros.
+    Tensor result = clone(input);
+    if (weight.defined()) result = result * per_channel(weight, input.dim());
+    if (bias.defined()) result = result + per_channel(bias, input.dim());
+    return cast(result, input.dtype());
+  }
 
   const Spec statistic{{input.shape()[1]}, ops::compute_dtype(input.dtype()), false};
   const Tensors result = record(std::make_shared<BatchNormTraining>(eps, weight.defined(), bias.defined()), inputs,

@@ -18,12 +18,12 @@ namespace {
 class Pointwise final : public graph::Operator {
  public:
   /// `wanted`: bit i if the i-th input's gradient may be asked for.
-  Pointwise(const PointwiseRow& row, DType compute, DType out, const Parameters& parameters, uint32_t wanted)
-      : row_(row), parameters_(parameters), compute_(compute), out_(out), wanted_(wanted) {}
+  Pointwise(const PointwiseRow& row, DType common, DType out, const Parameters& parameters, uint32_t wanted)
+      : row_(row), parameters_(parameters), common_(common), out_(out), wanted_(wanted) {}
 
   const char* name() const override { return row_.name; }
   void fingerprint(Fingerprint& f) const override {
-    f.add(static_cast<int64_t>(compute_)).add(static_cast<int64_t>(out_));
+    f.add(static_cast<int64_t>(common_)).add(static_cast<int64_t>(out_));
     for (double parameter : parameters_) f.add(parameter);
   }
   BackwardReads backward_reads() const override {
@@ -45,12 +45,21 @@ class Pointwise final : public graph::Operator {
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     Shape shape;
     for (const Slot& input : inputs) shape = broadcast_shapes(shape, input.shape, row_.name);
-    return {l.pointwise(inputs, shape, compute_, out_, [this](ProgramBuilder& p, std::span<const Expression> x) {
-      return row_.formula(p, x, parameters_);
-    })};
+    return {l.pointwise(inputs, shape, compute_dtype(common_), out_,
+                        [this, inputs](ProgramBuilder& p, std::span<const Expression> x) {
+                          std::array<Expression, 4> operands;
+                          for (size_t i = 0; i < x.size(); ++i)
+                            operands[i] = wraps(inputs[i].dtype) ? p.round_to(x[i], common_) : x[i];
+                          return row_.formula(p, std::span<const Expression>(operands).first(x.size()), parameters_);
+                        })};
   }
 
  private:
+  /// Whether an integer of that dtype may not fit the dtype of the operation: a number or 0-d tensor that meets a
+  /// narrower one.
+  bool wraps(DType dtype) const {
+    return is_integral(common_) && is_integral(dtype) && dtype != DType::Bool && dtype != common_;
+  }
   uint32_t reads() const {
     uint32_t result = nothing;
     for (uint32_t i = 0; i < row_.derivatives.size(); ++i)
@@ -60,7 +69,7 @@ class Pointwise final : public graph::Operator {
 
   const PointwiseRow& row_;
   Parameters parameters_;
-  DType compute_, out_;
+  DType common_, out_;
   uint32_t wanted_;
 };
 
@@ -76,7 +85,7 @@ Tensor record_pointwise(const PointwiseRow& row, std::span<const Tensor> inputs,
     if (derived && inputs[i].requires_grad()) wanted |= 1u << i;
   }
   const graph::Spec spec{shape, out, differentiable && is_floating_point(out)};
-  auto op = std::make_shared<Pointwise>(row, compute_dtype(compute), out, parameters, wanted);
+  auto op = std::make_shared<Pointwise>(row, compute, out, parameters, wanted);
   return graph::record(std::move(op), inputs, std::span(&spec, 1))[0];
 }
 

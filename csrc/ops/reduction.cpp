@@ -192,18 +192,22 @@ class AnyAll final : public ReductionOperator {
   bool all_;
 };
 
-/// Largest or smallest element; equal extremes share the gradient.
+/// Largest or smallest element; equal extremes share the gradient. Where the extreme is NaN, max() and min() share it
+/// among the NaNs, while the gradient of amax and amin is NaN: PyTorch's rules.
 class Extremum final : public ReductionOperator {
  public:
-  Extremum(const Reduced& reduced, DType out, bool maximum) : ReductionOperator(reduced, out), maximum_(maximum) {}
+  Extremum(const Reduced& reduced, DType out, bool maximum, bool nans_share)
+      : ReductionOperator(reduced, out), maximum_(maximum), nans_share_(nans_share) {}
   const char* name() const override { return maximum_ ? "amax" : "amin"; }
   BackwardReads backward_reads() const override { return {.inputs = 1, .outputs = 1}; }
   Tensors backward(const BackwardContext& context) const override {
-    const Tensor hit = eq(context.input(0), spread(context.output(0), context));
+    Tensor hit = eq(context.input(0), spread(context.output(0), context));
+    if (nans_share_) hit = logical_or(hit, isnan(context.input(0)));
     const Dimensions all_dimensions = chosen();
     const Tensor count = all_dimensions.empty() ? hit : sum(hit, all_dimensions, true);
     const Tensor share = div(spread(context.gradient(), context), cast(count, out_));
-    return {keep_where(expanded(share, context.input_shape(0)), hit)};
+    if (nans_share_) return {keep_where(expanded(share, context.input_shape(0)), hit)};
+    return {mul(share, cast(hit, out_))};
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const ReduceKind kind = maximum_ ? ReduceKind::Maximum : ReduceKind::Minimum;
@@ -217,7 +221,7 @@ class Extremum final : public ReductionOperator {
       if (reduced_.dimensions >> d & 1u) result.push_back(d);
     return result;
   }
-  bool maximum_;
+  bool maximum_, nans_share_;
 };
 
 /// {values, indices} along one dimension; the gradient goes to the element found.
@@ -411,10 +415,10 @@ void check_not_empty(const char* operation, const Tensor& input, const OptionalD
 }
 
 Tensor record_extremum(const char* operation, const Tensor& input, const OptionalDimensions& dimensions, bool keepdim,
-                       bool maximum) {
+                       bool maximum, bool nans_share = false) {
   check_not_empty(operation, input, dimensions);
   return ReductionOperator::record(
-      std::make_shared<Extremum>(reduced(dimensions, input, keepdim), input.dtype(), maximum), input);
+      std::make_shared<Extremum>(reduced(dimensions, input, keepdim), input.dtype(), maximum, nans_share), input);
 }
 
 Tensors record_arg_extremum(const char* operation, const Tensor& input, int64_t dimension, bool keepdim, bool maximum) {
@@ -509,8 +513,8 @@ Tensor amax(const Tensor& input, const OptionalDimensions& dimensions, bool keep
 Tensor amin(const Tensor& input, const OptionalDimensions& dimensions, bool keepdim) {
   return record_extremum("amin", input, dimensions, keepdim, false);
 }
-Tensor max(const Tensor& input) { return record_extremum("max", input, {}, false, true); }
-Tensor min(const Tensor& input) { return record_extremum("min", input, {}, false, false); }
+Tensor max(const Tensor& input) { return record_extremum("max", input, {}, false, true, true); }
+Tensor min(const Tensor& input) { return record_extremum("min", input, {}, false, false, true); }
 
 std::pair<Tensor, Tensor> max(const Tensor& input, int64_t dimension, bool keepdim) {
   Tensors results = record_arg_extremum("max", input, dimension, keepdim, true);

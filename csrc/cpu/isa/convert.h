@@ -57,6 +57,14 @@ static inline int64_t to_int64(double value) {
   return fits ? truncated : INT64_MIN;
 }
 
+/// The same for 32 bits.
+template <typename Float>
+static inline int32_t to_int32(Float value) {
+  const bool fits = value >= Float(-0x1p31) && value < Float(0x1p31);
+  const int32_t truncated = static_cast<int32_t>(fits ? value : Float(0));
+  return fits ? truncated : INT32_MIN;
+}
+
 // Registers: float, double, int64_t.
 static inline void convert(float from, float& to) { to = from; }
 static inline void convert(float from, double& to) { to = from; }
@@ -123,11 +131,18 @@ template <typename Register>
 static inline void narrow(Register from, int64_t& to) {
   convert(from, to);
 }
-template <typename Integer, typename Register>
-static inline Integer wrapped(Register from) {
-  int64_t whole;
-  convert(from, whole);
-  return static_cast<Integer>(static_cast<uint64_t>(whole));
+template <typename Integer>
+static inline Integer wrapped(int64_t from) {
+  return static_cast<Integer>(static_cast<uint64_t>(from));
+}
+/// By way of int32, as PyTorch.
+template <typename Integer>
+static inline Integer wrapped(float from) {
+  return static_cast<Integer>(static_cast<uint32_t>(to_int32(from)));
+}
+template <typename Integer>
+static inline Integer wrapped(double from) {
+  return static_cast<Integer>(static_cast<uint32_t>(to_int32(from)));
 }
 template <typename Register>
 static inline void narrow(Register from, int32_t& to) {
