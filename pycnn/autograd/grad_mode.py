@@ -69,34 +69,33 @@ class _GradMode:
         return wrapper
 
 
-class no_grad(_GradMode):
+class _Recording(_GradMode):
+    """Gradient recording on or off within it; as a decorator with or without parentheses."""
+
+    _enabled: bool
+
+    def __new__(cls, function: Any = None) -> Any:
+        return object.__new__(cls) if function is None else cls()(function)
+
+    def __init__(self, function: Any = None) -> None:
+        super().__init__()
+
+    def _enter(self) -> bool:
+        previous = _core.is_grad_enabled()
+        _core.set_grad_enabled(self._enabled)
+        return previous
+
+
+class no_grad(_Recording):
     """Within it nothing is recorded for gradients: `with no_grad():`, `@no_grad()` or `@no_grad`."""
 
-    def __new__(cls, function: Any = None) -> Any:
-        return object.__new__(cls) if function is None else cls()(function)
-
-    def __init__(self, function: Any = None) -> None:
-        super().__init__()
-
-    def _enter(self) -> bool:
-        previous = _core.is_grad_enabled()
-        _core.set_grad_enabled(False)
-        return previous
+    _enabled = False
 
 
-class enable_grad(_GradMode):
+class enable_grad(_Recording):
     """Within it gradients are recorded, also inside `no_grad`."""
 
-    def __new__(cls, function: Any = None) -> Any:
-        return object.__new__(cls) if function is None else cls()(function)
-
-    def __init__(self, function: Any = None) -> None:
-        super().__init__()
-
-    def _enter(self) -> bool:
-        previous = _core.is_grad_enabled()
-        _core.set_grad_enabled(True)
-        return previous
+    _enabled = True
 
 
 class set_grad_enabled(_GradMode):

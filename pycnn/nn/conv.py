@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from pycnn._core import Tensor
 from pycnn.nn import functional as F
-from pycnn.nn import init
-from pycnn.nn.linear import uninitialized
+from pycnn.nn.linear import draw_from_fan_in, uninitialized
 from pycnn.nn.module import Module
 from pycnn.nn.parameter import Parameter
 
@@ -78,20 +76,12 @@ class _ConvNd(Module):
         outer, inner = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         self.weight = uninitialized((outer, inner // groups, *self.kernel_size), device, dtype)
         self.bias: Parameter | None
-        if bias:
-            self.bias = uninitialized((out_channels,), device, dtype)
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", uninitialized((out_channels,), device, dtype) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draws weight and bias uniformly from +-1/sqrt(fan_in), PyTorch's rule."""
-        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if self.bias is not None:
-            fan_in, _ = init._calculate_fan_in_and_fan_out(self.weight)
-            if fan_in != 0:
-                bound = 1 / math.sqrt(fan_in)
-                init.uniform_(self.bias, -bound, bound)
+        draw_from_fan_in(self.weight, self.bias)
 
     def extra_repr(self) -> str:
         count = self._dimensions

@@ -20,6 +20,15 @@ def uninitialized(shape: tuple[int, ...], device: Any, dtype: Any) -> Parameter:
     return Parameter(_core.empty(shape) if dtype is None else _core.empty(shape, dtype=dtype))
 
 
+def draw_from_fan_in(weight: Parameter, bias: Parameter | None) -> None:
+    """Draws both uniformly from +-1/sqrt(fan_in), PyTorch's rule for linear layers and convolutions."""
+    init.kaiming_uniform_(weight, a=math.sqrt(5))
+    if bias is not None:
+        fan_in, _ = init._calculate_fan_in_and_fan_out(weight)
+        bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
+        init.uniform_(bias, -bound, bound)
+
+
 class Identity(Module):
     """Gives its input; takes and forgets any arguments."""
 
@@ -44,18 +53,12 @@ class Linear(Module):
         self.out_features = out_features
         self.weight = uninitialized((out_features, in_features), device, dtype)
         self.bias: Parameter | None
-        if bias:
-            self.bias = uninitialized((out_features,), device, dtype)
-        else:
-            self.register_parameter("bias", None)
+        self.register_parameter("bias", uninitialized((out_features,), device, dtype) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draws weight and bias anew."""
-        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0.0
-            init.uniform_(self.bias, -bound, bound)
+        draw_from_fan_in(self.weight, self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight, self.bias)
