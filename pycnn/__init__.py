@@ -67,10 +67,12 @@ from pycnn.autograd.grad_mode import inference_mode as inference_mode  # noqa: E
 from pycnn.autograd.grad_mode import no_grad as no_grad  # noqa: E402
 from pycnn.autograd.grad_mode import set_grad_enabled as set_grad_enabled  # noqa: E402
 from pycnn.random import Generator as Generator  # noqa: E402
+from pycnn.random import seed as seed  # noqa: E402
 from pycnn.serialization import load as load  # noqa: E402
 from pycnn.serialization import save as save  # noqa: E402
 
 _SUBMODULES = (
+    "accelerator",
     "amp",
     "autograd",
     "backends",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from typing import Any
 
 import numpy as np
 
 from pycnn import _core
-from pycnn._core import initial_seed, manual_seed
+from pycnn._core import get_rng_state, initial_seed, manual_seed, set_rng_state
 from pycnn._device import check_device
 
 __all__ = ["Generator", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
@@ -19,20 +20,6 @@ def seed() -> int:
     value = secrets.randbits(63)
     manual_seed(value)
     return value
-
-
-def get_rng_state() -> Any:
-    """The global generator's state, a uint8 tensor of 16 elements: its seed and the number of keys drawn."""
-    return _core.tensor(np.array(_core.random_state(), np.uint64).view(np.uint8))
-
-
-def set_rng_state(new_state: Any) -> None:
-    """Restores what `get_rng_state` gave. ValueError if it is something else."""
-    state = new_state.numpy()
-    if state.dtype != np.uint8 or state.shape != (16,):
-        raise ValueError(f"set_rng_state: expected a uint8 tensor of 16 elements, got {state.dtype} {state.shape}")
-    seed, drawn = np.ascontiguousarray(state).view(np.uint64).tolist()
-    _core.set_random_state(seed, drawn)
 
 
 class Generator:
@@ -62,6 +49,22 @@ class Generator:
         self.manual_seed(secrets.randbits(63))
         return self._seed
 
+    def get_state(self) -> Any:
+        """The state, a uint8 tensor, to be saved and given to `set_state`."""
+        state = {"seed": self._seed, **self._numpy.bit_generator.state}
+        return _core.tensor(np.frombuffer(json.dumps(state).encode(), np.uint8))
+
+    def set_state(self, new_state: Any) -> None:
+        """Restores what `get_state` gave. ValueError if it is something else."""
+        try:
+            state = json.loads(np.asarray(new_state.numpy(), np.uint8).tobytes())
+            numpy_state = {key: state[key] for key in ("bit_generator", "state", "has_uint32", "uinteger")}
+            seed = int(state["seed"])
+            self._numpy.bit_generator.state = numpy_state
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError("Generator.set_state: this is not what get_state() gives") from error
+        self._seed = seed
+
     def permutation(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """0..count-1 in random order, int64."""
         return self._numpy.permutation(count).astype(np.int64, copy=False)
@@ -69,6 +72,12 @@ class Generator:
     def integers(self, high: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """`count` integers in 0..high-1, each drawn independently, int64."""
         return self._numpy.integers(0, high, count, dtype=np.int64)
+
+    def weighted(
+        self, weights: np.ndarray[Any, Any], count: int, replacement: bool
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """`count` positions drawn with probabilities in proportion to `weights`, int64."""
+        return self._numpy.choice(len(weights), count, replacement, weights / weights.sum()).astype(np.int64)
 
 
 def from_global_seed() -> Generator:

@@ -14,6 +14,7 @@ import pycnn
 from pycnn import datasets
 from pycnn.utils.data import (
     BatchSampler,
+    ChainDataset,
     ConcatDataset,
     DataLoader,
     Dataset,
@@ -23,6 +24,7 @@ from pycnn.utils.data import (
     Subset,
     SubsetRandomSampler,
     TensorDataset,
+    WeightedRandomSampler,
     default_collate,
     random_split,
 )
@@ -95,6 +97,32 @@ def test_samplers():
         BatchSampler(SequentialSampler(data), 0, False)
 
 
+def test_weighted_sampler():
+    generator = pycnn.Generator().manual_seed(1)
+    sampler = WeightedRandomSampler([0, 1, 3], 4000, generator=generator)
+    drawn = np.bincount(list(sampler), minlength=3)
+    assert len(sampler) == 4000 and drawn[0] == 0 and 0.7 < drawn[2] / 4000 < 0.8
+    assert sorted(WeightedRandomSampler(pycnn.tensor([0.5, 0.0, 2.0]).numpy(), 2, replacement=False)) == [0, 2]
+    for weights, count in (([1, -1], 1), ([0, 0], 1), ([[1]], 1), ([1, float("nan")], 1), ([1], 0)):
+        with pytest.raises(ValueError):
+            WeightedRandomSampler(weights, count)
+    with pytest.raises(ValueError, match="without replacement"):
+        WeightedRandomSampler([1, 0], 2, replacement=False)
+
+
+def test_a_generators_state_is_saved_and_restored():
+    generator = pycnn.Generator().manual_seed(5)
+    generator.permutation(7)
+    state = generator.get_state()
+    expected = generator.permutation(7).tolist()
+    other = pycnn.Generator()
+    other.set_state(state)
+    assert other.permutation(7).tolist() == expected and other.initial_seed() == 5
+    for wrong in (pycnn.zeros(3), pycnn.zeros(16, dtype=pycnn.uint8), pycnn.get_rng_state()):
+        with pytest.raises(ValueError, match="get_state"):
+            other.set_state(wrong)
+
+
 # -- DataLoader --------------------------------------------------------------------------------------------------------
 def test_batches_in_order():
     loader = DataLoader(rows(), batch_size=4)
@@ -158,6 +186,7 @@ def test_streams():
 
     assert [batch.tolist() for batch in DataLoader(Count(), batch_size=2)] == [[0, 1], [2, 3], [4]]
     assert len(list(DataLoader(Count(), batch_size=2, drop_last=True))) == 2
+    assert list(ChainDataset([Count(), Count()])) == [0, 1, 2, 3, 4] * 2
     with pytest.raises(ValueError, match="IterableDataset"):
         DataLoader(Count(), shuffle=True)
 

@@ -83,6 +83,9 @@ def test_printed_form_equals_pytorchs():
         lambda nn: nn.Sequential(nn.ModuleDict({"a": nn.ModuleList([nn.ReLU(), nn.ReLU()]), "b": nn.ModuleList()})),
         lambda nn: nn.Sequential(nn.MaxPool1d(2, return_indices=True), nn.AvgPool3d(2), nn.Unflatten(1, (2, 3))),
         lambda nn: nn.Sequential(nn.Softplus(), nn.Softmax(1), nn.Dropout2d(), nn.LocalResponseNorm(2), nn.SiLU()),
+        lambda nn: nn.Sequential(
+            nn.ReflectionPad2d(1), nn.ConstantPad1d((1, 2), 3.5), nn.ZeroPad3d(2), nn.CircularPad1d(1)
+        ),
         lambda nn: nn.ConvTranspose3d(2, 4, 3, output_padding=(1, 0, 1), stride=2, groups=2, bias=False),
     ]
     for build in builders:
@@ -150,6 +153,22 @@ def test_layers_call_their_functions():
     assert nn.Identity("ignored")(x) is x
     with pytest.raises(ValueError, match="expected 4D input"):
         nn.BatchNorm2d(4)(torch.zeros(2, 4))
+
+
+def test_padding_layers():
+    x = torch.arange(24.0).reshape(2, 3, 4)
+    for layer, mode in (
+        (nn.ReflectionPad1d, "reflect"),
+        (nn.ReplicationPad1d, "replicate"),
+        (nn.CircularPad1d, "circular"),
+    ):
+        assert torch.equal(layer((2, 1))(x), F.pad(x, (2, 1), mode=mode))
+    assert torch.equal(nn.ZeroPad2d(1)(x), F.pad(x, (1, 1, 1, 1)))
+    assert torch.equal(nn.ConstantPad2d((0, 1, 2, -1), 3.5)(x), F.pad(x, (0, 1, 2, -1), value=3.5))
+    assert nn.ReflectionPad3d(1)(x[None]).shape == (1, 4, 5, 6) and nn.CircularPad2d(1)(x).shape == (2, 5, 6)
+    assert nn.ReplicationPad3d((1, 0, 0, 0, 0, 2))(x[None]).shape == (1, 4, 3, 5)
+    with pytest.raises(ValueError, match="4 integers"):
+        nn.ZeroPad2d((1, 2))
 
 
 def test_bad_layer_arguments():

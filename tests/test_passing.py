@@ -17,6 +17,8 @@ def test_package_accepts_what_pytorch_code_says_in_passing():
     with pytest.raises(NotImplementedError):
         torch.autocast("cpu")
     assert not torch.cuda.is_available() and torch.cuda.device_count() == 0
+    assert not torch.accelerator.is_available() and torch.accelerator.current_accelerator() is None
+    assert torch.seed() == torch.initial_seed()
     torch.cuda.manual_seed(1), torch.cuda.manual_seed_all(1), torch.cuda.empty_cache()
     assert str(torch.device("cpu")) == "cpu"
     assert torch.nn is nn and torch.optim.SGD is not None and torch.utils.data.DataLoader is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from pycnn.random import Generator, from_global_seed
 
 
@@ -91,6 +93,49 @@ class SubsetRandomSampler(Sampler):
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+class WeightedRandomSampler(Sampler):
+    """Positions drawn with given weights.
+
+    Args:
+        weights: one per position, not negative; they need not sum to 1.
+        num_samples: how many are drawn.
+        replacement: whether a position may come again.
+        generator: decides; otherwise the global seed does.
+
+    Errors: ValueError for bad arguments.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[float],
+        num_samples: int,
+        replacement: bool = True,
+        generator: Generator | None = None,
+    ) -> None:
+        if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples <= 0:
+            raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
+        if not isinstance(replacement, bool):
+            raise ValueError(f"replacement should be a boolean value, but got replacement={replacement}")
+        self.weights = np.asarray(weights, np.float64)
+        if self.weights.ndim != 1:
+            raise ValueError(f"weights should be a 1d sequence, but got shape {self.weights.shape}")
+        total = self.weights.sum()
+        if not (np.all(self.weights >= 0) and 0 < total < np.inf):
+            raise ValueError("weights should be finite, not negative, and not all 0")
+        if not replacement and num_samples > np.count_nonzero(self.weights):
+            raise ValueError(f"cannot draw {num_samples} positions without replacement from so few weights above 0")
+        self.num_samples = num_samples
+        self.replacement = replacement
+        self.generator = generator
+
+    def __iter__(self) -> Iterator[int]:
+        generator = self.generator or from_global_seed()
+        yield from generator.weighted(self.weights, self.num_samples, self.replacement).tolist()
+
+    def __len__(self) -> int:
+        return self.num_samples
 
 
 class BatchSampler(Sampler):
