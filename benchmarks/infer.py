@@ -14,6 +14,7 @@ BATCH_SIZES = [1, 16]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_common(parser, rounds=9, seconds=0.5)
     options.add_networks(parser, INFERENCE_NETWORKS)
     options.add_peers(parser)
     parser.add_argument("--compile", action="store_true", help="torch.compile as well")

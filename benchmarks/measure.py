@@ -1,8 +1,8 @@
 """How everything here is measured: steps of several peers in alternating blocks, and results as JSON.
 
 Peers share a machine whose speed wanders, so they take turns: a block of steps of the first, a block of the second,
-…, and all over again. A ratio is taken within a round and never across rounds. The first step of a block is not
-counted: it pays for the caches and for the spinning threads that the peer before it left behind.
+…, and all over again. A ratio is taken within a round and never across rounds. The first steps of a block are not
+counted: they pay for the caches and for the spinning threads that the peer before left behind.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ VARIABLES = (
 PROCESSOR_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "bf16")
 
 
+SETTLING = 0.01  #: seconds at the start of a block that are not counted, one step at least
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long to measure: every peer has a block of about `seconds` (and at least two counted steps) per round."""
@@ -59,6 +62,12 @@ class Samples:
         """First quartile, median, third quartile of all counted steps."""
         return quartiles([seconds for block in self.blocks for seconds in block])
 
+    def divided(self, count: int) -> Samples:
+        """For a step that does something `count` times: the seconds of one."""
+        result = Samples()
+        result.blocks = [[seconds / count for seconds in block] for block in self.blocks]
+        return result
+
     def to_json(self) -> dict[str, Any]:
         return {"seconds": self.quartiles(), "steps": sum(map(len, self.blocks)), "blocks": len(self.blocks)}
 
@@ -74,17 +83,23 @@ def alternate(steps: Mapping[str, Callable[[], object]], schedule: Schedule) -> 
     counts = {}
     for name, step in steps.items():
         step()
-        begin = time.perf_counter()
-        seconds = _timed(step)
-        while time.perf_counter() - begin < schedule.seconds / 10:
-            seconds = min(seconds, _timed(step))
+        seconds = _settle(step, schedule.seconds / 10)
         counts[name] = max(2, round(schedule.seconds / seconds))
     samples = {name: Samples() for name in steps}
     for _ in range(schedule.rounds):
         for name, step in steps.items():
-            step()
+            _settle(step, min(SETTLING, schedule.seconds / 10))
             samples[name].blocks.append([_timed(step) for _ in range(counts[name])])
     return samples
+
+
+def _settle(step: Callable[[], object], seconds: float) -> float:
+    """Runs the step once, and again until the time is over; returns the least seconds it took."""
+    begin = time.perf_counter()
+    least = _timed(step)
+    while time.perf_counter() - begin < seconds:
+        least = min(least, _timed(step))
+    return least
 
 
 def _timed(step: Callable[[], object]) -> float:

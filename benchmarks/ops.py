@@ -73,6 +73,7 @@ class Layer:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_common(parser, rounds=7, seconds=0.1)
     options.add_networks(parser, CONVOLUTION_NETWORKS)
     options.add_peers(parser)
 

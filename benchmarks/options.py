@@ -11,16 +11,17 @@ from benchmarks.measure import Samples, Schedule, fastest, ratio
 from benchmarks.peers import Peer
 
 
-def add_common(parser: argparse.ArgumentParser, rounds: int, seconds: float) -> None:
+def add_common(parser: argparse.ArgumentParser, rounds: int | None = None, seconds: float | None = None) -> None:
+    """The options of all commands, and those of commands that take turns (rounds) by the clock (seconds)."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--threads", type=int, default=threads, help="for every library (default: %(default)s)")
     parser.add_argument("--out", default="results", metavar="FOLDER", help="for the JSON files (default: %(default)s)")
     parser.add_argument("--name", help="of the JSON file, without .json (default: the command)")
     parser.add_argument("--quick", action="store_true", help="small and short, to see that everything works")
-    parser.add_argument(
-        "--rounds", type=int, default=rounds, help="how often each peer has its turn (default: %(default)s)"
-    )
-    parser.add_argument("--seconds", type=float, default=seconds, help="of a turn (default: %(default)s)")
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds, help="turns of each peer (default: %(default)s)")
+    if seconds is not None:
+        parser.add_argument("--seconds", type=float, default=seconds, help="of a turn (default: %(default)s)")
 
 
 def add_networks(parser: argparse.ArgumentParser, networks: list[str]) -> None:

@@ -121,10 +121,13 @@ def batch(network: Network) -> tuple[Array, Array]:
     return images, random.integers(0, network.classes, sizes if network.per_pixel else sizes[0])
 
 
-def build(peer: Peer, library: Any, network: Network, state: State, images: Array) -> tuple[Any, Any]:
-    """The module with these weights and the images, in the peer's memory layout. pycnn and PyTorch only."""
+def build(peer: Peer, library: Any, network: Network, state: State | None, images: Array) -> tuple[Any, Any]:
+    """The module with these weights (None: the library's own) and the images, in the peer's memory layout.
+
+    pycnn and PyTorch only."""
     module = network.build(library)
-    module.load_state_dict({name: library.from_numpy(value.copy()) for name, value in state.items()})
+    if state is not None:
+        module.load_state_dict({name: library.from_numpy(value.copy()) for name, value in state.items()})
     inputs = library.from_numpy(images.copy())
     if peer.channels_last:
         module = module.to(memory_format=library.channels_last)
@@ -144,7 +147,9 @@ def autocast(peer: Peer, library: Any) -> contextlib.AbstractContextManager[Any]
 class Training:
     """A training step: forward, loss, backward, SGD with momentum, and reading the loss."""
 
-    def __init__(self, peer: Peer, network: Network, state: State, images: Array, labels: Array, threads: int) -> None:
+    def __init__(
+        self, peer: Peer, network: Network, state: State | None, images: Array, labels: Array, threads: int
+    ) -> None:
         library = load(peer, threads)
         self.module, inputs = build(peer, library, network, state, images)
         targets = library.from_numpy(labels.copy())

@@ -14,6 +14,7 @@ FURTHER_BATCH_SIZES = {"lenet5": [1]}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_common(parser, rounds=7, seconds=1.0)
     options.add_networks(parser, list(NETWORKS))
     options.add_peers(parser)
     parser.add_argument("--compile", action="store_true", help="torch.compile as well (it compiles for half a minute)")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from idx_files import write_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,6 +64,56 @@ def test_convolutions(tmp_path: Path) -> None:
         assert row["of_floor"] == pytest.approx(row["floor"] / row["kernel_seconds"][1])
     assert content["rows"][0]["flops"] == 2 * 28**2 * 6 * 25
     assert content["rows"][0]["bytes"] == 4 * (28**2 + 6 * 25 + 6 * 28**2)
+
+
+def test_overhead(tmp_path: Path) -> None:
+    content = measured(tmp_path, "overhead", "--peers", "pycnn")
+    rows = {row["what"]: row["peers"] for row in content["rows"]}
+    assert rows["import"]["pycnn"]["bytes"] > rows["import"]["python"]["bytes"] > 1e6
+    for what in ("addition in a chain", "convolution with backward", "lenet5 b1 training step", "lenet5 b1 inference"):
+        assert 0 < rows[what]["pycnn"]["seconds"][1] < 60
+    assert rows["parts of pycnn's training step"].keys() >= {"recording the forward pass", "backward()"}
+
+
+def test_memory(tmp_path: Path) -> None:
+    (row,) = measured(tmp_path, "memory", "--networks", "resnet20", "--peers", "pycnn")["rows"]
+    held = row["peers"]["pycnn"]["bytes"]
+    parameters = 4 * 272_474
+    assert 3 * parameters < held < 1e9  # values, gradients and momentum, besides Python
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here")
+def test_epoch_beside_another_process(tmp_path: Path) -> None:
+    quiet, occupied = measured(tmp_path, "epoch", "--peers", "pycnn", "--occupied")["rows"]
+    assert (quiet["what"], occupied["what"]) == ("quiet", "occupied")
+    assert quiet["slowdown"]["pycnn"] == [1, 1, 1]
+    assert occupied["losses"]["pycnn"][0] < quiet["losses"]["pycnn"][0]  # it goes on learning
+
+
+def test_epoch_of_idx_files(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images, labels = random.integers(0, 256, (100, 28, 28), np.uint8), random.integers(0, 10, 100, np.uint8)
+    data = write_folder(tmp_path / "data", images, labels)
+    (row,) = measured(tmp_path / "results", "epoch", "--peers", "pycnn", "--data", str(data))["rows"]
+    assert row["images"] == 100
+
+
+def test_report(tmp_path: Path) -> None:
+    measured(tmp_path / "train", "train", "--networks", "lenet5", "--peers", "pycnn")
+    measured(tmp_path / "ops", "ops", "--networks", "lenet5", "--peers", "pycnn")
+    for command in ("train", "ops"):
+        (tmp_path / command / f"{command}.json").rename(tmp_path / f"{command}.json")
+    done = run("report", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
+    assert sum(line.startswith("| lenet5 b2 | ") for line in lines) == 2
+    assert sum("| lenet5 ×1 |" in line for line in lines) == 6
+    rules = [index for index, line in enumerate(lines) if line.startswith("| ---")]
+    assert all(
+        line.count("|") == lines[rule].count("|") for rule in rules for line in (lines[rule - 1], lines[rule + 1])
+    )
+    plots = {path.suffix for path in tmp_path.glob("roofline.*")}
+    assert plots == ({".svg", ".png"} if importlib.util.find_spec("matplotlib") else set())
 
 
 def test_a_missing_network_is_told() -> None:

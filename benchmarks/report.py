@@ -1,0 +1,268 @@
+"""`report`: the results of a folder as Markdown tables and a roofline plot."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+PASS_COLORS = {"forward": "tab:blue", "input gradient": "tab:orange", "weight gradient": "tab:green"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", default="results", metavar="FOLDER", help="with the JSON files (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    folder = Path(arguments.out)
+    files = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    parts = [section(path.name, content) for path, content in files.items()]
+    for path, content in files.items():
+        if content["benchmark"] == "ops":
+            if importlib.util.find_spec("matplotlib") is None:
+                print("no roofline plot: matplotlib is not installed")
+                break
+            stem = folder / path.stem.replace("ops", "roofline")
+            draw_roofline(content["rows"], stem)
+            parts.append(f"![Roofline of the convolutions]({stem.name}.svg)\n")
+    report = folder / "report.md"
+    report.write_text("\n".join(parts), encoding="utf-8")
+    print(f"wrote {report}")
+
+
+def section(file: str, content: dict[str, Any]) -> str:
+    """A heading, where the numbers come from, the tables of the benchmark, and what was skipped."""
+    rows = content["rows"]
+    tables = {
+        "train": lambda: networks_table(rows) + "\n" + kinds_table(rows),
+        "infer": lambda: networks_table(rows) + "\n" + kinds_table(rows),
+        "ops": lambda: convolutions_table(rows),
+        "overhead": lambda: overhead_table(rows),
+        "memory": lambda: memory_table(rows),
+        "epoch": lambda: epoch_table(rows),
+    }
+    reasons = {peer: reason for row in rows for peer, reason in row["skipped"].items()}
+    skipped = "".join(f"\nSkipped: {peer} ({reason}).\n" for peer, reason in reasons.items())
+    return f"## {content['benchmark']} ({file})\n\n{origin(content)}\n\n{tables[content['benchmark']]()}{skipped}"
+
+
+def origin(content: dict[str, Any]) -> str:
+    machine = content["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    level = machine["pycnn"]["level"]
+    settings = "".join(f" {name}={value}" for name, value in machine["environment"].items())
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, pycnn on {level}, {content['options']['threads']} threads; "
+        f"{versions}; {content['date'][:10]}, commit {machine['commit']}, load at the start "
+        f"{machine['load average'][0]:.1f}; `{settings.strip()}{' ' if settings else ''}{content['command']}`"
+    )
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """Markdown; the first column to the left, numbers to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def peer_names(rows: list[Row]) -> list[str]:
+    """Every peer of any row, in the order of appearance."""
+    return list(dict.fromkeys(peer for row in rows for peer in row["peers"]))
+
+
+def number(value: float) -> str:
+    """Three digits, and no fewer than are before the point."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def times(row: Row, peers: list[str], unit: float) -> list[str]:
+    """Medians in units of so many seconds; empty where the peer was not measured."""
+    return [number(row["peers"][peer]["seconds"][1] / unit) if peer in row["peers"] else "" for peer in peers]
+
+
+def ratio(row: Row, dtype: str) -> str:
+    """The median and, in parentheses, the quartiles."""
+    if dtype not in row["ratios"]:
+        return ""
+    low, median, high = row["ratios"][dtype]["quartiles"]
+    return f"**{median:.2f}** ({low:.2f}-{high:.2f})"
+
+
+def networks_table(rows: list[Row]) -> str:
+    """Milliseconds per step; ratios of the best other to the best of ours; the floor, and its share of our kernels."""
+    peers = peer_names(rows)
+    header = ["ms", *peers, "ratio float32", "ratio bfloat16", "floor", "of floor"]
+    return table(
+        header,
+        (
+            [
+                f"{row['network']} b{row['batch_size']}",
+                *times(row, peers, 1e-3),
+                ratio(row, "float32"),
+                ratio(row, "bfloat16"),
+                number(1e3 * row["roofline"]["floor"]),
+                f"{row['roofline']['floor'] / row['roofline']['seconds']:.2f}",
+            ]
+            for row in rows
+        ),
+    )
+
+
+def kinds_table(rows: list[Row]) -> str:
+    """Where pycnn's time goes: of each kind of kernel its share of the step and, in parentheses, of its floor."""
+    seconds: dict[str, float] = {}
+    for row in rows:
+        for kind, values in row["roofline"]["kinds"].items():
+            seconds[kind] = seconds.get(kind, 0) + values["seconds"] / row["roofline"]["seconds"]
+    kinds = sorted(seconds, key=lambda kind: -seconds[kind])
+
+    def cell(row: Row, kind: str) -> str:
+        values = row["roofline"]["kinds"].get(kind)
+        if values is None:
+            return ""
+        share = values["seconds"] / row["roofline"]["seconds"]
+        return f"{100 * share:.0f} % ({values['floor'] / values['seconds']:.2f})"
+
+    header = ["share of the time (of floor)", *(kind.replace("_", " ") for kind in kinds)]
+    title = (f"{row['network']} b{row['batch_size']}" for row in rows)
+    return table(header, ([name, *(cell(row, kind) for kind in kinds)] for name, row in zip(title, rows, strict=True)))
+
+
+def convolutions_table(rows: list[Row]) -> str:
+    """GFLOP/s of our kernels and of the others' calls."""
+    others = [peer for peer in peer_names(rows) if peer != "pycnn"]
+    header = [
+        "layer",
+        "in",
+        "pass",
+        "algorithm",
+        "GFLOP/s",
+        "of floor",
+        *(f"{peer}, GFLOP/s" for peer in others),
+        "ratio",
+    ]
+
+    def rate(row: Row, peer: str) -> str:
+        return number(row["flops"] / row["peers"][peer]["seconds"][1] / 1e9) if peer in row["peers"] else ""
+
+    return table(
+        header,
+        (
+            [
+                row["layer"],
+                ", ".join(f"{name} ×{count}" for name, count in row["networks"].items()),
+                row["pass"],
+                row["algorithm"],
+                number(row["flops"] / row["kernel_seconds"][1] / 1e9),
+                f"{row['of_floor']:.2f}",
+                *(rate(row, peer) for peer in others),
+                ratio(row, "float32"),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def overhead_table(rows: list[Row]) -> str:
+    imports, parts = rows[0], rows[-1]
+    peers = peer_names(rows[1:-1])
+    megabytes = [number(values["bytes"] / 1e6) for values in imports["peers"].values()]
+    return "\n".join(
+        [
+            table(
+                ["import", *imports["peers"]],
+                [["ms", *times(imports, list(imports["peers"]), 1e-3)], ["peak resident MB", *megabytes]],
+            ),
+            table(
+                ["µs", *peers, "ratio"],
+                ([row["what"], *times(row, peers, 1e-6), ratio(row, "float32")] for row in rows[1:-1]),
+            ),
+            table(
+                [f"{parts['what']}, µs", *parts["peers"], "kernels within"],
+                [["", *times(parts, list(parts["peers"]), 1e-6), number(1e6 * parts["roofline"]["seconds"])]],
+            ),
+        ]
+    )
+
+
+def memory_table(rows: list[Row]) -> str:
+    """Peak resident megabytes; ratios of ours to the most frugal other."""
+    peers = peer_names(rows)
+    header = ["peak resident MB", *peers, "ours / theirs, float32", "bfloat16"]
+
+    def held(row: Row, peer: str) -> str:
+        return number(row["peers"][peer]["bytes"] / 1e6) if peer in row["peers"] else ""
+
+    return table(
+        header,
+        (
+            [
+                f"{row['network']} b{row['batch_size']}",
+                *(held(row, peer) for peer in peers),
+                *(f"{row['ratios'][dtype]:.2f}" if dtype in row["ratios"] else "" for dtype in ("float32", "bfloat16")),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def epoch_table(rows: list[Row]) -> str:
+    """Seconds per epoch, and how many times the quiet epoch in parentheses."""
+    peers = peer_names(rows)
+
+    def cell(row: Row, peer: str) -> str:
+        return f"{row['peers'][peer]['seconds'][1]:.2f} ({row['slowdown'][peer][1]:.2f}×)"
+
+    header = [f"s for {rows[0]['images']} images", *peers, "ratio"]
+    return table(header, ([row["what"], *(cell(row, peer) for peer in peers), ratio(row, "float32")] for row in rows))
+
+
+# -- plot -------------------------------------------------------------------------------------------------------------
+
+
+def draw_roofline(rows: list[Row], stem: Path) -> None:
+    """GFLOP/s over operations per byte, beneath the machine's roof, as SVG and PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "pycnn"  # the same plot is the same file
+    from matplotlib import pyplot
+
+    flops = sorted(row["peak"]["flops_per_second"] for row in rows)[len(rows) // 2]
+    bytes_ = sorted(row["peak"]["bytes_per_second"] for row in rows)[len(rows) // 2]
+    intensities = [row["flops"] / row["bytes"] for row in rows]
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    low, high = min(intensities) / 1.5, max(max(intensities) * 1.5, flops / bytes_)
+    axes.plot([low, flops / bytes_, high], [low * bytes_ / 1e9, flops / 1e9, flops / 1e9], color="black", label="roof")
+    for name, color in PASS_COLORS.items():
+        ours = [row for row in rows if row["pass"] == name]
+        axes.scatter(
+            [row["flops"] / row["bytes"] for row in ours],
+            [row["flops"] / row["kernel_seconds"][1] / 1e9 for row in ours],
+            color=color,
+            s=22,
+            label=f"pycnn, {name}",
+        )
+    others = [(row, peer) for row in rows for peer in row["peers"] if peer != "pycnn"]
+    if others:
+        axes.scatter(
+            [row["flops"] / row["bytes"] for row, _ in others],
+            [row["flops"] / row["peers"][peer]["seconds"][1] / 1e9 for row, peer in others],
+            facecolors="none",
+            edgecolors="gray",
+            s=22,
+            label=others[0][1],
+        )
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s", title="Convolutions, float32")
+    axes.grid(which="both", alpha=0.2)
+    axes.legend()
+    for suffix in (".svg", ".png"):
+        figure.savefig(stem.with_suffix(suffix), dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
+    pyplot.close(figure)
