@@ -39,6 +39,15 @@ const std::vector<Case> cases = {
     {1, 4, 7, 49, 6, false, false, true, 1},
     {1, 1, 1, 1000, 64, false, true},
     {1, 1, 1000, 1, 64},
+    {1, 1, 3, 70, 2500, false, true},
+    {2, 1, 4, 9, 33, false, true, true, 2},
+    {1, 1, 2, 300, 20, false, true},
+    {1, 1, 20, 40, 5000, true, false},
+    {2, 1, 30, 33, 2100, false, true, false, 1},
+    {1, 1, 150, 300, 600, true, false},
+    {1, 2, 33, 300, 300},
+    {1, 1, 300, 270, 40, true, false},
+    {1, 1, 70, 530, 64, true, true},
 };
 
 std::string describe(const Case& c) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "cpu/isa/simd.h"
+#include "cpu/isa/transpose.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 
@@ -50,27 +51,32 @@ PYCNN_INLINE int64_t max_of(int64_t a, int64_t b) { return a < b ? b : a; }
 /// ⌈a / b⌉ for b > 0 and any a.
 PYCNN_INLINE int64_t ceil_divide(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
 
-/// Copies `count` rows of n elements to rows of `width` elements, zeros behind; width is a multiple of lanes<T>.
+/// Copies `count` rows of n elements to rows of `width` elements, zeros behind; width is a multiple of lanes<T>. What
+/// lies `ahead` elements further is brought into the cache.
 template <typename T>
-void pack_rows(const T* from, int64_t from_row, int64_t count, int64_t n, int64_t width, T* to) {
-  constexpr int64_t rows_ahead = 16;  // rows far apart are not foreseen by hardware
+void pack_rows(const T* from, int64_t from_row, int64_t count, int64_t n, int64_t width, T* to, int64_t ahead) {
   for (int64_t column = 0; column < width; column += lanes<T>) {
     const Mask<T> mask(static_cast<int>(max_of(0, min_of(n - column, lanes<T>))));
-    if (n - column >= lanes<T>)
+    if (n - column >= lanes<T>) {
       for (int64_t row = 0; row < count; ++row) {
-        __builtin_prefetch(from + (row + rows_ahead) * from_row + column);
-        store(to + row * width + column, load(from + row * from_row + column));
+        const T* source = from + row * from_row + column;
+        __builtin_prefetch(source + ahead, 0, 2);
+        store(to + row * width + column, load(source));
       }
-    else
+    } else {
       for (int64_t row = 0; row < count; ++row)
         store(to + row * width + column, load(from + row * from_row + column, mask));
+    }
   }
 }
+
+constexpr int64_t rows_ahead = 8;  // rows far apart are not foreseen by hardware
 
 /// Writes rows of `width` elements: panel[k·width + j] = b[k·b_row + j·b_column] for j < n, then zeros.
 template <typename T>
 void pack_panel(const T* b, int64_t b_row, int64_t b_column, int64_t k, int64_t n, int64_t width, T* panel) {
-  if (b_column == 1) return pack_rows(b, b_row, k, n, width, panel);
+  if (b_column == 1) return pack_rows(b, b_row, k, n, width, panel, rows_ahead * b_row);
+  if (b_row == 1) return pack_transposed(b, b_column, n, k, width, panel, k);
   for (int64_t row = 0; row < k; ++row) {
     const T* source = b + row * b_row;
     T* destination = panel + row * width;
@@ -78,5 +84,42 @@ void pack_panel(const T* b, int64_t b_row, int64_t b_column, int64_t k, int64_t 
     for (int64_t j = n; j < width; ++j) destination[j] = 0;
   }
 }
+
+template <typename T>
+inline constexpr int64_t tile_pitch = (row_tile + lanes<T> - 1) / lanes<T>* lanes<T>;  // of packed rows of A
+
+/// Packs rows of m adjacent elements into register tiles: to[tile·tile_elements + row·tile_pitch + i]. The last
+/// elements of a tile that is not as high as its pitch are never read.
+template <typename T, int64_t MostRows>
+class TilePacker {
+ public:
+  TilePacker(int64_t m, int64_t tile_elements) {
+    const int64_t tiles = ceil_divide(m, row_tile);
+    for (int64_t tile = 0; tile < tiles; ++tile)
+      for (int64_t i = 0; i < tile_pitch<T>; i += lanes<T>) {
+        const int64_t row = m * tile / tiles + i, left = m - row;
+        if (left <= 0) break;
+        pieces_[count_++] = {row, tile * tile_elements + i, Mask<T>(static_cast<int>(min_of(left, lanes<T>)))};
+        if (left >= lanes<T>) full_ = count_;
+      }
+  }
+  /// Row by row, as they lie in memory; what lies `ahead` elements further is brought into the cache.
+  void run(const T* from, int64_t from_row, int64_t rows, T* to, int64_t ahead) const {
+    for (int64_t row = 0; row < rows; ++row)
+      for (int i = 0; i < count_; ++i) {
+        const T* source = from + row * from_row + pieces_[i].from;
+        __builtin_prefetch(source + ahead, 0, 2);
+        store(to + row * tile_pitch<T> + pieces_[i].to, i < full_ ? load(source) : load(source, pieces_[i].mask));
+      }
+  }
+
+ private:
+  struct Piece {
+    int64_t from, to;
+    Mask<T> mask{0};
+  };
+  Piece pieces_[(MostRows + row_tile - 1) / row_tile * (tile_pitch<T> / lanes<T>)];
+  int count_ = 0, full_ = 0;
+};
 
 }  // namespace pycnn::cpu::PYCNN_ISA

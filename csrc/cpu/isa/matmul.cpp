@@ -1,5 +1,7 @@
 // Matrix products on the microkernel. B is packed into panels of column_tile columns; K is walked in blocks, in order.
-#include "cpu/isa/brgemm.h"
+#include "cpu/isa/matmul.h"
+
+#include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
 #include "cpu/parallel.h"
 #include "cpu/reference/reference.h"
@@ -9,7 +11,9 @@ namespace {
 
 using kernels::MatmulArguments;
 
-constexpr int64_t depth_block = 384;  // a packed panel of this depth stays in L1
+constexpr int64_t depth_block = 256;  // a packed panel of this depth stays in L1
+constexpr int64_t unpacked_depth_block = 384;
+constexpr int64_t cached_bytes = int64_t{1} << 24;
 constexpr int64_t enough_chunks = 32;
 
 struct Blocks {
@@ -30,12 +34,6 @@ Blocks blocks_of(const MatmulArguments& g, int64_t panels) {
 
 /// How many different matrices B there are in each batch dimension.
 int64_t distinct(int64_t batch, int64_t stride) { return stride == 0 ? min_of(batch, 1) : batch; }
-
-/// Rows of A that lie a multiple of 4 KiB apart share one set of L1: the rows of a tile would evict each other.
-template <typename T>
-bool rows_collide(const MatmulArguments& g) {
-  return g.m > 4 && g.a_row != 0 && g.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
-}
 
 /// Elements from row to row of a copy of A whose rows do not collide.
 template <typename T>
@@ -84,6 +82,8 @@ void multiply(const MatmulArguments& g, bool packed) {
   const int64_t a_row = copied ? copied_row<T>(g) : g.a_row, a_column = copied ? 1 : g.a_column;
   const Blocks blocks = blocks_of(g, panels);
   const int64_t row_blocks = ceil_divide(g.m, blocks.rows), column_blocks = ceil_divide(panels, blocks.panels);
+  const int64_t columns = blocks.panels * width;
+  const Epilogue epilogue(g.epilogue, min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
   parallel_for(g.batch[0] * g.batch[1] * row_blocks * column_blocks, [&](int64_t chunk) {
     const int64_t column_block = chunk % column_blocks, row_block = chunk / column_blocks % row_blocks;
     const int64_t product = chunk / column_blocks / row_blocks;
@@ -95,28 +95,28 @@ void multiply(const MatmulArguments& g, bool packed) {
     const T* b = static_cast<const T*>(g.b) + first * g.b_batch[0] + second * g.b_batch[1];
     const T* b_packed = workspace + ((b0 == 1 ? 0 : first) * b1 + (b1 == 1 ? 0 : second)) * panels * width * g.k;
     T* c = static_cast<T*>(g.c) + first * g.c_batch[0] + second * g.c_batch[1] + row * g.c_row;
+    const int64_t column_end = min_of(g.n, panel_end * width), depth = packed ? depth_block : unpacked_depth_block;
     int64_t k = 0;
     do {
-      for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-        const T* right = packed ? b_packed + (panel * g.k + k) * width : b + k * g.b_row + panel * width;
-        const Product<T> factors{a + k * a_column, right};
+      for (int64_t column = panel_begin * width; column < column_end; column += width) {
+        const Product<T> factors{a + k * a_column,
+                                 packed ? b_packed + (column / width * g.k + k) * width : b + k * g.b_row + column};
         brgemm(BatchReduce<T>{.products = &factors,
                               .count = 1,
                               .m = rows,
-                              .n = min_of(g.n - panel * width, width),
-                              .k = min_of(g.k - k, depth_block),
+                              .n = min_of(column_end - column, width),
+                              .k = min_of(g.k - k, depth),
                               .a_row = a_row,
                               .a_column = a_column,
                               .b_row = packed ? width : g.b_row,
-                              .c = c + panel * width,
+                              .c = c + column,
                               .c_row = g.c_row,
                               .accumulate = k > 0});
       }
-      k += depth_block;
+      k += depth;
     } while (k < g.k);
-    if (g.epilogue)
-      pointwise_region(*g.epilogue, product * g.m + row, product * g.m + row + rows, panel_begin * width,
-                       min_of(g.n, panel_end * width));
+    EpilogueColumns(epilogue, panel_begin * width, column_end - panel_begin * width)
+        .run(product * g.m + row, product * g.m + row + rows);
   });
 }
 
@@ -128,6 +128,7 @@ const char* unpacked_declines(const MatmulArguments& g) {
   if (const char* reason = integers_decline(g)) return reason;
   if (g.b_column != 1) return "the columns of b are not adjacent";
   if (g.m > 2 * row_tile) return "with so many rows packing b pays";
+  if (g.k * g.n * static_cast<int64_t>(size_of(g.dtype)) > cached_bytes) return "b does not stay in a cache";
   return nullptr;
 }
 
@@ -153,7 +154,9 @@ void run_reference(const MatmulArguments& g) {
 }  // namespace
 
 const kernels::MatmulAlgorithm matmul[] = {
+    {"dot", dot_declines, no_workspace, dot_matmul},
     {"unpacked_brgemm", unpacked_declines, no_workspace, run<false>},
+    {"blocked_brgemm", blocked_declines, blocked_workspace, blocked_matmul},
     {"packed_brgemm", integers_decline, packed_workspace, run<true>},
     {"reference", never_declines, no_workspace, run_reference},
     {nullptr, nullptr, nullptr, nullptr},

@@ -23,9 +23,6 @@ constexpr int64_t split_blocks = 4;  // fewer would spend the time on adding up
 constexpr int64_t few_channels = 16;
 constexpr int64_t many_channels = 256;  // rows of pixels so far apart that they are better read once
 constexpr int64_t short_row = 8;        // of pixels: the zeros behind it cost more than packing saves
-constexpr int64_t prefetch_distance = 16;
-template <typename T>
-constexpr int64_t tile_pitch = (row_tile + lanes<T> - 1) / lanes<T>* lanes<T>;  // of packed out channels
 constexpr int64_t enough_chunks = 32;
 constexpr int64_t most_partial_elements = int64_t{1} << 22;
 
@@ -181,33 +178,15 @@ class PackedWeightGradient {
     const Layout& l = layout_;
     const int64_t count = taps_.axis[2].count, channels = taps_.result_channels, tiles = tiles_of(c);
     const int64_t tile_elements = l.images * l.rows * l.pitch * tile_pitch<T>;
-    struct {
-      int64_t from, to;
-      Mask<T> mask{0};
-    } vector[((most_outs + row_tile - 1) / row_tile) * (tile_pitch<T> / lanes<T>)];
-    int vectors = 0, full = 0;
-    for (int64_t t = 0; t < tiles; ++t)
-      for (int64_t i = 0; i < tile_pitch<T>; i += lanes<T>) {
-        const int64_t channel = c.outs * t / tiles + i, left = c.outs - channel;
-        if (left <= 0) break;
-        vector[vectors] = {channel, t * tile_elements + i, Mask<T>(static_cast<int>(min_of(left, lanes<T>)))};
-        ++vectors;
-        if (left >= lanes<T>) full = vectors;
-      }
+    const TilePacker<T, most_outs> packer(c.outs, tile_elements);
+    const int64_t ahead = max_of(b.rows * b.images, 1) * count * channels;  // the next block
     for (int64_t image = 0; image < b.images; ++image)
       for (int64_t row = 0; row < b.rows; ++row) {
         const int64_t pixel = (image * l.rows + row) * l.pitch;
         const T* from = static_cast<const T*>(a_.output) +
                         ((b.image + image) * taps_.axis[1].count + b.row + row) * count * channels + c.out;
         T* tile = to + pixel * tile_pitch<T>;
-        // Pixel by pixel, as they lie in memory. What a vector takes of the next tile is never read.
-        for (int64_t q = 0; q < count; ++q)
-          for (int v = 0; v < vectors; ++v) {
-            const T* source = from + q * channels + vector[v].from;
-            T* target = tile + q * tile_pitch<T> + vector[v].to;
-            __builtin_prefetch(source + prefetch_distance * channels);
-            store(target, v < full ? load(source) : load(source, vector[v].mask));
-          }
+        packer.run(from, channels, count, tile, ahead);
         for (int64_t t = 0; t < tiles; ++t)
           clear(tile + t * tile_elements + count * tile_pitch<T>, (l.pitch - count) * tile_pitch<T>);
       }
@@ -219,6 +198,7 @@ class PackedWeightGradient {
     const int64_t channels = taps_.source_channels, row_planes = min_of(c.tap_row_end - c.tap_row, lines_.period);
     const int64_t column_planes = min_of(width.taps, columns_.period);
     const int64_t panel_elements = l.planes * l.plane_pixels * width_;
+    const int64_t ahead = b.rows * b.images * lines_.stride * width.source_size * channels;  // the next block
     for (int64_t plane = 0; plane < row_planes * column_planes; ++plane) {
       const int64_t j1 = c.tap_row + plane / column_planes, j2 = plane % column_planes;
       const int64_t used = min_of(columns_.size(j2), width.count + columns_.shift(width.taps - 1));
@@ -242,7 +222,7 @@ class PackedWeightGradient {
             T* to_panel = pixels + panel * panel_elements;
             if (inside)
               pack_rows(from + panel * width_, columns_.stride * channels, used, c.ins - panel * width_, width_,
-                        to_panel);
+                        to_panel, ahead);
             const int64_t filled = inside ? used * width_ : 0;
             clear(to_panel + filled, l.pitch * width_ - filled);
           }

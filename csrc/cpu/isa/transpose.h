@@ -34,4 +34,35 @@ PYCNN_INLINE void transpose(Vector<T> (&rows)[lanes<T>]) {
   }
 }
 
+/// to[i·width + r] = from[r·from_row + i] for r < rows and i < count; zeros for the other r < width, a multiple of
+/// lanes<T>. What lies `ahead` elements further is brought into the cache.
+template <typename T>
+void pack_transposed(const T* from, int64_t from_row, int64_t rows, int64_t count, int64_t width, T* to,
+                     int64_t ahead) {
+  for (int64_t column = 0; column < width; column += lanes<T>) {
+    const T* corner = from + column * from_row;
+    const int64_t filled = rows - column;
+    for (int64_t i = 0; i < count; i += lanes<T>) {
+      const int64_t left = count - i;
+      Vector<T> tile[lanes<T>];
+      if (filled >= lanes<T> && left >= lanes<T>) {
+#pragma GCC unroll 16
+        for (int r = 0; r < lanes<T>; ++r) {
+          const T* source = corner + r * from_row + i;
+          __builtin_prefetch(source + ahead, 0, 2);
+          tile[r] = load(source);
+        }
+      } else {
+        const Mask<T> mask(static_cast<int>(left < lanes<T> ? left : lanes<T>));
+#pragma GCC unroll 16
+        for (int r = 0; r < lanes<T>; ++r) tile[r] = r < filled ? load(corner + r * from_row + i, mask) : Vector<T>{};
+      }
+      transpose<T>(tile);
+#pragma GCC unroll 16
+      for (int r = 0; r < lanes<T>; ++r)
+        if (r < left) store(to + (i + r) * width + column, tile[r]);
+    }
+  }
+}
+
 }  // namespace pycnn::cpu::PYCNN_ISA
