@@ -22,6 +22,7 @@ from pycnn.utils.data import (
     SequentialSampler,
     Subset,
     TensorDataset,
+    default_collate,
     get_worker_info,
 )
 
@@ -151,6 +152,49 @@ def test_tensors_in_memory():
     data = Subset(TensorDataset(pycnn.arange(40).reshape(20, 2), pycnn.rand(20)), range(3, 17))
     found = [[plain(b) for b in DataLoader(data, 4, num_workers=n)] for n in (0, 2)]
     assert found[0] == found[1] and len(found[0]) == 4
+
+
+def test_large_batches():
+    """Arrays from 64 KiB on travel in shared memory."""
+
+    class Large(Dataset):
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, index):
+            rng = np.random.default_rng(index)
+            return {
+                "image": pycnn.tensor(rng.random((3, 70, 80), np.float32)),
+                "narrow": pycnn.tensor(rng.random((80, 80), np.float32)).bfloat16(),
+                "double": rng.random((40, 51)),
+                "mask": rng.random((90, 91)) > 0.5,
+                "label": index,
+            }
+
+    def collate(items):
+        batch = default_collate(items)
+        batch["transposed"] = batch["double"].transpose(1, 2)
+        batch["array"] = np.stack([item["double"] for item in items])
+        batch["fortran"] = np.asfortranarray(batch["array"])
+        return batch
+
+    found = []
+    for num_workers in (0, 2):
+        before = len(os.listdir("/proc/self/fd"))
+        batches = list(DataLoader(Large(), 4, num_workers=num_workers, collate_fn=collate))
+        assert len(os.listdir("/proc/self/fd")) == before
+        found.append(batches)
+    for ours, expected in zip(*reversed(found), strict=True):
+        assert list(ours) == list(expected)
+        for name, value in expected.items():
+            if isinstance(value, np.ndarray):
+                assert np.array_equal(ours[name], value) and ours[name].flags.writeable
+            else:
+                assert ours[name].dtype == value.dtype and pycnn.equal(ours[name], value)
+    kept = found[1][0]["array"]
+    del found, batches, ours
+    kept += 1
+    assert kept.shape == (4, 40, 51)
 
 
 def test_streams_end_one_by_one():
@@ -398,7 +442,7 @@ def test_no_process_survives_its_parent(how, tmp_path):
 
 # -- collating ---------------------------------------------------------------------------------------------------------
 def test_collating_keeps_types():
-    from pycnn.utils.data import default_collate, default_convert
+    from pycnn.utils.data import default_convert
 
     batch = default_collate([OrderedDict(b=(1, 2.5), a=np.int16(3)), OrderedDict(b=(2, 3.5), a=np.int16(4))])
     assert type(batch) is OrderedDict and list(batch) == ["b", "a"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from pycnn.utils.data.fetch import Recipe
+from pycnn.utils.data.transfer import receive
 from pycnn.utils.data.worker import Batch, Epoch, Exhausted, Failure, Task, parent_ends, run_worker
 
 #: How long workers may finish what they are at before they are terminated, in seconds.
@@ -77,11 +77,11 @@ class _Worker:
         try:
             if self.connection not in ready:
                 raise EOFError
-            message = self.connection.recv_bytes()
+            answer = receive(self.connection)
         except (EOFError, OSError):
             self.raise_death()
         self.owed -= 1
-        return pickle.loads(message)
+        return answer()
 
     def raise_death(self) -> None:
         self.process.join(_GRACE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import queue
 import random
 import signal
@@ -11,7 +12,6 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from pycnn import _core
 from pycnn.utils.data.dataset import IterableDataset
 from pycnn.utils.data.fetch import Recipe
+from pycnn.utils.data.transfer import Message
 
 #: The parent's ends of the connections to its workers. A forked worker closes its copies of them, so that every worker
 #: sees the end of its connection when the parent closes it or dies.
@@ -78,7 +79,7 @@ class Failure:
             f"Original {''.join(traceback.format_exception(type(error), error, error.__traceback__))}"
         )
         try:
-            ForkingPickler.dumps(self.kind)
+            pickle.dumps(self.kind)
         except Exception:  # a class that only exists in the worker
             self.kind = RuntimeError
         if issubclass(self.kind, StopIteration):  # would end the loop in silence
@@ -106,20 +107,20 @@ class _Sender:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
         threading.Thread(target=self._run, daemon=True).start()
 
     def send(self, answer: Any, worker_id: int) -> None:
         try:
-            message = ForkingPickler.dumps(answer)
+            message = Message(answer)
         except Exception as error:
-            message = ForkingPickler.dumps(Failure(error, worker_id))
+            message = Message(Failure(error, worker_id))
         self._messages.put(message)
 
     def _run(self) -> None:
         try:
             while True:
-                self._connection.send_bytes(self._messages.get())
+                self._messages.get().send(self._connection)
         except OSError:
             pass  # the parent has left
 
