@@ -1,6 +1,7 @@
 // Weight gradient: dW[o, (tap, i)] = Σ over pixels of dY[pixel, o] · X[pixel's input under tap, i]. A is dY transposed
-// by its strides, B are rows of X as they lie. Rows are split into a number of parts that the shape fixes; each part
-// has its own sum, and the sums are added in order.
+// by its strides, B are rows of X as they lie; where the few channels of X would not fill vectors it is the other way
+// round, and the sums are those of dWᵀ. Rows are split into a number of parts that the shape fixes; each part has its
+// own sum, and the sums are added in order.
 #include "cpu/isa/isa.h"
 #include "cpu/isa/taps.h"
 #include "cpu/parallel.h"
@@ -27,6 +28,13 @@ struct Cut {
   int64_t splits;
 };
 
+/// Whether the out channels fill vectors and the input under a row of taps does not.
+bool out_channels_are_columns(const ConvolutionArguments& a) {
+  const ConvolutionShape& s = a.shape;
+  const int64_t vector = vector_bytes / static_cast<int64_t>(element_size(a)), under_taps = s.kernel[2] * s.in_channels;
+  return s.out_channels % vector == 0 && s.out_channels >= column_vectors * vector && under_taps % vector != 0;
+}
+
 Cut cut_of(const ConvolutionShape& s) {
   Cut c{};
   c.pixels = s.batch * volume(s.output);
@@ -45,8 +53,9 @@ Cut cut_of(const ConvolutionShape& s) {
 template <typename T>
 class WeightGradient {
  public:
-  WeightGradient(const ConvolutionArguments& a, const Taps& taps, const T* input, T* partial)
-      : a_(a), s_(a.shape), taps_(taps), input_(input), partial_(partial) {
+  /// `transposed`: the sums are those of dWᵀ; then no tap may leave the input.
+  WeightGradient(const ConvolutionArguments& a, const Taps& taps, const T* input, T* partial, bool transposed)
+      : a_(a), s_(a.shape), taps_(taps), input_(input), partial_(partial), transposed_(transposed) {
     merge_ = taps.groups == 1 && taps.axis[2].offset_step == 1;
   }
 
@@ -67,10 +76,13 @@ class WeightGradient {
     const Axis& width = taps_.axis[2];
     const int64_t out_first = group * out_ + block * cut_.out_block;
     const int64_t outs = min_of(out_ - block * cut_.out_block, cut_.out_block);
-    const int64_t partial_row = volume(s_.kernel) * in_;
-    T* sums = partial_ + split * weight_elements(s_) + out_first * partial_row + tap_row * width.taps * in_;
-    for (int64_t o = 0; o < outs; ++o)
-      for (int64_t i = 0; i < width.taps * in_; ++i) sums[o * partial_row + i] = 0;
+    // Under the taps of a row of the kernel lie in_ · taps elements of X: columns of the sums, or rows.
+    const int64_t first = tap_row * width.taps * in_, under_taps = width.taps * in_;
+    const int64_t partial_row = transposed_ ? s_.out_channels : volume(s_.kernel) * in_;
+    T* sums = partial_ + split * weight_elements(s_) +
+              (transposed_ ? first * partial_row + out_first : out_first * partial_row + first);
+    for (int64_t row = 0; row < (transposed_ ? under_taps : outs); ++row)
+      for (int64_t i = 0; i < (transposed_ ? outs : under_taps); ++i) sums[row * partial_row + i] = 0;
 
     const int64_t row_bytes = cut_.row_length * (in_ * width.source_step + outs) * static_cast<int64_t>(sizeof(T));
     const int64_t rows_per_block = max_of(1, min_of(max_products, block_bytes / max_of(1, row_bytes)));
@@ -105,6 +117,12 @@ class WeightGradient {
                      .c = sums,
                      .c_row = partial_row,
                      .accumulate = true};
+    if (transposed_) {
+      g.m = (taps2.end - taps2.begin) * in_;
+      g.n = outs;
+      g.a_column = width.source_step * s_.in_channels;
+      g.b_row = s_.out_channels;
+    }
     const T* output = static_cast<const T*>(a_.output) + out_first;
     if (flat_) {
       const int64_t begin = row_begin * cut_.row_length;
@@ -121,8 +139,9 @@ class WeightGradient {
       if (s0 < 0 || s0 >= depth.source_size || s1 < 0 || s1 >= height.source_size) continue;
       const int64_t s2 = valid.begin * width.source_step + width.offset(taps2.begin);
       const int64_t pixel = ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size + s2;
-      products[g.count++] = {output + (row * cut_.row_length + valid.begin) * s_.out_channels,
-                             input_ + pixel * s_.in_channels + group * in_};
+      const T* results = output + (row * cut_.row_length + valid.begin) * s_.out_channels;
+      const T* sources = input_ + pixel * s_.in_channels + group * in_;
+      products[g.count++] = transposed_ ? Product<T>{sources, results} : Product<T>{results, sources};
     }
     if (g.count > 0) brgemm(g);
   }
@@ -133,9 +152,9 @@ class WeightGradient {
       T* weight = static_cast<T*>(a_.weight) + o * a_.weight_strides[0];
       for (int64_t tap = 0; tap < taps; ++tap)
         for (int64_t i = 0; i < in_; ++i) {
-          T sum = partial_[o * row + tap * in_ + i];
-          for (int64_t split = 1; split < cut_.splits; ++split)
-            sum += partial_[split * weight_elements(s_) + o * row + tap * in_ + i];
+          const T* from = partial_ + (transposed_ ? (tap * in_ + i) * s_.out_channels + o : o * row + tap * in_ + i);
+          T sum = *from;
+          for (int64_t split = 1; split < cut_.splits; ++split) sum += from[split * weight_elements(s_)];
           weight[i * a_.weight_strides[1] + tap * a_.weight_strides[2]] = sum;
         }
     });
@@ -146,7 +165,7 @@ class WeightGradient {
   const Taps& taps_;
   const T* input_;
   T* partial_;
-  bool merge_;
+  bool transposed_, merge_;
   bool flat_ = is_pointwise_convolution(s_);
   Cut cut_ = cut_of(s_);
   int64_t in_ = s_.in_channels / s_.groups, out_ = s_.out_channels / s_.groups;
@@ -170,7 +189,7 @@ void weight_gradient(const ConvolutionArguments& a, bool padded) {
     taps = pad_source(taps, input, copy);
     input = copy;
   }
-  WeightGradient<T>(a, taps, input, partial).run();
+  WeightGradient<T>(a, taps, input, partial, padded && out_channels_are_columns(a)).run();
 }
 
 template <bool Padded>

@@ -217,7 +217,7 @@ static_assert((most_rows * 2 * column_tile<float> + most_panels * column_tile<fl
 
 const char* blocked_declines(const MatmulArguments& g) {
   if (g.dtype != DType::Float32 && g.dtype != DType::Float64) return "the microkernel multiplies floats only";
-  if (g.m > 2 * most_rows && (g.a_column == 1 || g.k > tiles_first_depth))
+  if (g.m > most_rows && (g.a_column == 1 || g.k > tiles_first_depth))
     return "with so many rows b is packed once for all";
   return nullptr;
 }
