@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import pycnn
-from pycnn import Tensor, _core
+from pycnn import Tensor, _core, nn
 
 MODULES = ("pycnn", *(m.name for m in pkgutil.walk_packages(pycnn.__path__, "pycnn.") if "._" not in m.name))
 # What pybind11 writes above a text: signatures, and a line where there are several.
@@ -57,6 +57,10 @@ def public_names(module: Any) -> Iterator[tuple[str, Any]]:
         ours = (getattr(value, "__module__", None) or "").startswith("pycnn")
         if ours and (isinstance(value, type) or callable(value)):
             yield name, value
+
+
+def is_layer(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, nn.Module)
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
@@ -158,6 +162,23 @@ def test_shapes(name: str) -> None:
     takes = takes or name.startswith("functional.")
     if takes or any("Tensor" in result for result in results):
         assert SHAPE.search(text_of(value)), f"{name} says nothing of shapes"
+
+
+CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"}
+
+
+@pytest.mark.parametrize("name", sorted({name for name, value in public_names(nn) if is_layer(value)} - CONTAINERS))
+def test_layers(name: str) -> None:
+    """A layer says something of shapes and describes its arguments, or says where they are described."""
+    layer = getattr(nn, name)
+    text = text_of(layer)
+    assert SHAPE.search(text), f"{name} says nothing of shapes"
+    references = re.findall(r"`(functional\.)?(\w+)`", text)
+    for functional, referred in references:
+        assert not functional or hasattr(nn.functional, referred), f"{name} refers to functional.{referred}"
+    if not any(functional or hasattr(nn, referred) for functional, referred in references):
+        unsaid = [each for each in inspect.signature(layer).parameters if not re.search(rf"\b{each}\b", text)]
+        assert not set(unsaid) - {"args", "kwargs"}, f"{name} does not mention {', '.join(unsaid)}"
 
 
 def bad_calls(function: Callable[..., Any], names: list[str]) -> Iterator[Callable[[], Any]]:

@@ -33,7 +33,7 @@ class Module : public py::module_ {
  public:
   explicit Module(py::module_ module) : py::module_(std::move(module)) {}
   template <typename Function, typename... Extra>
-  [[gnu::always_inline]] Module& def(const char* name, Function&& function, const Extra&... extra) {
+  Module& def(const char* name, Function&& function, const Extra&... extra) {
     py::module_::def(name, std::forward<Function>(function), function_docstring(name), extra...);
     return *this;
   }
@@ -44,24 +44,22 @@ class TensorClass : public py::class_<Tensor> {
  public:
   using py::class_<Tensor>::class_;
   template <typename Function, typename... Extra>
-  [[gnu::always_inline]] TensorClass& def(const char* name, Function&& function, const Extra&... extra) {
+  TensorClass& def(const char* name, Function&& function, const Extra&... extra) {
     py::class_<Tensor>::def(name, std::forward<Function>(function), method_docstring(name), extra...);
     return *this;
   }
   template <typename... Parameters, typename... Extra>
-  [[gnu::always_inline]] TensorClass& def(py::detail::initimpl::factory<Parameters...>&& init, const Extra&... extra) {
+  TensorClass& def(py::detail::initimpl::factory<Parameters...>&& init, const Extra&... extra) {
     py::class_<Tensor>::def(std::move(init), method_docstring("__init__"), extra...);
     return *this;
   }
   template <typename Getter, typename... Extra>
-  [[gnu::always_inline]] TensorClass& def_property_readonly(const char* name, const Getter& getter,
-                                                            const Extra&... extra) {
+  TensorClass& def_property_readonly(const char* name, const Getter& getter, const Extra&... extra) {
     py::class_<Tensor>::def_property_readonly(name, getter, method_docstring(name), extra...);
     return *this;
   }
   template <typename Getter, typename Setter, typename... Extra>
-  [[gnu::always_inline]] TensorClass& def_property(const char* name, const Getter& getter, const Setter& setter,
-                                                   const Extra&... extra) {
+  TensorClass& def_property(const char* name, const Getter& getter, const Setter& setter, const Extra&... extra) {
     py::class_<Tensor>::def_property(name, getter, setter, method_docstring(name), extra...);
     return *this;
   }

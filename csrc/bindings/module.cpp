@@ -101,7 +101,11 @@ PYBIND11_MODULE(_core, core) {
   pycnn::set_interrupt_check(&signal_pending);
   pycnn::set_evaluation_scope(&leave_python);
   TensorClass tensor(module, "Tensor", py::dynamic_attr(),
-                     "An n-dimensional array, computed when somebody looks at it. Methods are torch.Tensor's.");
+                     "An n-dimensional array, computed when somebody looks at it. Methods are torch.Tensor's.\n\n"
+                     "Shape and dtype are known at once, and bad arguments raise at once; elements are computed by\n"
+                     "backward(), item(), numpy(), print() and pycnn.eval(), as one plan. A value never changes:\n"
+                     "methods that end in an underscore, `x += 1` and `x[0] = 1` bind the tensor to a new value,\n"
+                     "and views write theirs back into the tensor they were made from.");
   bind_types(module);
   bind_tensor(tensor);
   bind_conversion(module, tensor);

@@ -8,7 +8,10 @@ from pycnn.nn.module import Module
 
 
 class ReLU(Module):
-    """max(0, x)."""
+    """max(0, x), elementwise on any shape (Nair and Hinton 2010).
+
+    Arguments, dtypes and errors as in `functional.relu`.
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -22,7 +25,10 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """x where positive, else negative_slope * x (Maas et al. 2013)."""
+    """x where positive, else negative_slope * x, elementwise on any shape (Maas et al. 2013).
+
+    Arguments, dtypes and errors as in `functional.leaky_relu`.
+    """
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
@@ -37,7 +43,10 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """x where positive, else alpha * (exp(x) - 1) (Clevert et al. 2016)."""
+    """x where positive, else alpha * (exp(x) - 1), elementwise on any shape (Clevert et al. 2016).
+
+    Arguments, dtypes and errors as in `functional.elu`.
+    """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
@@ -52,21 +61,30 @@ class ELU(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)), elementwise on any shape.
+
+    Arguments, dtypes and errors as in `functional.sigmoid`.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.sigmoid(input)
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent, elementwise on any shape.
+
+    Arguments, dtypes and errors as in `functional.tanh`.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.tanh(input)
 
 
 class Softplus(Module):
-    """log(1 + exp(beta x)) / beta, x itself where beta x > threshold."""
+    """log(1 + exp(beta x)) / beta, elementwise on any shape; x itself where beta x > threshold (Dugas et al. 2001).
+
+    Arguments, dtypes and errors as in `functional.softplus`.
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         super().__init__()
@@ -81,7 +99,10 @@ class Softplus(Module):
 
 
 class GELU(Module):
-    """x * Phi(x) (Hendrycks and Gimpel 2016), exactly or with approximate="tanh"."""
+    """x * Phi(x), elementwise on any shape, exactly or with approximate="tanh" (Hendrycks and Gimpel 2016).
+
+    Arguments, dtypes and errors as in `functional.gelu`.
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
@@ -95,7 +116,10 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """x * sigmoid(x)."""
+    """x * sigmoid(x), elementwise on any shape (Hendrycks and Gimpel 2016; Elfwing et al. 2017).
+
+    Arguments, dtypes and errors as in `functional.silu`.
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__()
@@ -109,7 +133,10 @@ class SiLU(Module):
 
 
 class Maxout(Module):
-    """The largest of every `pool_size` consecutive channels: (N, C, ...) to (N, C / pool_size, ...)."""
+    """The largest of every `pool_size` consecutive channels (Goodfellow et al. 2013): (N, C, ...) to (N, C / k, ...).
+
+    Arguments, dtypes and errors as in `functional.maxout`.
+    """
 
     def __init__(self, pool_size: int) -> None:
         super().__init__()
@@ -123,14 +150,20 @@ class Maxout(Module):
 
 
 class LogSigmoid(Module):
-    """log(1 / (1 + exp(-x))), element-wise."""
+    """log(1 / (1 + exp(-x))), elementwise on any shape.
+
+    Arguments, dtypes and errors as in `functional.logsigmoid`.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.logsigmoid(input)
 
 
 class Softmax(Module):
-    """exp(x) / sum of exp(x) along `dim`."""
+    """exp(x) / sum of exp(x) along `dim`, of any shape.
+
+    Arguments, dtypes and errors as in `functional.softmax`.
+    """
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -144,7 +177,10 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """log(softmax(x)) along `dim`."""
+    """log(softmax(x)) along `dim`, of any shape.
+
+    Arguments, dtypes and errors as in `functional.log_softmax`.
+    """
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()

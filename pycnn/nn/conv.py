@@ -171,13 +171,14 @@ class Conv2d(_Conv):
         device, dtype: of the parameters.
 
     Attributes: `weight` (O, C / groups, kH, kW) and `bias`.
+    Errors: ValueError for arguments that do not fit; when called, those of `functional.conv2d`.
     """
 
     _dimensions = 2
 
 
 class Conv3d(_Conv):
-    """Convolution over (N, C, D, H, W) or (C, D, H, W); arguments as in `Conv2d`."""
+    """Convolution over (N, C, D, H, W) or (C, D, H, W); arguments as in `Conv2d`, formula in `functional.conv3d`."""
 
     _dimensions = 3
 

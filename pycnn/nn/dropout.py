@@ -20,28 +20,40 @@ class _Dropout(Module):
 
 
 class Dropout(_Dropout):
-    """In training, zeroes elements with probability p and divides the others by 1 - p (Srivastava et al. 2014)."""
+    """In training, zeroes elements of any shape with probability p, divides the rest by 1 - p (Srivastava et al. 2014).
+
+    Arguments, dtypes and errors as in `functional.dropout`.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout(input, self.p, self.training, self.inplace)
 
 
 class Dropout1d(_Dropout):
-    """In training, zeroes whole channels of (N, C, L) with probability p (Tompson et al. 2015)."""
+    """In training, zeroes whole channels of (N, C, L) with probability p (Tompson et al. 2015).
+
+    Arguments, dtypes and errors as in `functional.dropout1d`.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
 class Dropout2d(_Dropout):
-    """In training, zeroes whole channels of (N, C, H, W) with probability p (Tompson et al. 2015)."""
+    """In training, zeroes whole channels of (N, C, H, W) with probability p (Tompson et al. 2015).
+
+    Arguments, dtypes and errors as in `functional.dropout2d`.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout2d(input, self.p, self.training, self.inplace)
 
 
 class Dropout3d(_Dropout):
-    """In training, zeroes whole channels of (N, C, D, H, W) with probability p (Tompson et al. 2015)."""
+    """In training, zeroes whole channels of (N, C, D, H, W) with probability p (Tompson et al. 2015).
+
+    Arguments, dtypes and errors as in `functional.dropout3d`.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout3d(input, self.p, self.training, self.inplace)

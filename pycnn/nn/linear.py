@@ -30,7 +30,7 @@ def draw_from_fan_in(weight: Parameter, bias: Parameter | None) -> None:
 
 
 class Identity(Module):
-    """Gives its input; takes and forgets any arguments."""
+    """Gives its input, of any shape; takes and forgets any arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -43,6 +43,13 @@ class Linear(Module):
     """input @ weight.T + bias: (..., in_features) to (..., out_features).
 
     Weight and bias are drawn uniformly from +-1/sqrt(in_features), PyTorch's rule.
+
+    Args:
+        in_features, out_features: I and O.
+        bias: whether there is a bias (O,).
+        device, dtype: of the parameters `weight` (O, I) and `bias`.
+
+    Errors: those of `functional.linear`.
     """
 
     def __init__(

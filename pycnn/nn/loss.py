@@ -34,7 +34,10 @@ class _WeightedLoss(_Loss):
 
 
 class CrossEntropyLoss(_WeightedLoss):
-    """Softmax and negative log-likelihood: logits (N, C, ...), classes (N, ...) or probabilities (N, C, ...)."""
+    """Softmax and negative log-likelihood: logits (N, C, ...), classes (N, ...) or probabilities (N, C, ...).
+
+    Arguments, dtypes and errors as in `functional.cross_entropy`.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,10 @@ class CrossEntropyLoss(_WeightedLoss):
 
 
 class NLLLoss(_WeightedLoss):
-    """Negative log-likelihood of log-probabilities (N, C, ...) at classes (N, ...)."""
+    """Negative log-likelihood of log-probabilities (N, C, ...) at classes (N, ...).
+
+    Arguments, dtypes and errors as in `functional.nll_loss`.
+    """
 
     def __init__(
         self,
@@ -79,28 +85,40 @@ class NLLLoss(_WeightedLoss):
 
 
 class MSELoss(_Loss):
-    """(input - target)^2."""
+    """(input - target)^2 of any shapes that broadcast, reduced.
+
+    Arguments, dtypes and errors as in `functional.mse_loss`.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)
 
 
 class L1Loss(_Loss):
-    """|input - target|."""
+    """|input - target| of any shapes that broadcast, reduced.
+
+    Arguments, dtypes and errors as in `functional.l1_loss`.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
 
 
 class BCELoss(_WeightedLoss):
-    """Binary cross-entropy of probabilities."""
+    """Binary cross-entropy of probabilities of any shape, reduced.
+
+    Arguments, dtypes and errors as in `functional.binary_cross_entropy`.
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
-    """Binary cross-entropy of logits."""
+    """Binary cross-entropy of logits of any shape, reduced.
+
+    Arguments, dtypes and errors as in `functional.binary_cross_entropy_with_logits`.
+    """
 
     def __init__(
         self,

@@ -125,7 +125,10 @@ class BatchNorm3d(_BatchNorm):
 
 
 class LocalResponseNorm(Module):
-    """Divides by a power of the mean square of neighbouring channels; formula in `functional.local_response_norm`."""
+    """Divides (N, C, L, ...) by a power of the mean square of neighbouring channels (Krizhevsky et al. 2012).
+
+    Arguments, dtypes and errors as in `functional.local_response_norm`.
+    """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()

@@ -98,7 +98,7 @@ Args:
     dim: one or several dimensions; None or () for all. A bool in its place is taken for `unbiased`.
     unbiased: True (default) for a correction of 1 (Bessel's), False for 0.
     keepdim: keep reduced dimensions with size 1.
-    correction: any number, before `unbiased`.
+    correction: any number; takes precedence over `unbiased`.
 
 Returns:
     input's shape without the reduced dimensions, input's dtype. NaN for one element (0/0).
@@ -111,7 +111,7 @@ Args:
     dim: one or several dimensions; None or () for all. A bool in its place is taken for `unbiased`.
     unbiased: True (default) for a correction of 1 (Bessel's), False for 0.
     keepdim: keep reduced dimensions with size 1.
-    correction: any number, before `unbiased`.
+    correction: any number; takes precedence over `unbiased`.
 
 Returns:
     input's shape without the reduced dimensions, input's dtype. NaN for one element (0/0).

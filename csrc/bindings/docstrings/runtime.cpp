@@ -21,7 +21,7 @@ higher kind (bool < integer < floating).
 Args:
     tensor1, tensor2: tensors, or one of them a number.
 
-Errors: TypeError if both are numbers, RuntimeError if their shapes do not broadcast or two bools are added.)"},
+Errors: TypeError if both are numbers, RuntimeError if their shapes do not broadcast.)"},
       {"can_cast", R"(Whether an in-place operator may store a result of dtype from_ in a tensor of dtype `to`.
 
 True unless from_ is of a higher kind (bool < integer < floating).
