@@ -106,6 +106,20 @@ TEST(Shape, PadCropsWithNegativeAmounts) {
   EXPECT_THROW(pad(ones({3}), {-2, -2}), Error);
 }
 
+TEST(Shape, PadContinuesWhatLiesInside) {
+  const Tensor x = vector({1, 2, 3}, {1, 3});
+  EXPECT_EQ(pad(x, {2, 1}, "reflect").to_vector<double>(), (Doubles{3, 2, 1, 2, 3, 2}));
+  EXPECT_EQ(pad(x, {2, 1}, "replicate").to_vector<double>(), (Doubles{1, 1, 1, 2, 3, 3}));
+  EXPECT_EQ(pad(x, {2, 1}, "circular").to_vector<double>(), (Doubles{2, 3, 1, 2, 3, 1}));
+  EXPECT_EQ(pad(x, {-1, 2}, "reflect").to_vector<double>(), (Doubles{2, 3, 2, 1}));
+  EXPECT_EQ(pad(x, {-1, 2}, "circular").to_vector<double>(), (Doubles{2, 3, 2, 3}));
+  EXPECT_THROW(pad(x, {3, 0}, "reflect"), Error);
+  EXPECT_THROW(pad(x, {4, 0}, "circular"), Error);
+  EXPECT_THROW(pad(x, {1, 1}, "mirror"), NotImplementedError);
+  EXPECT_THROW(pad(vector({1, 2, 3}), {1, 1}, "reflect"), NotImplementedError);
+  EXPECT_THROW(pad(x, {1, 1}, "reflect", 2), Error);
+}
+
 TEST(Indexing, ScatterAndGatherAreAdjoint) {
   Tensor x = vector({1, 2, 3, 4, 5, 6}, {2, 3});
   x.requires_grad_();
