@@ -49,6 +49,8 @@ class _Worker:
         self.connection, theirs = context.Pipe()
         parent_ends.add(self.connection)
         self.process = context.Process(target=run_worker, args=(theirs, stopping, *arguments), daemon=True)
+        # Ctrl-C waits until the new process has said that it ignores it.
+        previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with warnings.catch_warnings():
                 # Python warns of forks beside threads; the core's threads expect them.
@@ -59,6 +61,7 @@ class _Worker:
             raise
         finally:
             theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
         self.owed = 0
         self.exhausted = False
 

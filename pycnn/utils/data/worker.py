@@ -140,6 +140,7 @@ def run_worker(
         end.close()
     # Ctrl-C reaches the whole process group; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _core.set_num_threads(1)
     _info = WorkerInfo(worker_id, num_workers, base_seed + worker_id, recipe.dataset)
