@@ -56,6 +56,7 @@ globals().update(
     {name: value for name, value in vars(_core).items() if not name.startswith("_") and name not in _INTERNAL}
 )
 
+from pycnn._capture import capture as capture  # noqa: E402
 from pycnn._settings import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled  # noqa: E402
 from pycnn._settings import compile as compile  # noqa: E402
 from pycnn._settings import get_float32_matmul_precision as get_float32_matmul_precision  # noqa: E402

@@ -5,6 +5,7 @@
 #include "cpu/features.h"
 #include "cpu/parallel.h"
 #include "kernels/kernels.h"
+#include "pycnn/capture.h"
 #include "pycnn/graph.h"
 #include "pycnn/profiler.h"
 #include "tensor/storage.h"
@@ -113,6 +114,30 @@ void bind_profiler(Module& module) {
       py::arg("seconds") = 0.1, py::arg("bytes") = int64_t{1} << 26);
 }
 
+void bind_capture(Module& module) {
+  using Program = std::shared_ptr<const graph::CapturedProgram>;
+  struct Replayable {
+    Program program;
+  };
+  py::class_<Replayable>(module, "CapturedProgram", "A function's recorded work; see pycnn.capture.")
+      .def(
+          "fits", [](const Replayable& self, const TensorList& inputs) { return fits(*self.program, inputs.tensors); },
+          py::arg("inputs"), "Whether it can run on these inputs and its tensors' present values.")
+      .def(
+          "replay",
+          [](const Replayable& self, const TensorList& inputs) { return replay(*self.program, inputs.tensors); },
+          py::arg("inputs"), "Runs it and returns its results.");
+  py::class_<CaptureScope>(module, "CaptureScope", "While open, this thread records and evaluates nothing.")
+      .def(py::init([](const TensorList& inputs) { return std::make_unique<CaptureScope>(inputs.tensors); }),
+           py::arg("inputs"))
+      .def("inputs", &CaptureScope::inputs, "Stand for the inputs while the function runs.")
+      .def(
+          "finish",
+          [](CaptureScope& self, const TensorList& results) { return Replayable{self.finish(results.tensors)}; },
+          py::arg("results"), "Ends recording, computes the results and returns the program.")
+      .def("close", &CaptureScope::close, "Ends recording; what was recorded stays pending.");
+}
+
 void bind_generator(Module& module) {
   module.def(
       "manual_seed", [](const py::int_& seed) { manual_seed(PyLong_AsUnsignedLongLongMask(seed.ptr())); },
@@ -154,6 +179,7 @@ void bind_type_rules(Module& module) {
 void bind_runtime(Module& module) {
   bind_evaluation(module);
   bind_machine(module);
+  bind_capture(module);
   bind_profiler(module);
   bind_generator(module);
   bind_type_rules(module);

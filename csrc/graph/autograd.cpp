@@ -10,6 +10,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "graph/capture.h"
 #include "graph/evaluate.h"
 #include "graph/lowering.h"
 #include "graph/operator.h"
@@ -281,6 +282,7 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
       if (!output.autograd || (!limited.empty() && !limited.contains(&output))) continue;
       const Tensor& grad = output.autograd->grad;
       previous.push_back({output.autograd, grad, grad.defined() ? Tensor(grad.value()) : Tensor()});
+      if (graph::CaptureLog* log = graph::capture_log()) log->note_gradient(output.autograd);
       graph::accumulate(*output.autograd, walk->gradient_of(value), create_graph);
       results.push_back(output.autograd->grad);
     }

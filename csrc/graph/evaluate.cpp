@@ -12,6 +12,7 @@
 #include <unordered_set>
 
 #include "cpu/features.h"
+#include "graph/capture.h"
 #include "graph/plan.h"
 #include "pycnn/graph.h"
 
@@ -365,10 +366,21 @@ void publish(Work& work, const Plan& plan, std::vector<Buffer> buffers) {
   counters().nodes_evaluated += work.nodes.size();
 }
 
+Computation description(const Work& work, const Prepared& prepared) {
+  Computation computation{prepared.plan, prepared.inputs.size(), prepared.inputs, {}, {}};
+  for (const PlanResult& result : prepared.plan->results()) {
+    computation.results.push_back({work.nodes[static_cast<size_t>(result.node)], result.index});
+    const Output& output = output_of(computation.results.back());
+    computation.forms.push_back({output.shape, output.dtype});
+  }
+  return computation;
+}
+
 std::function<std::shared_ptr<void>()> evaluation_scope;
 
 // Computes the ancestors of the roots. Kept are the requested values and whatever is held.
-void evaluate_work(std::span<const Value> requested, std::span<const std::shared_ptr<Node>> roots, bool fused) {
+Computation evaluate_work(std::span<const Value> requested, std::span<const std::shared_ptr<Node>> roots, bool fused,
+                          bool described) {
   const std::shared_ptr<void> scope = evaluation_scope ? evaluation_scope() : nullptr;
   Work work;
   {
@@ -378,13 +390,15 @@ void evaluate_work(std::span<const Value> requested, std::span<const std::shared
       if (std::all_of(roots.begin(), roots.end(), [&](const auto& root) { return collect(work, root); })) break;
       published.wait(lock);
     }
-    if (work.nodes.empty()) return;
+    if (work.nodes.empty()) return {};
     decide_kept(work, requested);
     for (const auto& node : work.nodes) node->state.store(NodeState::Running, std::memory_order_release);
   }
+  Computation computation;
   try {
     Prepared prepared = prepare(work, fused);
     std::vector<Buffer> buffers = run(prepared);
+    if (described) computation = description(work, prepared);
     {
       const std::lock_guard lock(graph_mutex);
       publish(work, *prepared.plan, std::move(buffers));
@@ -401,6 +415,7 @@ void evaluate_work(std::span<const Value> requested, std::span<const std::shared
   // Neither evaluation nor autograd will walk these again: let go of what they were computed from.
   for (const auto& node : work.nodes)
     if (!node->differentiable || node->released) node->drop_inputs();
+  return computation;
 }
 
 Mode initial_mode() {
@@ -435,6 +450,7 @@ Counters& counters() {
 }
 
 void evaluate_values(std::span<const Value> requested) {
+  if (capture_log() != nullptr) return;  // the capture's end evaluates
   std::vector<std::shared_ptr<Node>> roots;
   for (const Value& value : requested) roots.push_back(value.node);
   const size_t asked = roots.size();
@@ -444,16 +460,46 @@ void evaluate_values(std::span<const Value> requested) {
   const bool fused = mode() == Mode::Lazy;
   bool bystanders = roots.size() > asked;
   try {
-    evaluate_work(requested, roots, fused);
+    evaluate_work(requested, roots, fused, false);
   } catch (const Interrupted&) {
     throw;
   } catch (const std::exception&) {
     // Perhaps a bystander failed: whoever asked for something else does not hear of it.
     if (!bystanders) throw;
     roots.resize(asked);
-    evaluate_work(requested, roots, fused);
+    evaluate_work(requested, roots, fused, false);
   }
   pending.restart();
+}
+
+Computation evaluate_captured(std::span<const Value> requested, uint64_t first_sequence) {
+  for (const std::shared_ptr<Node>& node : held_pending_work()) {
+    if (node->sequence < first_sequence) continue;
+    for (int i = 0; i < node->output_count; ++i)
+      check(node->outputs[i].handles.load() == 0 ||
+                std::find(requested.begin(), requested.end(), Value{node, i}) != requested.end(),
+            "capture: the function keeps a tensor that it does not return (made by '", node->op->name(),
+            "'); a replay could not renew it");
+  }
+  std::vector<std::shared_ptr<Node>> roots;
+  for (const Value& value : requested) roots.push_back(value.node);
+  return evaluate_work(requested, roots, true, true);
+}
+
+std::vector<Buffer> run_captured(const Computation& computation, std::span<const Value> inputs,
+                                 const std::vector<bool>& last) {
+  if (!computation.plan) return {};
+  const std::shared_ptr<void> scope = evaluation_scope ? evaluation_scope() : nullptr;
+  std::vector<RunInput> run_inputs;
+  for (size_t i = 0; i < computation.input_count; ++i) {
+    const Output& output = output_of(inputs[i]);
+    // The variable and the caller's list refer to the node, only the node to its memory: it may be overwritten.
+    const bool alone = last[i] && output.handles.load() <= 1 && output.consumers.load() == 0 &&
+                       inputs[i].node.use_count() == 2 && output.buffer.storage.use_count() == 1 &&
+                       !output.buffer.storage->pinned();
+    run_inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
+  }
+  return computation.plan->run(run_inputs);
 }
 
 void note_pending(const std::shared_ptr<Node>& node) {
@@ -461,10 +507,11 @@ void note_pending(const std::shared_ptr<Node>& node) {
   if (mode() == Mode::Eager) {
     std::vector<Value> values;
     for (int i = 0; i < node->output_count; ++i) values.push_back({node, i});
-    evaluate_work(values, std::span(&node, 1), false);
+    evaluate_work(values, std::span(&node, 1), false, false);
     return;
   }
   pending.nodes.push_back(node);
+  if (capture_log() != nullptr) return;
   pending.result_bytes += result_bytes(*node);
   pending.read_bytes += newly_read_bytes(*node);
   if (pending.nodes.size() < max_pending_nodes && pending.result_bytes < max_pending_bytes) {
@@ -478,7 +525,7 @@ void note_pending(const std::shared_ptr<Node>& node) {
   const std::vector<std::shared_ptr<Node>> held = held_pending_work();
   if (pending.nodes.size() >= max_pending_nodes || !held.empty()) {
     try {
-      evaluate_work({}, held, true);
+      evaluate_work({}, held, true, false);
     } catch (const Interrupted&) {
       throw;
     } catch (const std::exception&) {

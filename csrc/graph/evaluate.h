@@ -9,12 +9,35 @@
 
 namespace pycnn::graph {
 
+class Plan;
+
 /// Computes the requested values, and with them this thread's other pending work that somebody holds.
 void evaluate_values(std::span<const Value> requested);
 
 /// Notes a freshly recorded node as pending in this thread; evaluates at once in eager mode or when too much is
 /// pending.
 void note_pending(const std::shared_ptr<Node>& node);
+
+/// A plan apart from the values it was first run with.
+struct Computation {
+  std::shared_ptr<const Plan> plan;
+  size_t input_count = 0;
+  std::vector<Value> inputs, results;
+  struct Form {
+    Shape shape;
+    DType dtype;
+  };
+  std::vector<Form> forms;  ///< of the results
+};
+
+/// Computes the requested values, and nothing else, and says how. Throws if another value is held that was recorded
+/// since `first_sequence`.
+Computation evaluate_captured(std::span<const Value> requested, uint64_t first_sequence);
+/// Runs it on other values of the same form; those marked `last` may be written over if nobody else sees them.
+std::vector<Buffer> run_captured(const Computation& computation, std::span<const Value> inputs,
+                                 const std::vector<bool>& last);
+/// What the next recorded node's sequence number will be at least.
+uint64_t next_sequence();
 
 struct Counters {
   std::atomic<uint64_t> plans_compiled{0}, plans_run{0}, plan_cache_hits{0}, nodes_recorded{0}, nodes_evaluated{0},

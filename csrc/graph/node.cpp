@@ -2,6 +2,7 @@
 
 #include <mutex>
 
+#include "graph/capture.h"
 #include "graph/operator.h"
 #include "pycnn/autograd.h"
 
@@ -74,6 +75,7 @@ void Cell::bind(Value replacement) {
   std::swap(value, replacement);
   if (held) output_of(replacement).handles.fetch_sub(1);
   ++version;
+  if (CaptureLog* log = capture_log()) log->bound.push_back(weak_from_this());
 }
 
 TensorHandle::TensorHandle(std::shared_ptr<Cell> bound) : cell(std::move(bound)) { cell->add_references(2); }

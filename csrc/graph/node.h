@@ -109,7 +109,7 @@ struct View {
 /// The variable behind a tensor: a binding to a value. Views bind to a cell as well, so that they see its changes.
 /// References: a primary holder (TensorHandle) counts 2, a view 1. The cell is observable, and its value held, from 2
 /// on: a base that only one view remembers may be fused away.
-struct Cell {
+struct Cell : std::enable_shared_from_this<Cell> {
   Value value;
   uint64_t version = 0;
   std::shared_ptr<AutogradState> autograd;

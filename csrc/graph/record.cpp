@@ -1,6 +1,7 @@
 // Recording: operators become nodes, and nothing is computed.
 #include <bit>
 
+#include "graph/capture.h"
 #include "graph/evaluate.h"
 #include "graph/operator.h"
 #include "pycnn/autograd.h"
@@ -42,21 +43,28 @@ void check_saved(const Operator& op, std::span<const Tensor> inputs) {
 
 }  // namespace
 
+namespace {
+std::atomic<uint64_t> sequence_counter{1};
+}
+
+uint64_t next_sequence() { return sequence_counter.load(); }
+
 Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> inputs, std::span<const Spec> outputs) {
-  static std::atomic<uint64_t> next_sequence{1};
   auto node = make_pooled<Node>(static_cast<int>(outputs.size()));
   std::vector<Value> values;
   values.reserve(inputs.size());
   bool wants_gradient = false;
   for (const Tensor& input : inputs) {
     values.push_back(input.value());
+    if (CaptureLog* log = capture_log(); log != nullptr && values.back().node->is_evaluated())
+      log->note_read(values.back(), input.handle()->cell);
     wants_gradient |= output_of(values.back()).requires_grad;
   }
   wants_gradient = wants_gradient && is_grad_enabled();
   if (wants_gradient) check_saved(*op, inputs);
   node->op = std::move(op);
   node->set_inputs(std::move(values));
-  node->sequence = next_sequence.fetch_add(1);
+  node->sequence = sequence_counter.fetch_add(1);
   for (size_t i = 0; i < outputs.size(); ++i) {
     Output& output = node->outputs[i];
     output.shape = outputs[i].shape;

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "graph/capture.h"
 #include "graph/evaluate.h"
 #include "graph/lowering.h"
 #include "graph/operator.h"
@@ -99,7 +100,8 @@ std::shared_ptr<AutogradState>& autograd_state(const Tensor& tensor) {
 
 Value detached(const Value& value) {
   const Output& output = output_of(value);
-  if (value.node->is_evaluated()) return make_leaf(output.shape, output.dtype, output.buffer);
+  if (value.node->is_evaluated() && capture_log() == nullptr)
+    return make_leaf(output.shape, output.dtype, output.buffer);
   const NoGradGuard no_grad;
   return record(std::make_shared<Detach>(), {Tensor(value)}, {output.shape, output.dtype}).value();
 }
@@ -127,7 +129,9 @@ int64_t Tensor::size(int64_t dimension) const { return shape()[normalize_dimensi
 bool Tensor::is_evaluated() const { return value().node->is_evaluated(); }
 
 void Tensor::evaluate() const {
-  if (!is_evaluated()) graph::evaluate_values(std::span(&value(), 1));
+  if (is_evaluated()) return;
+  graph::refuse_reading();
+  graph::evaluate_values(std::span(&value(), 1));
 }
 
 void evaluate(std::span<const Tensor> tensors) {
@@ -365,15 +369,21 @@ Tensor Tensor::grad() const {
 }
 
 void Tensor::set_grad(const Tensor& gradient) {
+  graph::CaptureLog* const log = graph::capture_log();
   if (!gradient.defined()) {
-    if (const auto& state = output_of(value()).autograd) state->grad = Tensor();
+    if (const auto& state = output_of(value()).autograd) {
+      if (log != nullptr) log->note_gradient(state);
+      state->grad = Tensor();
+    }
     return;
   }
   check(gradient.shape() == shape(), "assigned grad has data of a different size: expected ", shape(), ", got ",
         gradient.shape());
   check(gradient.dtype() == dtype(), "assigned grad has data of a different type: expected ", dtype(), ", got ",
         gradient.dtype());
-  graph::autograd_state(*this)->grad = gradient;
+  const std::shared_ptr<graph::AutogradState> state = graph::autograd_state(*this);
+  if (log != nullptr) log->note_gradient(state);
+  state->grad = gradient;
 }
 
 bool Tensor::retains_grad() const {
@@ -402,6 +412,8 @@ void Tensor::remove_hook(int64_t id) const {
 std::string Tensor::grad_fn_name() const { return is_leaf() ? "" : value().node->op->name(); }
 
 Tensor Tensor::detach() const {
+  if (graph::CaptureLog* log = graph::capture_log(); log != nullptr && is_evaluated())
+    log->note_read(value(), handle_->cell);
   const Tensor result(graph::detached(value()));
   static const auto view = std::make_shared<const graph::View>(
       // A tensor of its own, since the base may mark its value as requiring grad.

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <vector>
 
+#include "graph/capture.h"
 #include "graph/lowering.h"
 #include "graph/operator.h"
 #include "ops/promotion.h"
@@ -79,7 +80,9 @@ Tensor record_random(const char* operation, const Lowering::Random& parameters, 
   check<NotImplementedError>(
       parameters.kind == RandomKind::Integer || parameters.kind == RandomKind::Bernoulli || is_floating_point(dtype),
       operation, ": not implemented for '", scalar_type_name(dtype), "'");
-  const Tensor key = scalar_tensor(static_cast<int64_t>(generator().draw()), DType::Int64);
+  const auto draw = [] { return scalar_tensor(static_cast<int64_t>(generator().draw()), DType::Int64); };
+  const Tensor key = draw();
+  if (graph::CaptureLog* log = graph::capture_log()) log->note_renewed(key.value(), [draw] { return draw().value(); });
   return graph::record(std::make_shared<Random>(parameters, shape, dtype), {key}, {shape, dtype, false});
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "graph/capture.h"
 #include "graph/lowering.h"
 #include "graph/operator.h"
 #include "ops/promotion.h"
@@ -20,7 +21,8 @@ namespace {
 bool is_known(const Tensor& input) {
   const graph::Value& value = input.value();
   const graph::Output& output = graph::output_of(value);
-  return value.node->is_evaluated() && !output.requires_grad && !output.autograd && output.buffer.storage;
+  return value.node->is_evaluated() && !output.requires_grad && !output.autograd && output.buffer.storage &&
+         graph::capture_log() == nullptr;
 }
 
 /// The evaluated elements as a slot, whose window functions then serve leaves as well.

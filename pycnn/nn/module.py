@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from pycnn import _core
+from pycnn import _capture, _core
 from pycnn._core import Tensor
 from pycnn.autograd.grad_mode import no_grad
 from pycnn.nn._module_state import ModuleState
@@ -58,6 +58,8 @@ class Module(ModuleState):
 
     # -- calling -----------------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if _capture.guards is not None:
+            _capture.guards.append(lambda: self.training)
         if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)

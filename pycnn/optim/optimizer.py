@@ -12,6 +12,8 @@ from pycnn import _core
 from pycnn._core import Tensor
 from pycnn.utils.hooks import RemovableHandle
 
+_MEMBERS = ("params", "param_names")
+
 
 class Optimizer:
     """Holds parameters in groups with options of their own, and state per parameter.
@@ -76,6 +78,10 @@ class Optimizer:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.grad = None if set_to_none else _core.zeros_like(parameter.grad)
+
+    def _options(self) -> tuple[Any, ...]:
+        """All groups' options: what a captured step was recorded with."""
+        return tuple(tuple(value for key, value in group.items() if key not in _MEMBERS) for group in self.param_groups)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates the parameters once. `closure` computes the loss and its gradients again; its value is given back."""

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "pycnn/autograd.h"
+#include "pycnn/capture.h"
 #include "pycnn/dtype.h"
 #include "pycnn/error.h"
 #include "pycnn/graph.h"
