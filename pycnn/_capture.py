@@ -80,7 +80,7 @@ class capture:  # noqa: N801 (used as a decorator)
             loss.backward()
             opt.step()
             opt.zero_grad()
-            return loss.detach()
+            return loss
 
     The first call with new shapes runs as always (optimisers make their state), the second is recorded, later ones are
     replays: the same kernels, the same bits. A replay reads the present values of every tensor the function read,
@@ -94,13 +94,10 @@ class capture:  # noqa: N801 (used as a decorator)
     Args:
         function: takes and returns tensors, or tuples, lists and dictionaries of them; other arguments are hashable.
 
-    Attributes:
-        recordings: how many programs are kept.
-
     Raises:
         RuntimeError: when recorded, if the function reads a value (`item()`, `numpy()`, `print`, `bool`), returns a
-            tensor that requires grad, keeps a tensor without returning it, is given an argument that requires grad, or
-            captures within a capture.
+            tensor that requires grad (unless its backward() is done; results are detached), keeps a tensor without
+            returning it, is given an argument that requires grad, or captures within a capture.
         TypeError: an argument is neither a tensor nor hashable.
     """
 
@@ -112,6 +109,7 @@ class capture:  # noqa: N801 (used as a decorator)
 
     @property
     def recordings(self) -> int:
+        """How many programs are kept."""
         return sum(len(entries) for entries in self._recordings.values())
 
     def reset(self) -> None:

@@ -27,7 +27,7 @@ def training_step(net: nn.Module, opt: pycnn.optim.Optimizer) -> Callable[..., p
         loss.backward()
         opt.step()
         opt.zero_grad()
-        return loss.detach()
+        return loss
 
     return step
 

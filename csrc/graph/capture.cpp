@@ -161,8 +161,9 @@ const Tensors& CaptureScope::inputs() const { return state_->inputs; }
 std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tensor> results) {
   state_->stop();
   const CaptureLog& log = state_->log;
+  // A loss whose backward() is done can hand no gradient on; anything else would lose its graph in a replay.
   for (const Tensor& result : results)
-    check(!result.requires_grad(),
+    check(!result.requires_grad() || result.value().node->released,
           "capture: the function returns a tensor that requires grad; return it detached, or call the function under "
           "no_grad()");
   auto program = std::make_shared<CapturedProgram>();
