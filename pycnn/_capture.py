@@ -138,7 +138,8 @@ class capture:  # noqa: N801 (used as a decorator)
     def _record(self, structure: Any, tensors: list[Tensor]) -> Any:
         global guards
         scope = _core.CaptureScope(tensors)
-        guards = watched = []
+        watched: list[Callable[[], Hashable]] = []
+        guards = watched
         try:
             args, kwargs = _put_together(structure, scope.inputs())
             returned = self.function(*args, **kwargs)
