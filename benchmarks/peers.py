@@ -26,9 +26,10 @@ Prepared = TypeVar("Prepared")
 LEARNING_RATE, MOMENTUM = 1e-3, 0.9
 
 #: Largest relative differences: of outputs by norm and of losses, and of what the first step does to the parameters by
-#: norm. Two correct libraries differ in the last by far more than by rounding, since a ReLU at 0 has either gradient.
+#: norm. Deep networks amplify rounding in the latter, since a ReLU near 0 has either gradient: in ResNet-50 at batch
+#: size 2 each library is 2 to 3 % from float64.
 TOLERANCE = {"float32": 2e-5, "bfloat16": 5e-2}
-UPDATE_TOLERANCE = {"float32": 2e-2, "bfloat16": 0.5}
+UPDATE_TOLERANCE = {"float32": 0.1, "bfloat16": 0.5}
 
 
 class Unavailable(Exception):
