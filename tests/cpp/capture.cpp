@@ -39,7 +39,7 @@ TEST(Capture, GradientsAreMadeAnew) {
   Tensor weight = ones({3});
   weight.requires_grad_();
   const auto step = capture([&](const Tensors& inputs) {
-    const Tensor loss = (weight * inputs[0]).sum();
+    const Tensor loss = sum(weight * inputs[0]);
     loss.backward();
     return Tensors{loss};
   });
@@ -52,7 +52,7 @@ TEST(Capture, GradientsAreMadeAnew) {
 
 TEST(Capture, ReadingAValueThrows) {
   const auto function = capture(
-      [](const Tensors& inputs) { return Tensors{inputs[0] * (inputs[0].sum().item<double>() > 0 ? 1.0 : -1.0)}; });
+      [](const Tensors& inputs) { return Tensors{inputs[0] * (sum(inputs[0]).item<double>() > 0 ? 1.0 : -1.0)}; });
   const Tensor x = ones({2});
   EXPECT_EQ(function({x})[0].to_vector<float>(), (std::vector<float>{1, 1}));
   EXPECT_THROW(function({x}), Error);
@@ -70,7 +70,7 @@ TEST(Profile, NotesStepsWhileItIsOn) {
   start_profiling();
   matmul(a, b).evaluate();
   const std::vector<ProfileEvent> events = stop_profiling();
-  matmul(b.transpose(0, 1), a.transpose(0, 1)).evaluate();
+  matmul(transpose(b, 0, 1), transpose(a, 0, 1)).evaluate();
   EXPECT_TRUE(stop_profiling().empty());
   int64_t products = 0;
   for (const ProfileEvent& event : events)
