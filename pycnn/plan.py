@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from pycnn import Tensor, _core
 
-__all__ = ["algorithms", "clear_cache", "describe", "force_algorithm", "get_mode", "set_mode", "statistics"]
+__all__ = [
+    "algorithms",
+    "clear_cache",
+    "describe",
+    "force_algorithm",
+    "get_mode",
+    "get_winograd",
+    "set_mode",
+    "set_winograd",
+    "statistics",
+]
 
 
 def describe(*tensors: Tensor) -> str:
@@ -52,6 +62,24 @@ def algorithms(primitive: str) -> list[str]:
 def force_algorithm(primitive: str, algorithm: str | None) -> None:
     """Uses only this algorithm; planning raises RuntimeError where it declines. None restores the choice."""
     _core.force_algorithm(primitive, algorithm)
+
+
+def set_winograd(tile: int) -> None:
+    """Sets the largest tile of results for which Winograd's algorithm may replace a direct 3x3 convolution.
+
+    Args:
+        tile: 2 (the default, or what `PYCNN_WINOGRAD` says): tiles of 2x2, whose float32 errors are those of the direct
+            algorithm. 4: also tiles of 4x4 where that is faster still, with errors some five times as large. 0: never.
+
+    Raises:
+        ValueError: for any other number.
+    """
+    _core.set_winograd(tile)
+
+
+def get_winograd() -> int:
+    """The largest tile of results that Winograd's algorithm uses: 0, 2 or 4."""
+    return int(_core.get_winograd())
 
 
 def clear_cache() -> None:

@@ -279,3 +279,26 @@ def test_plans_describe_themselves() -> None:
     with pytest.raises(ValueError, match="sideways"):
         pycnn.plan.set_mode("sideways")
     assert pycnn.plan.get_mode() == "lazy"
+
+
+def test_winograd_is_a_choice_of_plans() -> None:
+    """The setting decides which algorithm a plan holds, and plans made before do not outlive a change."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((2, 32, 24, 25), dtype=np.float32)
+    kernel = rng.standard_normal((33, 32, 3, 3), dtype=np.float32)
+    before = pycnn.plan.get_winograd()
+    results = {}
+    try:
+        for tile in (0, 2, 4):
+            pycnn.plan.set_winograd(tile)
+            assert pycnn.plan.get_winograd() == tile
+            result = F.conv2d(pycnn.tensor(images), pycnn.tensor(kernel), padding=1)
+            expected = f"winograd_{tile}x{tile}" if tile else "direct_brgemm"
+            assert expected in pycnn.plan.describe(result)
+            results[tile] = result.numpy().astype(np.float64)
+        with pytest.raises(ValueError, match="0, 2 or 4"):
+            pycnn.plan.set_winograd(3)
+    finally:
+        pycnn.plan.set_winograd(before)
+    for tile, bound in ((2, 2e-6), (4, 1e-5)):
+        assert 0 < np.linalg.norm(results[tile] - results[0]) <= bound * np.linalg.norm(results[0])

@@ -86,6 +86,9 @@ void bind_machine(Module& module) {
       },
       py::arg("primitive"), py::arg("name"));
   module.def(
+      "set_winograd", [](int tile) { set_winograd(tile); }, py::arg("tile"));
+  module.def("get_winograd", [] { return winograd(); });
+  module.def(
       "set_num_threads",
       [](int n) {
         check<ValueError>(n >= 1, "set_num_threads expects a positive integer, got ", n);

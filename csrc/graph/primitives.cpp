@@ -29,10 +29,21 @@ int choosable_index(std::string_view primitive) {
       "'; primitives with one: convolution_forward, convolution_input_gradient, convolution_weight_gradient, matmul");
 }
 
+bool is_winograd_tile(int tile) { return tile == 0 || tile == 2 || tile == 4; }
+
+int winograd_of_environment() {
+  const char* value = std::getenv("PYCNN_WINOGRAD");
+  if (value == nullptr || *value == '\0') return 2;
+  const int tile = value[1] == '\0' ? value[0] - '0' : -1;
+  check<ValueError>(is_winograd_tile(tile), "PYCNN_WINOGRAD is '", value, "', expected 0, 2 or 4");
+  return tile;
+}
+
 struct Forced {
   std::mutex mutex;
   std::array<std::string, 4> names;
   std::atomic<int64_t> generation{0};
+  std::atomic<int> winograd{winograd_of_environment()};
 };
 Forced& forced() {
   static Forced instance;
@@ -209,6 +220,8 @@ kernels::ConvolutionArguments ConvolutionPrimitive::arguments() const {
   result.weight_strides[2] = 1;
   for (int d = 2; d < weight.shape.size(); ++d)
     if (weight.shape[d] != 1) result.weight_strides[2] = weight.strides[d];
+  result.winograd = pycnn::winograd();
+  result.forced = !forced_algorithm(static_cast<int>(pass)).empty();
   return result;
 }
 
@@ -394,6 +407,14 @@ void force_algorithm(std::string_view primitive, std::string_view algorithm) {
                     " has no algorithm '", algorithm, "'");
   const std::lock_guard lock(graph::forced().mutex);
   graph::forced().names[static_cast<size_t>(index)] = algorithm;
+  graph::forced().generation.fetch_add(1);
+}
+
+int winograd() { return graph::forced().winograd.load(std::memory_order_relaxed); }
+
+void set_winograd(int tile) {
+  check<ValueError>(graph::is_winograd_tile(tile), "set_winograd expects 0, 2 or 4, got ", tile);
+  graph::forced().winograd.store(tile, std::memory_order_relaxed);
   graph::forced().generation.fetch_add(1);
 }
 

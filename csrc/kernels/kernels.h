@@ -73,6 +73,8 @@ struct ConvolutionArguments {
   /// Applied to the finished result (output in Forward, input in InputGradient; never in WeightGradient), or null.
   /// Innermost loop: channels; the outer loops together: pixels, in memory order.
   const PointwiseArguments* epilogue;
+  int winograd = 2;     ///< largest tile of results for Winograd's algorithm: 0 (never), 2 or 4 (faster and less exact)
+  bool forced = false;  ///< the algorithm was asked for by name: it declines only what it cannot do
   void* workspace;
 };
 

@@ -60,6 +60,16 @@ const std::vector<Case> cases = {
     {1, 1, 17, 256, {12, 31}, {3, 3}, {1, 2}, {2, 3}, {2, 3}},
     {1, 1, 256, 16, {60, 49}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
     {1, 1, 257, 17, {20, 30}, {2, 1}, {2, 1}, {0, 0}, {1, 1}},
+    {1, 1, 17, 65, {9, 12}, {3, 3}, {1, 1}, {1, 0}, {1, 1}},
+    {2, 1, 65, 17, {5, 6}, {3, 3}, {1, 1}, {2, 3}, {1, 1}, 3},
+};
+
+/// For Winograd's algorithm: rows of tiles cut into parts, many small blocks, weights larger than L2 in few and in many blocks.
+const std::vector<Case> winograd_cases = {
+    {1, 1, 3, 20, {7, 400}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {3, 1, 5, 34, {60, 61}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {2, 1, 150, 170, {9, 11}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {1, 1, 340, 60, {41, 42}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
 };
 
 ConvolutionShape shape_of(const Case& c) {
@@ -97,6 +107,7 @@ struct Data {
     arguments.weight_strides[0] = exchanged ? taps : in * taps;
     arguments.weight_strides[1] = exchanged ? taps * s.out_channels : taps;
     arguments.weight_strides[2] = 1;
+    arguments.forced = true;
   }
   std::vector<T>& result(ConvolutionPass pass) {
     return pass == ConvolutionPass::Forward ? output : pass == ConvolutionPass::InputGradient ? input : weight;
@@ -109,6 +120,12 @@ void run_reference(ConvolutionPass pass, const ConvolutionArguments& a) {
   if (pass == ConvolutionPass::Forward) cpu::reference::convolution_forward(a);
   if (pass == ConvolutionPass::InputGradient) cpu::reference::convolution_input_gradient(a);
   if (pass == ConvolutionPass::WeightGradient) cpu::reference::convolution_weight_gradient(a);
+}
+
+/// Tiles of 4x4 results are less exact by nature.
+template <typename T>
+double tolerance_of(const kernels::ConvolutionAlgorithm& algorithm) {
+  return tolerance<T>() * (algorithm.name == std::string("winograd_4x4") ? 8 : 1);
 }
 
 template <typename T>
@@ -136,7 +153,7 @@ void check_case(const Case& c, ConvolutionPass pass, const kernels::ConvolutionA
       algorithm.run(data.arguments);
       if (threads == 1) {
         first = got;
-        EXPECT_LE(difference(got, reference), tolerance<T>());
+        EXPECT_LE(difference(got, reference), tolerance_of<T>(algorithm));
       }
       EXPECT_TRUE(same_bits(first, got)) << threads << " threads";
     }
@@ -158,6 +175,62 @@ void check_all(ConvolutionPass pass, bool with_epilogue) {
       EXPECT_GT(ran, 0) << list->name << " took no case";
     }
   }
+}
+
+/// ‖got - expected‖ / ‖expected‖
+double relative_error(const std::vector<float>& got, const std::vector<double>& expected) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    error += (double{got[i]} - expected[i]) * (double{got[i]} - expected[i]);
+    norm += expected[i] * expected[i];
+  }
+  return std::sqrt(error / norm);
+}
+
+void check_winograd(ConvolutionPass pass) {
+  ThreadCount restore;
+  for (size_t i = 0; i < winograd_cases.size(); ++i) {
+    Data<double> expected(winograd_cases[i], pass, false);
+    run_reference(pass, expected.arguments);
+    for (std::string_view level : cpu::available_levels())
+      for (std::string name : {"winograd_2x2", "winograd_4x4"}) {
+        SCOPED_TRACE(std::string(level) + " " + name + " case " + std::to_string(i));
+        const kernels::ConvolutionAlgorithm* algorithm = cpu::kernels_of(level).convolution[static_cast<int>(pass)];
+        while (algorithm->name != name) ++algorithm;
+        std::vector<float> first;
+        for (int threads : {1, 3}) {
+          cpu::set_num_threads(threads);
+          Data<float> data(winograd_cases[i], pass, false);
+          std::vector<float> workspace = fresh<float>(static_cast<int64_t>(algorithm->workspace(data.arguments) / 4));
+          data.arguments.workspace = workspace.data();
+          algorithm->run(data.arguments);
+          if (threads == 1) first = data.result(pass);
+          EXPECT_TRUE(same_bits(first, data.result(pass)));
+        }
+        EXPECT_LE(relative_error(first, expected.result(pass)), name == "winograd_2x2" ? 2e-6 : 1e-5);
+      }
+  }
+}
+
+TEST(Convolution, WinogradForward) { check_winograd(ConvolutionPass::Forward); }
+TEST(Convolution, WinogradInputGradient) { check_winograd(ConvolutionPass::InputGradient); }
+
+TEST(Convolution, WinogradIsChosenWhereItPaysAndMayBeSwitchedOff) {
+  const auto reason = [](int64_t channels, int64_t size, int64_t batch, int tile, const char* name) {
+    ConvolutionArguments a{};
+    a.shape = shape_of({batch, 1, channels, channels, {size, size}, {3, 3}, {1, 1}, {1, 1}, {1, 1}});
+    a.dtype = DType::Float32;
+    a.winograd = tile;
+    const kernels::ConvolutionAlgorithm* algorithm = cpu::active_kernels().convolution[0];
+    while (algorithm->name != std::string(name)) ++algorithm;
+    return algorithm->declines(a);
+  };
+  EXPECT_EQ(reason(64, 56, 4, 2, "winograd_2x2"), nullptr);
+  EXPECT_EQ(reason(64, 56, 4, 4, "winograd_4x4"), nullptr);
+  EXPECT_NE(reason(64, 56, 4, 2, "winograd_4x4"), nullptr);
+  EXPECT_NE(reason(64, 56, 4, 0, "winograd_2x2"), nullptr);
+  EXPECT_NE(reason(4, 56, 4, 2, "winograd_2x2"), nullptr);
+  EXPECT_NE(reason(512, 7, 1, 2, "winograd_2x2"), nullptr);
 }
 
 TEST(Convolution, ForwardFloat32) { check_all<float>(ConvolutionPass::Forward, false); }

@@ -141,6 +141,13 @@ Args:
     name: one of algorithms(primitive), or None to restore the choice.
 
 Errors: ValueError for other names.)"},
+      {"set_winograd", R"(Largest tile of results for Winograd's algorithm; see pycnn.plan.set_winograd.
+
+Args:
+    tile: 0, 2 or 4.
+
+Errors: ValueError for other numbers.)"},
+      {"get_winograd", "Largest tile of results that Winograd's algorithm uses; see pycnn.plan.get_winograd."},
       {"set_num_threads", R"(How many threads compute; results do not depend on it.
 
 Args:

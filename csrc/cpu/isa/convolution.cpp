@@ -18,7 +18,7 @@ constexpr int64_t chunk_pixels = 196;  // fewer would read the weight panel too 
 constexpr int64_t enough_chunks = 32;
 constexpr int64_t cached_weight_bytes = int64_t{1} << 19;
 constexpr int64_t epilogue_elements = int64_t{1} << 13;  // results that wait for their epilogue in L1 or L2
-constexpr int64_t few_channels = 16;
+constexpr int64_t few_channels = 12;
 
 template <typename T>
 class TapGemm {
@@ -368,6 +368,8 @@ void run_reference(const ConvolutionArguments& a) {
 const kernels::ConvolutionAlgorithm convolution_forward[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<true>, run_gemm<true>},
     {"depthwise", depthwise_declines, depthwise_workspace, depthwise_forward},
+    {"winograd_4x4", winograd_declines<4, true>, winograd_workspace<4, true>, winograd<4, true>},
+    {"winograd_2x2", winograd_declines<2, true>, winograd_workspace<2, true>, winograd<2, true>},
     {"padded_brgemm", padded_forward_declines, padded_forward_workspace, run_forward<true>},
     {"direct_brgemm", never_declines, direct_forward_workspace, run_forward<false>},
     {"reference", never_declines, no_workspace, run_reference<reference::convolution_forward>},
@@ -377,6 +379,8 @@ const kernels::ConvolutionAlgorithm convolution_forward[] = {
 const kernels::ConvolutionAlgorithm convolution_input_gradient[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<false>, run_gemm<false>},
     {"depthwise", depthwise_declines, depthwise_workspace, depthwise_input_gradient},
+    {"winograd_4x4", winograd_declines<4, false>, winograd_workspace<4, false>, winograd<4, false>},
+    {"winograd_2x2", winograd_declines<2, false>, winograd_workspace<2, false>, winograd<2, false>},
     {"padded_brgemm", padded_input_gradient_declines, padded_input_gradient_workspace, run_input_gradient<true>},
     {"direct_brgemm", never_declines, direct_input_gradient_workspace, run_input_gradient<false>},
     {"reference", never_declines, no_workspace, run_reference<reference::convolution_input_gradient>},

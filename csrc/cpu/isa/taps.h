@@ -105,6 +105,14 @@ int64_t padded_elements(const Taps& taps);
 template <typename T>
 Taps pad_source(const Taps& taps, const T* source, T* to);
 
+/// Winograd's algorithm with tiles of Tile×Tile results, Tile 2 or 4, for the forward pass or the input gradient.
+template <int Tile, bool Forward>
+const char* winograd_declines(const kernels::ConvolutionArguments& a);
+template <int Tile, bool Forward>
+size_t winograd_workspace(const kernels::ConvolutionArguments& a);
+template <int Tile, bool Forward>
+void winograd(const kernels::ConvolutionArguments& a);
+
 const char* depthwise_declines(const kernels::ConvolutionArguments& a);
 size_t depthwise_workspace(const kernels::ConvolutionArguments& a);
 void depthwise_forward(const kernels::ConvolutionArguments& a);

@@ -40,6 +40,12 @@ std::vector<std::string> algorithms(std::string_view primitive);
 /// Uses only this algorithm; planning throws where it declines. Empty restores the choice.
 void force_algorithm(std::string_view primitive, std::string_view algorithm);
 
+/// Largest tile of results for which Winograd's algorithm may replace the direct convolution: 2 unless PYCNN_WINOGRAD
+/// says otherwise, with errors like those of the direct one; 4 is faster on large images, with errors some five times
+/// as large; 0 switches it off. Plans made from now on heed a change.
+int winograd();
+void set_winograd(int tile);
+
 /// Forgets compiled plans and arenas.
 void clear_plan_cache();
 
