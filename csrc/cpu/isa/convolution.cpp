@@ -64,19 +64,45 @@ class TapGemm {
  private:
   void pack() const {
     const int64_t in = taps_.source_group();
-    const Axis* axis = taps_.axis;
-    parallel_for(taps_.groups * panels_, [&](int64_t chunk) {
-      const int64_t group = chunk / panels_, column = chunk % panels_ * width_;
-      const T* weight = weight_ + column * taps_.weight_result + group * taps_.weight_group;
-      T* panel = packed_ + chunk * panel_elements_;
-      for (int64_t j0 = 0; j0 < axis[0].taps; ++j0)
-        for (int64_t j1 = 0; j1 < axis[1].taps; ++j1)
-          for (int64_t j2 = 0; j2 < axis[2].taps; ++j2) {
-            pack_panel(weight + taps_.kernel_index(j0, j1, j2) * taps_.weight_tap, taps_.weight_source,
-                       taps_.weight_result, in, min_of(taps_.result_group() - column, width_), width_, panel);
-            panel += in * width_;
-          }
+    const int64_t count = taps_.kernel[0] * taps_.kernel[1] * taps_.kernel[2];
+    // Channels whose taps fit into L1 are gathered at once and dealt out to the taps; a lone tap needs no dealing.
+    const int64_t at_once = count == 1 ? 0 : min_of(in, gathered_elements / (count * width_));
+    if (at_once == 0) {
+      parallel_for(taps_.groups * panels_, [&](int64_t panel) {
+        const int64_t column = panel % panels_ * width_;
+        const T* weight = weight_ + panel / panels_ * taps_.weight_group + column * taps_.weight_result;
+        for_each_tap([&](int64_t tap, int64_t kernel) {
+          pack_panel(weight + kernel * taps_.weight_tap, taps_.weight_source, taps_.weight_result, in,
+                     min_of(taps_.result_group() - column, width_), width_,
+                     packed_ + panel * panel_elements_ + tap * in * width_);
+        });
+      });
+      return;
+    }
+    const int64_t parts = ceil_divide(in, at_once);
+    parallel_for(taps_.groups * panels_ * parts, [&](int64_t chunk) {
+      const int64_t group = chunk / (panels_ * parts), panel = chunk / parts % panels_;
+      const int64_t c = chunk % parts * at_once, n = min_of(at_once, in - c);
+      alignas(64) T gathered[gathered_elements];
+      gather_weight(taps_, weight_ + group * taps_.weight_group, c, n, panel * width_,
+                    min_of(taps_.result_group() - panel * width_, width_), width_, gathered);
+      for_each_tap([&](int64_t tap, int64_t kernel) {
+        T* to = packed_ + (group * panels_ + panel) * panel_elements_ + (tap * in + c) * width_;
+        for (int64_t i = 0; i < n; ++i, to += width_)
+          for (int64_t j = 0; j < width_; j += lanes<T>)
+            store(to + j, load(gathered + (i * count + kernel) * width_ + j));
+      });
     });
+  }
+
+  /// function(tap, kernel index) in the order of packing.
+  template <typename Function>
+  void for_each_tap(const Function& function) const {
+    const Axis* axis = taps_.axis;
+    int64_t tap = 0;
+    for (int64_t j0 = 0; j0 < axis[0].taps; ++j0)
+      for (int64_t j1 = 0; j1 < axis[1].taps; ++j1)
+        for (int64_t j2 = 0; j2 < axis[2].taps; ++j2) function(tap++, taps_.kernel_index(j0, j1, j2));
   }
 
   int64_t channel_begin(int64_t panel) const {

@@ -73,6 +73,31 @@ Taps input_gradient_taps(const ConvolutionArguments& a, const int64_t (&phase)[3
   return t;
 }
 
+template <typename T>
+void gather_weight(const Taps& taps, const T* weight, int64_t source, int64_t sources, int64_t result, int64_t results,
+                   int64_t width, T* to) {
+  const int64_t count = taps.kernel[0] * taps.kernel[1] * taps.kernel[2];
+  weight += result * taps.weight_result + source * taps.weight_source;
+  if (taps.weight_tap == 1 && taps.weight_source == count) {
+    pack_transposed(weight, taps.weight_result, results, sources * count, width, to, sources * count);
+  } else if (taps.weight_tap == 1) {
+    // The rows that the next call will want, which are too short for the hardware to foresee.
+    const int64_t line = 64 / static_cast<int64_t>(sizeof(T)), row = (results - 1) * taps.weight_result + count;
+    for (int64_t c = 0; c < sources; ++c) {
+      const T* from = weight + c * taps.weight_source;
+      for (int64_t i = 0; i < row; i += line) __builtin_prefetch(from + sources * taps.weight_source + i);
+      pack_transposed(from, taps.weight_result, results, count, width, to + c * count * width, taps.weight_source);
+    }
+  } else {
+    for (int64_t c = 0; c < sources; ++c)
+      pack_panel(weight + c * taps.weight_source, taps.weight_tap, taps.weight_result, count, results, width,
+                 to + c * count * width);
+  }
+}
+
+template void gather_weight(const Taps&, const float*, int64_t, int64_t, int64_t, int64_t, int64_t, float*);
+template void gather_weight(const Taps&, const double*, int64_t, int64_t, int64_t, int64_t, int64_t, double*);
+
 Range source_extent(const Axis& axis) {
   return {axis.first_offset,
           axis.offset(max_of(axis.taps, 1) - 1) + (max_of(axis.count, 1) - 1) * axis.source_step + 1};

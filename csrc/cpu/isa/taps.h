@@ -75,6 +75,15 @@ void for_each_phase(const kernels::ConvolutionArguments& a, const Function& func
       for (phase[2] = 0; phase[2] < a.shape.stride[2]; ++phase[2]) function(input_gradient_taps(a, phase));
 }
 
+/// Kernel taps of several source channels as rows of results: to[(c·taps + k)·width + j] is the weight of kernel index
+/// k between source channel `source` + c and result channel `result` + j, for c < sources and j < results; zeros for
+/// the other j < width. `taps` is the kernel's volume; channels count within the group whose weight is given.
+template <typename T>
+void gather_weight(const Taps& taps, const T* weight, int64_t source, int64_t sources, int64_t result, int64_t results,
+                   int64_t width, T* to);
+/// Elements for gather_weight() that stay in L1.
+inline constexpr int64_t gathered_elements = 9 * 512;
+
 /// A workspace is a sequence of pieces, each aligned to cache lines.
 PYCNN_INLINE size_t aligned_bytes(int64_t elements, size_t element) {
   return (static_cast<size_t>(elements) * element + 63) / 64 * 64;

@@ -200,23 +200,20 @@ class Winograd {
       const int64_t columns = min_of(layout_.result_channels - panel * width, width);
       const int64_t end = min_of(in, begin + weight_rows_per_chunk);
       T* to = weights_ + (panel * planes * in + begin) * width;
-      T taps[9][column_tile<T>] = {};
-      for (int64_t c = begin; c < end; ++c, to += width) {
-        const T* from = weight_ + panel * width * taps_.weight_result + c * taps_.weight_source;
-        for (int64_t k = 0; k < 9; ++k) {
-          const T* tap = from + taps_.kernel_index(0, k / 3, k % 3) * taps_.weight_tap;
-          for (int64_t i = 0; i < columns; ++i) taps[k][i] = tap[i * taps_.weight_result];
-        }
-        for (int64_t i = 0; i < width; i += lanes<T>) transform_taps(&taps[0][i], to + i, in * width);
-      }
+      alignas(64) T gathered[weight_rows_per_chunk * 9 * column_tile<T>];
+      gather_weight(taps_, weight_, begin, end - begin, panel * width, columns, width, gathered);
+      for (int64_t c = 0; c < end - begin; ++c, to += width)
+        for (int64_t i = 0; i < width; i += lanes<T>)
+          transform_taps(gathered + c * 9 * width + i, width, to + i, in * width);
     });
   }
 
-  void transform_taps(const T* taps, T* to, int64_t plane) const {
+  /// Nine rows of taps in the kernel's order.
+  void transform_taps(const T* taps, int64_t row, T* to, int64_t plane) const {
     Vector<T> half[side][3];
     for (int j = 0; j < 3; ++j) {
       Vector<T> g[3], u[side];
-      for (int i = 0; i < 3; ++i) g[i] = load(taps + (3 * i + j) * column_tile<T>);
+      for (int i = 0; i < 3; ++i) g[i] = load(taps + taps_.kernel_index(0, i, j) * row);
       Transform<Tile>::template weight<T>(g, u);
       for (int i = 0; i < side; ++i) half[i][j] = u[i];
     }
