@@ -64,7 +64,8 @@ const std::vector<Case> cases = {
     {2, 1, 65, 17, {5, 6}, {3, 3}, {1, 1}, {2, 3}, {1, 1}, 3},
 };
 
-/// For Winograd's algorithm: rows of tiles cut into parts, many small blocks, weights larger than L2 in few and in many blocks.
+/// For Winograd's algorithm: rows of tiles cut into parts, many small blocks, weights larger than L2 in few and in many
+/// blocks.
 const std::vector<Case> winograd_cases = {
     {1, 1, 3, 20, {7, 400}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {3, 1, 5, 34, {60, 61}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
