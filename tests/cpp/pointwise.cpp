@@ -442,6 +442,36 @@ TEST(Pointwise, BroadcastsStridesAndRegions) {
       for (int64_t p : {1, 5, 49, 190}) check_broadcast(*kernels, 3, p, c);
 }
 
+/// A copy of n matrices of p × c, the contiguous dimension becoming the other one, inside memory that is not written.
+template <typename T>
+void check_transposed_copy(const Kernels& kernels, RegisterType type, DType dtype, int64_t n, int64_t p, int64_t c) {
+  constexpr int64_t gap = 3;
+  std::vector<T> x(static_cast<size_t>(n * p * c)), y(static_cast<size_t>(n * c * (p + gap)), T{77});
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(1000 + i);
+  Builder program({n, p, c});
+  const uint8_t a = program.load(type, x.data(), dtype, {p * c, c, 1});
+  program.store(type, a, y.data(), dtype, {c * (p + gap), 1, p + gap});
+  kernels.pointwise(program.arguments());
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t k = 0; k < c; ++k)
+      for (int64_t j = 0; j < p + gap; ++j)
+        ASSERT_EQ(y[static_cast<size_t>((i * c + k) * (p + gap) + j)],
+                  j < p ? x[static_cast<size_t>((i * p + j) * c + k)] : T{77})
+            << kernels.level << " " << n << " " << p << " " << c;
+}
+
+TEST(Pointwise, TransposedCopies) {
+  for (const Kernels* kernels : all_levels())
+    for (int64_t c : {1, 3, 8, 16, 31, 70, 300})
+      for (int64_t p : {2, 5, 64, 131, 600}) {
+        check_transposed_copy<float>(*kernels, f32, DType::Float32, 2, p, c);
+        check_transposed_copy<double>(*kernels, f64, DType::Float64, 2, p, c);
+        check_transposed_copy<int64_t>(*kernels, i64, DType::Int64, 1, p, c);
+        check_transposed_copy<int32_t>(*kernels, i64, DType::Int32, 3, p, c);
+        check_transposed_copy<uint8_t>(*kernels, i64, DType::UInt8, 1, p, c);
+      }
+}
+
 TEST(Pointwise, InPlaceUpdateReadsBeforeItWrites) {
   // Momentum: v = 0.9 v + g; w = w - 0.1 v_old - 0.1 v: the old velocity is read after the new one is stored.
   const size_t n = 100003;

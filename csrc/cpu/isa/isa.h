@@ -15,6 +15,8 @@ void pointwise(const kernels::PointwiseArguments& arguments);
 void pointwise_batch(const kernels::PointwiseArguments* programs, int count);
 void pointwise_region(const kernels::PointwiseArguments& arguments, int64_t outer_begin, int64_t outer_end,
                       int64_t inner_begin, int64_t inner_end);
+/// Runs the program if it is a copy between layouts with different contiguous dimensions; else returns false.
+bool transposed_copy(const kernels::PointwiseArguments& arguments);
 size_t reduce_workspace(const kernels::ReduceArguments& arguments);
 void reduce(const kernels::ReduceArguments& arguments);
 void arg_reduce(const kernels::ArgReduceArguments& arguments);

@@ -22,6 +22,7 @@ void run_range(const Program& program, int64_t begin, int64_t end) {
 void pointwise(const PointwiseArguments& arguments) {
   for (int d = 0; d < arguments.loops; ++d)
     if (arguments.sizes[d] == 0) return;
+  if (transposed_copy(arguments)) return;
   Program program;
   program.prepare(arguments, 0, nullptr);
   const int64_t per_task = program.chunk * chunks_per_task;
