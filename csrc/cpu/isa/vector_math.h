@@ -219,18 +219,19 @@ static inline float pow32(float x, float y) {
   log_x = magnitude < __builtin_inff() ? log_x : static_cast<double>(magnitude);
   const double product = static_cast<double>(y) * log_x;
   float result = static_cast<float>(exp_of(product));
-  result = magnitude == 1.0f && y == y ? 1.0f : result;
+  // Conditions are numbers: branches would keep loops from being vectorised.
+  result = (magnitude == 1.0f) & (y == y) ? 1.0f : result;
   const float y_magnitude = __builtin_fabsf(y);
   // From 2^24 on every float is an even integer.
-  const bool large = y_magnitude >= 0x1p24f;
-  const float small_y = large ? 0.0f : y;
-  const int32_t whole = static_cast<int32_t>(small_y == small_y ? small_y : 0.0f);
-  const bool is_integer = large || static_cast<float>(whole) == y;
-  const bool is_odd = !large && is_integer && (whole & 1) != 0;
-  const bool negative = __builtin_bit_cast(int32_t, x) < 0;
-  result = negative && is_odd ? -result : result;
-  result = x < 0.0f && !is_integer && magnitude < __builtin_inff() ? __builtin_nanf("") : result;
-  return y == 0.0f || x == 1.0f ? 1.0f : result;
+  const float small_y = y_magnitude < 0x1p24f ? y : 0.0f;
+  const int32_t whole = static_cast<int32_t>(small_y);
+  const int is_integer = static_cast<int>(y_magnitude >= 0x1p24f) | static_cast<int>(static_cast<float>(whole) == y);
+  const uint32_t negative_odd = (__builtin_bit_cast(uint32_t, x) >> 31) & static_cast<uint32_t>(whole & is_integer);
+  result = __builtin_bit_cast(float, __builtin_bit_cast(uint32_t, result) ^ (negative_odd << 31));
+  result = (static_cast<int>(x < 0.0f) & static_cast<int>(magnitude < __builtin_inff()) & (1 - is_integer)) != 0
+               ? __builtin_nanf("")
+               : result;
+  return (y == 0.0f) | (x == 1.0f) ? 1.0f : result;
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA
