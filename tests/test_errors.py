@@ -262,14 +262,100 @@ def test_nothing_is_damaged_by_an_error(name: str) -> None:
     assert (y + x).tolist() == [[3] * 3] * 2
 
 
-def test_errors_name_the_operator() -> None:
-    for call in (
-        lambda: F.conv2d(zeros(2, 4, 8, 8), zeros(5, 3, 3, 3)),
-        lambda: F.linear(zeros(2, 3), zeros(4, 5)),
-        lambda: F.max_pool2d(zeros(1, 1, 2, 2), 5),
+# Operators that are composed of others, aliases, and helpers that many share: the message begins with what was called.
+NAMED: dict[str, Callable[[], Any]] = {
+    "conv2d": lambda: F.conv2d(zeros(2, 4, 8, 8), zeros(5, 3, 3, 3)),
+    "linear": lambda: F.linear(zeros(2, 3), zeros(4, 5)),
+    "max_pool2d": lambda: F.max_pool2d(zeros(1, 1, 2, 2), 5),
+    "mse_loss": lambda: F.mse_loss(zeros(2, 3), zeros(4)),
+    "l1_loss": lambda: F.l1_loss(zeros(2, 3), zeros(4)),
+    "binary_cross_entropy": lambda: F.binary_cross_entropy(zeros(2), zeros(2), weight=zeros(3)),
+    "binary_cross_entropy_with_logits": lambda: F.binary_cross_entropy_with_logits(zeros(2), zeros(2), zeros(3)),
+    "cross_entropy": lambda: F.cross_entropy(zeros(2, 3), labels(0, 7)),
+    "nll_loss": lambda: F.nll_loss(zeros(2, 3), labels(0, 7)),
+    "view": lambda: zeros(2, 3).view(4, 2),
+    "reshape": lambda: zeros(2, 3).reshape(4, 2),
+    "zeros": lambda: pycnn.zeros(-1),
+    "ones": lambda: pycnn.ones(2, -1),
+    "empty": lambda: nn.Conv2d(-4, 3, 3),
+    "sum": lambda: zeros(2, 3).sum(2),
+    "mean": lambda: zeros(2, 3).mean((0, 0)),
+    "var": lambda: zeros(2, 3).var(5),
+    "std": lambda: labels(1, 2).std(),
+    "amax": lambda: zeros(2, 3).amax(5),
+    "argmin": lambda: zeros(2, 3).argmin(5),
+    "softmax": lambda: F.softmax(zeros(2, 3), 5),
+    "transpose": lambda: zeros(2, 3).transpose(0, 5),
+    "flatten": lambda: zeros(2, 3).flatten(3),
+    "unsqueeze": lambda: zeros(2, 3).unsqueeze(5),
+    "cat": lambda: pycnn.cat([zeros(2), zeros(2)], 5),
+    "subtract": lambda: pycnn.subtract(zeros(2), zeros(3)),
+    "add_": lambda: zeros(2).add_(zeros(3)),
+    "masked_fill": lambda: zeros(2, 3).masked_fill(zeros(4).bool(), 0),
+    "copy_": lambda: zeros(2).copy_(zeros(3)),
+    "mv": lambda: zeros(2, 3).mv(zeros(4)),
+    "dropout2d": lambda: F.dropout2d(zeros(1, 2, 2, 2), -1.0),
+    "item": lambda: zeros(2).item(),
+    "backward": lambda: zeros(2).backward(),
+    "set_num_threads": lambda: pycnn.set_num_threads("a"),
+    "dropout": lambda: F.dropout("a"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_messages_begin_with_the_operator_that_was_called(name: str) -> None:
+    with pytest.raises((RuntimeError, ValueError, IndexError, TypeError)) as caught:
+        NAMED[name]()
+    assert str(caught.value).startswith((f"{name}: ", f"{name}(): ", f"{name}() "))
+
+
+def test_a_recorded_operator_keeps_its_name_when_it_fails_later() -> None:
+    """item() evaluates the loss, whose labels are known only then."""
+    loss = F.cross_entropy(zeros(2, 3), labels(0, 3) * 2)
+    with pytest.raises(IndexError, match=r"^cross_entropy: index out of range"):
+        loss.item()
+    with pytest.raises(IndexError, match=r"^cross_entropy: index out of range"):
+        pycnn.add(loss, 1).numpy()
+
+
+def test_pytorchs_sentences_are_still_there() -> None:
+    with pytest.raises(IndexError, match=r"Target 7 is out of bounds\."):
+        F.cross_entropy(zeros(2, 3), labels(0, 7))
+    with pytest.raises(IndexError, match=r"Dimension out of range \(expected to be in range of \[-2, 1\], but got 2\)"):
+        zeros(2, 3).sum(2)
+    with pytest.raises(RuntimeError, match=r"shape '\[4, 2\]' is invalid for input of size 6"):
+        zeros(2, 3).view(4, 2)
+
+
+def test_arguments_of_wrong_types_are_listed() -> None:
+    x = zeros(3) + 1
+    with pytest.raises(TypeError) as caught:
+        pycnn.add(x, "x")
+    assert str(caught.value) == (
+        "add() received an invalid combination of arguments - got (Tensor, str), but expected "
+        "(input: Tensor | float, other: Tensor | float, *, alpha: float = 1)"
+    )
+    with pytest.raises(TypeError, match=r"got \(NoneType, alpha=int\), but expected \(other: Tensor"):
+        x.add(None, alpha=2)
+    with pytest.raises(
+        TypeError, match=r"max\(\) received .* - got \(dim=str\), but expected one of: \(\) or \(other: T"
     ):
-        with pytest.raises(RuntimeError, match=r"conv2d|linear|max_pool2d|mat1|pool|convolution|channels"):
-            call()
+        x.max(dim="a")
+    with pytest.raises(TypeError, match=r"conv2d\(\) .* got \(str, Tensor, "):
+        F.conv2d("a", zeros(1, 1, 1, 1))
+    with pytest.raises(TypeError, match=r"set_num_threads\(\) .* got \(str\), but expected \(n: int\)"):
+        pycnn.set_num_threads("a")
+
+
+def test_errors_from_python_pass_through_unchanged() -> None:
+    def hook(gradient: Any) -> Any:
+        raise TypeError("incompatible arguments of my own")
+
+    x = zeros(2).requires_grad_()
+    x.register_hook(hook)
+    with pytest.raises(TypeError) as caught:
+        (x * 2).sum().backward()
+    assert str(caught.value) == "incompatible arguments of my own"
 
 
 def test_load_state_dict_has_pytorchs_messages() -> None:

@@ -122,7 +122,14 @@ Tensors call_backward(const HeldObject& callable, const Tensors& gradients, cons
   py::gil_scoped_acquire gil;
   py::object result = call(callable, py::make_tuple(optional_tuple(gradients), optional_tuple(saved_outputs)));
   if (result.is_none() || is_tensor(result)) return {result.is_none() ? Tensor() : tensor_of(result)};
-  return result.cast<OptionalTensorList>().tensors;
+  Tensors returned;
+  for (py::handle gradient : result) {
+    check<TypeError>(gradient.is_none() || is_tensor(gradient),
+                     "expected Tensor or None as a gradient from a Function's backward, got ",
+                     Py_TYPE(gradient.ptr())->tp_name);
+    returned.push_back(gradient.is_none() ? Tensor() : tensor_of(gradient));
+  }
+  return returned;
 }
 
 /// The function's arguments with the tensors among them replaced.

@@ -222,6 +222,12 @@ void bind_losses(Module& module);
 void bind_autograd(Module& module, TensorClass& tensor);
 void bind_io(Module& module);
 void bind_runtime(Module& module);
+/// Calls of what is defined so far raise with the function's name and say what arguments they take.
+void explain_failing_calls(Module& module, TensorClass& tensor);
+/// The part of pybind11's message by which they are known.
+inline constexpr const char* incompatible_arguments = " arguments. The following argument types are supported:\n";
+/// The function that Python is calling in this thread, if it is one of those and not private.
+const std::string* called_function();
 
 /// Defines a function of a tensor both in the module (first argument "input") and as a method.
 template <typename Function, typename... Extra>

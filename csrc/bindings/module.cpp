@@ -54,7 +54,12 @@ std::shared_ptr<void> leave_python() {
 
 void translate(std::exception_ptr pointer) {
   try {
-    std::rethrow_exception(std::move(pointer));
+    try {
+      std::rethrow_exception(std::move(pointer));
+    } catch (Error& error) {
+      if (const std::string* name = called_function()) error.name(*name);
+      throw;
+    }
   } catch (const Interrupted& error) {
     if (pending_error()) {
       auto raised = std::move(pending_error());
@@ -72,6 +77,10 @@ void translate(std::exception_ptr pointer) {
     PyErr_SetString(PyExc_NotImplementedError, error.what());
   } catch (const Error& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
+  } catch (const py::cast_error&) {
+    // An argument of any type that turned out to be of a wrong one: explain_failing_calls() says which.
+    if (called_function() == nullptr) throw;
+    PyErr_SetString(PyExc_TypeError, incompatible_arguments);
   }
 }
 
@@ -119,7 +128,8 @@ PYBIND11_MODULE(_core, core) {
   bind_nn_functions(module);
   bind_losses(module);
   bind_autograd(module, tensor);
-  bind_io(module);
   bind_runtime(module);
+  explain_failing_calls(module, tensor);
+  bind_io(module);
   core.def("_unused_docstrings", &unused_docstrings);
 }

@@ -58,8 +58,8 @@ Tensor move_dimensions(const Tensor& input, const Dimensions& source, const Dime
   std::vector<int64_t> order(static_cast<size_t>(rank), -1);
   std::vector<bool> used(static_cast<size_t>(rank), false);
   for (int i = 0; i < source.size(); ++i) {
-    const auto from = static_cast<size_t>(normalize_dimension(source[i], rank));
-    auto& slot = order[static_cast<size_t>(normalize_dimension(destination[i], rank))];
+    const auto from = static_cast<size_t>(normalize_dimension(source[i], rank, "movedim"));
+    auto& slot = order[static_cast<size_t>(normalize_dimension(destination[i], rank, "movedim"))];
     check(!used[from] && slot < 0, "movedim: repeated dim in source ", source, " or destination ", destination);
     used[from] = true;
     slot = static_cast<int64_t>(from);

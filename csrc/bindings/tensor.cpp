@@ -47,7 +47,7 @@ void bind_attributes(TensorClass& tensor) {
           [](const Tensor& self, std::optional<int64_t> dim) -> py::object {
             Strides strides = ops::nominal_strides(self);
             if (!dim) return py::tuple(py::cast(std::vector<int64_t>(strides.begin(), strides.end())));
-            return py::int_(strides[normalize_dimension(*dim, self.dim())]);
+            return py::int_(strides[normalize_dimension(*dim, self.dim(), "stride")]);
           },
           py::arg("dim") = py::none())
       .def("is_contiguous", &is_contiguous, py::arg("memory_format") = MemoryFormat::Contiguous)

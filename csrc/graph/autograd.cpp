@@ -93,6 +93,15 @@ class Walk {
     return gradient;
   }
 
+  static Tensors backward_of(const std::shared_ptr<Node>& node, const Tensors& gradients) {
+    try {
+      return node->op->backward(BackwardContext(node, gradients));
+    } catch (Error& error) {
+      error.settle();
+      throw;
+    }
+  }
+
   /// Lets go of what was saved. Where nothing was saved, neither by a node nor by those before it, as in PyTorch a
   /// second backward is possible.
   void release() {
@@ -126,7 +135,7 @@ class Walk {
         retained_.push_back({node, i});
     }
     visited_.push_back(node);
-    const Tensors input_gradients = node->op->backward(BackwardContext(node, gradients));
+    const Tensors input_gradients = backward_of(node, gradients);
     check(input_gradients.size() <= node->inputs.size(), "internal error: '", node->op->name(),
           "' returned too many gradients");
     for (size_t i = 0; i < input_gradients.size(); ++i) {

@@ -410,7 +410,12 @@ Computation evaluate_work(std::span<const Value> requested, std::span<const std:
       for (const auto& node : work.nodes) node->state.store(NodeState::Pending, std::memory_order_release);
     }
     published.notify_all();
-    throw;
+    try {
+      throw;
+    } catch (Error& error) {
+      error.settle();
+      throw;
+    }
   }
   // Neither evaluation nor autograd will walk these again: let go of what they were computed from.
   for (const auto& node : work.nodes)

@@ -122,7 +122,7 @@ const Value& Tensor::value() const {
 
 const Shape& Tensor::shape() const { return output_of(value()).shape; }
 DType Tensor::dtype() const { return output_of(value()).dtype; }
-int64_t Tensor::size(int64_t dimension) const { return shape()[normalize_dimension(dimension, dim())]; }
+int64_t Tensor::size(int64_t dimension) const { return shape()[normalize_dimension(dimension, dim(), "size")]; }
 
 // -- evaluation ------------------------------------------------------------------------------------------------------
 

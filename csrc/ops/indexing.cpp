@@ -126,7 +126,7 @@ int64_t size_along(const Tensor& tensor, int dimension) { return tensor.dim() ==
 
 Tensor record_scatter(const char* operation, const Tensor& input, int64_t dimension, const Tensor& index,
                       const Tensor& source, bool add) {
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), operation);
   check_index_dtype(operation, index);
   check(input.dtype() == source.dtype(), operation, ": Expected self.dtype to be equal to src.dtype, got ",
         name_of(input.dtype()), " and ", name_of(source.dtype()));
@@ -169,7 +169,7 @@ using namespace ops;
 
 Tensor select(const Tensor& input, int64_t dimension, int64_t index) {
   check<IndexError>(input.dim() > 0, "select() cannot be applied to a 0-dim tensor.");
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), "select");
   const int64_t size = input.size(along);
   check<IndexError>(index >= -size && index < size, "select(): index ", index, " out of range for tensor of size ",
                     brackets(input.shape()), " at dimension ", along);
@@ -190,7 +190,7 @@ Tensor select(const Tensor& input, int64_t dimension, int64_t index) {
 
 Tensor narrow(const Tensor& input, int64_t dimension, int64_t start, int64_t length) {
   check(input.dim() > 0, "narrow() cannot be applied to a 0-dim tensor.");
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), "narrow");
   const int64_t size = input.size(along);
   check(length >= 0, "narrow(): length must be non-negative.");
   check<IndexError>(start >= -size && start <= size, "narrow(): start out of range (expected to be in range of [",
@@ -205,7 +205,7 @@ Tensor slice(const Tensor& input, int64_t dimension, std::optional<int64_t> star
              int64_t step) {
   check<IndexError>(input.dim() > 0, "slice() cannot be applied to a 0-dim tensor.");
   check<ValueError>(step > 0, "slice step must be positive, got ", step);
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), "slice");
   const int64_t size = input.size(along);
   const int64_t begin = clamped_bound(start.value_or(0), size);
   const int64_t end = std::max(clamped_bound(stop.value_or(size), size), begin);
@@ -216,7 +216,7 @@ Tensor flip(const Tensor& input, const Dimensions& dimensions) {
   Dimensions normalized;
   uint32_t seen = 0;
   for (int64_t dimension : dimensions) {
-    const int d = normalize_dimension(dimension, input.dim());
+    const int d = normalize_dimension(dimension, input.dim(), "flip");
     check(!(seen >> d & 1u), "flip: dim ", d, " appears multiple times in the list of dims");
     seen |= 1u << d;
     if (input.dim() > 0) normalized.push_back(d);
@@ -228,7 +228,7 @@ Tensor flip(const Tensor& input, const Dimensions& dimensions) {
 Tensor slice_update(const Tensor& base, const Tensor& value, int64_t dimension, int64_t start, int64_t stop,
                     int64_t step) {
   check<ValueError>(step > 0, "slice_update: step must be positive, got ", step);
-  const int along = normalize_dimension(dimension, base.dim());
+  const int along = normalize_dimension(dimension, base.dim(), "slice_update");
   const int64_t size = base.size(along);
   const int64_t begin = clamped_bound(start, size), end = std::max(clamped_bound(stop, size), begin);
   Shape shape = base.shape();
@@ -237,7 +237,7 @@ Tensor slice_update(const Tensor& base, const Tensor& value, int64_t dimension, 
 }
 
 Tensor index_select(const Tensor& input, int64_t dimension, const Tensor& index) {
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), "index_select");
   check<IndexError>(index.dim() <= 1, "index_select(): Index is supposed to be a vector");
   check(index.dtype() == DType::Int64 || index.dtype() == DType::Int32,
         "index_select(): Expected dtype int32 or int64 for index");
@@ -251,7 +251,7 @@ Tensor index_select(const Tensor& input, int64_t dimension, const Tensor& index)
 }
 
 Tensor gather(const Tensor& input, int64_t dimension, const Tensor& index) {
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), "gather");
   check_index_dtype("gather()", index);
   check(index.numel() == 0 || rank_of(index) == rank_of(input),
         "gather(): Index tensor must have the same number of dimensions as input tensor, got ", index.shape(), " and ",

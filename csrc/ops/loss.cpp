@@ -91,7 +91,7 @@ class LogSoftmax final : public SoftmaxBase {
 
 template <typename Op>
 Tensor record_softmax(const char* name, const Tensor& input, int64_t dimension, std::optional<DType> dtype) {
-  const int d = normalize_dimension(dimension, input.dim());
+  const int d = normalize_dimension(dimension, input.dim(), name);
   const Tensor x = dtype ? cast(input, *dtype) : input;
   check_floating(name, x);
   if (x.dim() == 0) return squeeze(record_softmax<Op>(name, unsqueeze(x, 0), 0, {}), Dimensions{0});
@@ -236,9 +236,10 @@ void visit_known(const Tensor& tensor, const Visit& visit) {
   }
 }
 
-void check_targets_in_range(const Tensor& target, int64_t classes, int64_t ignore_index) {
+void check_targets_in_range(const char* name, const Tensor& target, int64_t classes, int64_t ignore_index) {
   const auto visit = [=](int64_t index) {
-    check<IndexError>((index >= 0 && index < classes) || index == ignore_index, "Target ", index, " is out of bounds.");
+    check<IndexError>((index >= 0 && index < classes) || index == ignore_index, name, ": Target ", index,
+                      " is out of bounds. Expected 0 to ", classes - 1, ".");
   };
   if (target.dtype() == DType::Int64)
     visit_known<int64_t>(target, visit);
@@ -288,7 +289,7 @@ Tensor class_loss(bool logits, const Tensor& input, const Tensor& target, const 
   check(t == expected, name, ": Expected target size ", ops::brackets(expected), ", got ", ops::brackets(t));
   check_class_weight(name, input, weight, x[1]);
   check_constant(name, "weight", weight);
-  check_targets_in_range(target, x[1], ignore_index);
+  check_targets_in_range(name, target, x[1], ignore_index);
   if (input.numel() == 0) {
     const Tensor empty = reduction == Reduction::None ? sum(input, Dimensions{1}) : sum(input);
     return reduction == Reduction::Mean ? empty * std::numeric_limits<double>::quiet_NaN() : empty;
@@ -409,7 +410,8 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const CrossEntro
   const double smoothing = options.label_smoothing;
   check(smoothing >= 0 && smoothing <= 1,
         "cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: ", smoothing);
-  if (target.shape() == input.shape()) return probability_cross_entropy(input, target, options);
+  if (target.shape() == input.shape())
+    return named("cross_entropy", [&] { return probability_cross_entropy(input, target, options); });
   const Tensor loss = class_loss(true, input, target, options.weight, options.ignore_index, options.reduction);
   if (smoothing == 0 || input.numel() == 0) return loss;
   const double classes = static_cast<double>(input.shape()[input.dim() == 1 ? 0 : 1]);
@@ -422,13 +424,15 @@ Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight,
 }
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
-  const Tensor difference = input - target;
-  check_floating("mse_loss", difference);
-  return reduce_loss(square(difference), reduction);
+  return named("mse_loss", [&] {
+    const Tensor difference = input - target;
+    check_floating("mse_loss", difference);
+    return reduce_loss(square(difference), reduction);
+  });
 }
 
 Tensor l1_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
-  return reduce_loss(abs(input - target), reduction);
+  return named("l1_loss", [&] { return reduce_loss(abs(input - target), reduction); });
 }
 
 Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight, Reduction reduction) {
@@ -438,7 +442,7 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Ten
   if (input.dtype() == DType::Float32) check_probabilities<float>(input);
   if (input.dtype() == DType::Float64) check_probabilities<double>(input);
   Tensor loss = record(std::make_shared<BinaryCrossEntropy>(), {input, target}, {input.shape(), input.dtype()});
-  if (weight.defined()) loss = loss * broadcast_to(weight, loss.shape());
+  if (weight.defined()) loss = loss * named("binary_cross_entropy", [&] { return broadcast_to(weight, loss.shape()); });
   return reduce_loss(loss, reduction);
 }
 
@@ -457,7 +461,7 @@ Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& targe
     log_probability = log_probability * ((pos_weight - 1) * target + 1);
   }
   Tensor loss = negative - log_probability;
-  if (weight.defined()) loss = loss * weight;
+  if (weight.defined()) loss = named("binary_cross_entropy_with_logits", [&] { return loss * weight; });
   return reduce_loss(loss, reduction);
 }
 

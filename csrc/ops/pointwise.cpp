@@ -274,7 +274,9 @@ Tensor masked_fill(const Tensor& input, const Tensor& mask, const Tensor& value)
   check(value.dim() == 0, "masked_fill: only supports a 0-dimensional value tensor, but got tensor with ", value.dim(),
         " dimension(s).");
   const Tensor filling = is_wrapped_number(value) ? value : cast(value, input.dtype());
-  return record_pointwise(where_row, {mask, filling, input}, input.dtype(), input.dtype());
+  return named("masked_fill", [&] {
+    return record_pointwise(where_row, {mask, filling, input}, input.dtype(), input.dtype());
+  });
 }
 
 Tensor clamp(const Tensor& input, const Tensor& min, const Tensor& max) {

@@ -4,6 +4,7 @@
 
 #include "graph/lowering.h"
 #include "graph/operator.h"
+#include "ops/arguments.h"
 #include "ops/pointwise.h"
 #include "ops/views.h"
 
@@ -54,22 +55,22 @@ struct Reduced {
   Tensor spread(const Tensor& tensor, const Shape& input) const { return reshaped(tensor, kept(input)); }
 };
 
-Reduced reduced(const OptionalDimensions& dimensions, const Tensor& input, bool keepdim) {
+Reduced reduced(const char* operation, const OptionalDimensions& dimensions, const Tensor& input, bool keepdim) {
   const int rank = input.dim();
   Reduced result{(1u << rank) - 1, keepdim};
   if (!dimensions || dimensions->empty()) return result;
   result.dimensions = 0;
   for (int64_t dimension : *dimensions) {
-    const int d = normalize_dimension(dimension, rank);
-    check(!(result.dimensions >> d & 1u), "dim ", d, " appears multiple times in the list of dims");
+    const int d = normalize_dimension(dimension, rank, operation);
+    check(!(result.dimensions >> d & 1u), operation, ": dim ", d, " appears multiple times in the list of dims");
     result.dimensions |= 1u << d;
   }
   if (rank == 0) result.dimensions = 0;
   return result;
 }
 
-Reduced reduced(std::optional<int64_t> dimension, const Tensor& input, bool keepdim) {
-  return reduced(dimension ? OptionalDimensions({*dimension}) : OptionalDimensions(), input, keepdim);
+Reduced reduced(const char* operation, std::optional<int64_t> dimension, const Tensor& input, bool keepdim) {
+  return reduced(operation, dimension ? OptionalDimensions({*dimension}) : OptionalDimensions(), input, keepdim);
 }
 
 /// Where a reduction's result is kept before a formula rounds it to `out`.
@@ -408,7 +409,7 @@ void check_not_empty(const char* operation, const Tensor& input, const OptionalD
         "(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' "
         "argument.");
   for (int64_t dimension : *dimensions) {
-    const int d = normalize_dimension(dimension, input.dim());
+    const int d = normalize_dimension(dimension, input.dim(), operation);
     check<IndexError>(input.dim() == 0 || input.shape()[d] != 0, operation, "(): Expected reduction dim ", d,
                       " to have non-zero size.");
   }
@@ -418,11 +419,12 @@ Tensor record_extremum(const char* operation, const Tensor& input, const Optiona
                        bool maximum, bool nans_share = false) {
   check_not_empty(operation, input, dimensions);
   return ReductionOperator::record(
-      std::make_shared<Extremum>(reduced(dimensions, input, keepdim), input.dtype(), maximum, nans_share), input);
+      std::make_shared<Extremum>(reduced(operation, dimensions, input, keepdim), input.dtype(), maximum, nans_share),
+      input);
 }
 
 Tensors record_arg_extremum(const char* operation, const Tensor& input, int64_t dimension, bool keepdim, bool maximum) {
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), operation);
   check_not_empty(operation, input, Dimensions{along});
   const Shape shape = Reduced{input.dim() == 0 ? 0 : 1u << along, keepdim}.result(input.shape());
   const graph::Spec specs[] = {{shape, input.dtype(), is_floating_point(input.dtype())}, {shape, DType::Int64, false}};
@@ -442,7 +444,8 @@ Tensor arg_extremum(const char* operation, const Tensor& input, std::optional<in
 
 Tensor any_all(const Tensor& input, const OptionalDimensions& dimensions, bool keepdim, bool all) {
   const DType out = input.dtype() == DType::UInt8 ? DType::UInt8 : DType::Bool;
-  return ReductionOperator::record(std::make_shared<AnyAll>(reduced(dimensions, input, keepdim), out, all), input);
+  return ReductionOperator::record(
+      std::make_shared<AnyAll>(reduced(all ? "all" : "any", dimensions, input, keepdim), out, all), input);
 }
 
 /// The operand and dtype of a sum or product, which widen integers.
@@ -451,9 +454,9 @@ Tensor widened(const Tensor& input, std::optional<DType> dtype) {
   return is_floating_point(input.dtype()) ? input : cast(input, DType::Int64);
 }
 
-void check_moments(const Tensor& input) {
-  check(is_floating_point(input.dtype()), "std and var only support floating point and complex dtypes, got ",
-        name_of(input.dtype()));
+void check_moments(const char* operation, const Tensor& input) {
+  check(is_floating_point(input.dtype()), operation,
+        ": std and var only support floating point and complex dtypes, got ", name_of(input.dtype()));
 }
 
 }  // namespace
@@ -463,7 +466,8 @@ using namespace ops;
 
 Tensor sum(const Tensor& input, const OptionalDimensions& dimensions, bool keepdim, std::optional<DType> dtype) {
   const Tensor terms = widened(input, dtype);
-  return ReductionOperator::record(std::make_shared<Sum>(reduced(dimensions, input, keepdim), terms.dtype()), terms);
+  return ReductionOperator::record(std::make_shared<Sum>(reduced("sum", dimensions, input, keepdim), terms.dtype()),
+                                   terms);
 }
 
 Tensor mean(const Tensor& input, const OptionalDimensions& dimensions, bool keepdim, std::optional<DType> dtype) {
@@ -471,13 +475,14 @@ Tensor mean(const Tensor& input, const OptionalDimensions& dimensions, bool keep
   check(is_floating_point(terms.dtype()),
         "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: ",
         scalar_type_name(terms.dtype()));
-  return ReductionOperator::record(std::make_shared<Mean>(reduced(dimensions, input, keepdim), terms.dtype()), terms);
+  return ReductionOperator::record(std::make_shared<Mean>(reduced("mean", dimensions, input, keepdim), terms.dtype()),
+                                   terms);
 }
 
 std::pair<Tensor, Tensor> var_mean(const Tensor& input, const OptionalDimensions& dimensions, double correction,
                                    bool keepdim) {
-  check_moments(input);
-  const Reduced over = reduced(dimensions, input, keepdim);
+  check_moments("var_mean", input);
+  const Reduced over = reduced("var_mean", dimensions, input, keepdim);
   const graph::Spec spec{over.result(input.shape()), input.dtype()};
   const graph::Spec specs[] = {spec, spec};
   Tensors results = graph::record(std::make_shared<VarMean>(over, correction), std::span(&input, 1), specs);
@@ -485,19 +490,19 @@ std::pair<Tensor, Tensor> var_mean(const Tensor& input, const OptionalDimensions
 }
 
 Tensor var(const Tensor& input, const OptionalDimensions& dimensions, double correction, bool keepdim) {
-  return var_mean(input, dimensions, correction, keepdim).first;
+  return named("var", [&] { return var_mean(input, dimensions, correction, keepdim).first; });
 }
 
 Tensor std(const Tensor& input, const OptionalDimensions& dimensions, double correction, bool keepdim) {
-  check_moments(input);
-  const Reduced over = reduced(dimensions, input, keepdim);
+  check_moments("std", input);
+  const Reduced over = reduced("std", dimensions, input, keepdim);
   return ReductionOperator::record(std::make_shared<StandardDeviation>(over, input.dtype(), correction), input);
 }
 
 Tensor prod(const Tensor& input, std::optional<int64_t> dimension, bool keepdim, std::optional<DType> dtype) {
   const Tensor factors = widened(input, dtype);
-  return ReductionOperator::record(std::make_shared<Product>(reduced(dimension, input, keepdim), factors.dtype()),
-                                   factors);
+  return ReductionOperator::record(
+      std::make_shared<Product>(reduced("prod", dimension, input, keepdim), factors.dtype()), factors);
 }
 
 Tensor any(const Tensor& input, const OptionalDimensions& dimensions, bool keepdim) {
@@ -543,14 +548,14 @@ Tensor norm(const Tensor& input, double p, const OptionalDimensions& dimensions,
     return amax(abs(input), dimensions, keepdim);
   }
   if (p == 0) return sum(ne(input, wrap_scalar(0, input)), dimensions, keepdim, input.dtype());
-  return ReductionOperator::record(std::make_shared<Norm>(reduced(dimensions, input, keepdim), input.dtype(), p),
-                                   input);
+  return ReductionOperator::record(
+      std::make_shared<Norm>(reduced("norm", dimensions, input, keepdim), input.dtype(), p), input);
 }
 
 Tensor logsumexp(const Tensor& input, const Dimensions& dimensions, bool keepdim) {
   const Tensor terms = cast(input, floating_type(input.dtype()));
-  return ReductionOperator::record(std::make_shared<LogSumExp>(reduced(dimensions, input, keepdim), terms.dtype()),
-                                   terms);
+  return ReductionOperator::record(
+      std::make_shared<LogSumExp>(reduced("logsumexp", dimensions, input, keepdim), terms.dtype()), terms);
 }
 
 Tensor sum_to_shape(const Tensor& input, const Shape& shape) {

@@ -36,10 +36,11 @@ Shape inferred_shape(const Shape& shape, int64_t count) {
   if (unknown >= 0) {
     check(known > 0 || count > 0, "reshape: cannot reshape tensor of 0 elements into shape ", brackets(shape),
           " because the unspecified dimension size -1 can be any value and is ambiguous");
-    check(known > 0 && count % known == 0, "shape '", brackets(shape), "' is invalid for input of size ", count);
+    check(known > 0 && count % known == 0, "reshape: shape '", brackets(shape), "' is invalid for input of size ",
+          count);
     result[unknown] = count / known;
   }
-  check(element_count(result) == count, "shape '", brackets(shape), "' is invalid for input of size ", count);
+  check(element_count(result) == count, "reshape: shape '", brackets(shape), "' is invalid for input of size ", count);
   return result;
 }
 
@@ -128,7 +129,8 @@ Tensor reshape(const Tensor& input, const Shape& shape) {
 }
 
 Tensor flatten(const Tensor& input, int64_t start_dim, int64_t end_dim) {
-  const int start = normalize_dimension(start_dim, input.dim()), end = normalize_dimension(end_dim, input.dim());
+  const int start = normalize_dimension(start_dim, input.dim(), "flatten"),
+            end = normalize_dimension(end_dim, input.dim(), "flatten");
   check(start <= end, "flatten: has invalid args: start_dim cannot come after end_dim, got ", start_dim, " and ",
         end_dim);
   if (input.dim() == 0) return reshape(input, {1});
@@ -144,7 +146,7 @@ Tensor flatten(const Tensor& input, int64_t start_dim, int64_t end_dim) {
 }
 
 Tensor unflatten(const Tensor& input, int64_t dimension, const Shape& sizes) {
-  const int at = normalize_dimension(dimension, input.dim());
+  const int at = normalize_dimension(dimension, input.dim(), "unflatten");
   check(!sizes.empty(), "unflatten: sizes must be non-empty");
   int64_t known = 1;
   bool infers = false;
@@ -171,7 +173,7 @@ Tensor permute(const Tensor& input, const Dimensions& order) {
   Strides permuted_strides;
   uint32_t seen = 0;
   for (int i = 0; i < order.size(); ++i) {
-    const int d = normalize_dimension(order[i], input.dim());
+    const int d = normalize_dimension(order[i], input.dim(), "permute");
     check(!(seen >> d & 1u), "permute: duplicate dims are not allowed, got ", brackets(order));
     seen |= 1u << d;
     normalized.push_back(d);
@@ -185,7 +187,8 @@ Tensor permute(const Tensor& input, const Dimensions& order) {
 }
 
 Tensor transpose(const Tensor& input, int64_t a, int64_t b) {
-  const int first = normalize_dimension(a, input.dim()), second = normalize_dimension(b, input.dim());
+  const int first = normalize_dimension(a, input.dim(), "transpose"),
+            second = normalize_dimension(b, input.dim(), "transpose");
   Dimensions order;
   for (int d = 0; d < input.dim(); ++d) order.push_back(d == first ? second : d == second ? first : d);
   return permute(input, order);
@@ -194,7 +197,7 @@ Tensor transpose(const Tensor& input, int64_t a, int64_t b) {
 Tensor squeeze(const Tensor& input, const OptionalDimensions& dimensions) {
   uint32_t chosen = dimensions ? 0 : ~0u;
   for (int64_t dimension : dimensions.value_or(Dimensions())) {
-    const int d = normalize_dimension(dimension, input.dim());
+    const int d = normalize_dimension(dimension, input.dim(), "squeeze");
     check(!(chosen >> d & 1u), "squeeze: dim ", d, " appears multiple times in the list of dims");
     chosen |= 1u << d;
   }
@@ -210,7 +213,7 @@ Tensor squeeze(const Tensor& input, const OptionalDimensions& dimensions) {
 }
 
 Tensor unsqueeze(const Tensor& input, int64_t dimension) {
-  const int at = normalize_dimension(dimension, input.dim() + 1);
+  const int at = normalize_dimension(dimension, input.dim() + 1, "unsqueeze");
   Shape shape = input.shape();
   Strides strides = nominal_strides(input);
   strides.insert(at, at < shape.size() ? shape[at] * strides[at] : 1);
@@ -268,7 +271,7 @@ Tensor cat(std::span<const Tensor> tensors, int64_t dimension) {
   for (const Tensor& part : parts) check(part.dim() > 0, "cat: zero-dimensional tensor cannot be concatenated");
   const DType dtype = result_type(tensors);
   Shape shape = parts[0].shape();
-  const int along = normalize_dimension(dimension, shape.size());
+  const int along = normalize_dimension(dimension, shape.size(), "cat");
   shape[along] = 0;
   for (size_t i = 0; i < parts.size(); ++i) {
     const Shape& part = parts[i].shape();
@@ -286,7 +289,7 @@ Tensor cat(std::span<const Tensor> tensors, int64_t dimension) {
 
 Tensor stack(std::span<const Tensor> tensors, int64_t dimension) {
   check(!tensors.empty(), "stack: expects a non-empty TensorList");
-  const int at = normalize_dimension(dimension, tensors[0].dim() + 1);
+  const int at = normalize_dimension(dimension, tensors[0].dim() + 1, "stack");
   Tensors parts;
   for (size_t i = 0; i < tensors.size(); ++i) {
     check(tensors[i].shape() == tensors[0].shape(), "stack: expects each tensor to be equal size, but got ",
@@ -300,7 +303,7 @@ Tensor stack(std::span<const Tensor> tensors, int64_t dimension) {
 
 Tensors split(const Tensor& input, const Dimensions& sizes, int64_t dimension) {
   check(input.dim() > 0, "split: expects at least a 1-dimensional tensor");
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), "split");
   int64_t total = 0;
   for (int64_t size : sizes) {
     check(size >= 0,
@@ -321,7 +324,7 @@ Tensors split(const Tensor& input, const Dimensions& sizes, int64_t dimension) {
 Tensors split(const Tensor& input, int64_t split_size, int64_t dimension) {
   check(input.dim() > 0, "split: expects at least a 1-dimensional tensor");
   check(split_size >= 0, "split: expects split_size be non-negative, but got split_size=", split_size);
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), "split");
   const int64_t size = input.size(along);
   check(split_size > 0 || size == 0,
         "split: split_size can only be 0 if dimension size is 0, but got dimension size of ", size);
@@ -338,7 +341,7 @@ Tensors split(const Tensor& input, int64_t split_size, int64_t dimension) {
 Tensors chunk(const Tensor& input, int64_t chunks, int64_t dimension) {
   check(chunks > 0, "chunk: expects `chunks` to be greater than 0, got: ", chunks);
   check(input.dim() > 0, "chunk: expects at least a 1-dimensional tensor");
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), "chunk");
   const int64_t size = input.size(along);
   if (size > 0) return split(input, (size + chunks - 1) / chunks, along);
   Tensors parts;
@@ -348,7 +351,7 @@ Tensors chunk(const Tensor& input, int64_t chunks, int64_t dimension) {
 
 Tensors unbind(const Tensor& input, int64_t dimension) {
   check<IndexError>(input.dim() > 0, "unbind: Dimension specified as ", dimension, " but tensor has no dimensions");
-  const int along = normalize_dimension(dimension, input.dim());
+  const int along = normalize_dimension(dimension, input.dim(), "unbind");
   Tensors parts;
   for (int64_t i = 0; i < input.size(along); ++i) parts.push_back(select(input, along, i));
   return parts;

@@ -56,10 +56,11 @@ Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view operatio
   return result;
 }
 
-int normalize_dimension(int64_t dimension, int rank) {
+int normalize_dimension(int64_t dimension, int rank, std::string_view operation) {
   const int64_t bound = std::max(rank, 1);
-  check<IndexError>(dimension >= -bound && dimension < bound, "Dimension out of range (expected to be in range of [",
-                    -bound, ", ", bound - 1, "], but got ", dimension, ")");
+  check<IndexError>(dimension >= -bound && dimension < bound, operation,
+                    ": Dimension out of range (expected to be in range of [", -bound, ", ", bound - 1, "], but got ",
+                    dimension, ")");
   return static_cast<int>(dimension < 0 ? dimension + bound : dimension);
 }
 

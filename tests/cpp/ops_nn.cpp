@@ -225,7 +225,15 @@ TEST(CrossEntropy, IgnoresAndWeighs) {
 }
 
 TEST(CrossEntropy, TargetsOutOfRange) {
-  expect_error<IndexError>([] { cross_entropy(zeros({2, 10}), labels({1, 10}, {2})); }, "Target 10 is out of bounds.");
+  expect_error<IndexError>(
+      [] {
+        cross_entropy(zeros({2, 10}), labels({1, 10}, {2}));
+      },
+      "cross_entropy: Target 10 is out of bounds.");
+  expect_error<Error>([] { mse_loss(zeros({2, 3}), zeros({4})); }, "mse_loss: shapes (2, 3) and (4,)");
+  expect_error<IndexError>([] { softmax(zeros({2, 3}), 5); }, "softmax: Dimension out of range");
+  expect_error<IndexError>([] { sum(zeros({2, 3}), Dimensions{2}); }, "sum: Dimension out of range");
+  expect_error<Error>([] { zeros({-1}); }, "zeros: Trying to create tensor with negative dimension -1");
   const Tensor pending = labels({4, 4}, {2}) + labels({4, 8}, {2});
   const Tensor loss = cross_entropy(zeros({2, 10}), pending);
   EXPECT_THROW(loss.item<float>(), IndexError);

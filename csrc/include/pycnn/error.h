@@ -5,6 +5,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace pycnn {
@@ -12,7 +13,18 @@ namespace pycnn {
 /// Base of all errors thrown by pycnn; RuntimeError in Python.
 class Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Error(const std::string& message) : std::runtime_error(message), message_(message) {}
+  const char* what() const noexcept override { return message_.c_str(); }
+
+  /// Makes the message begin with the operator that was called, in place of one that it is composed of ("sub: …"
+  /// becomes "mse_loss: …"). Has no effect on settled errors.
+  void name(std::string_view operation);
+  /// The error is not the call's that it leaves through, but that of an operator recorded earlier.
+  void settle() { settled_ = true; }
+
+ private:
+  std::string message_;
+  bool settled_ = false;
 };
 
 /// A value that is out of its domain; ValueError in Python.
@@ -65,6 +77,17 @@ template <typename E = Error, typename... Parts>
 void check(bool condition, const Parts&... parts) {
   if (!condition) [[unlikely]]
     fail<E>(parts...);
+}
+
+/// What function() returns; errors on the way name `operation`. For operators that are composed of others.
+template <typename Function>
+auto named(std::string_view operation, const Function& function) {
+  try {
+    return function();
+  } catch (Error& error) {
+    error.name(operation);
+    throw;
+  }
 }
 
 }  // namespace pycnn

@@ -84,7 +84,8 @@ Strides channels_last_strides(const Shape& shape);
 /// The shape both broadcast to (NumPy's rules); throws naming the operator and both shapes otherwise.
 Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view operation);
 
-/// Maps a possibly negative dimension to 0…rank-1 (a scalar counts as rank 1); IndexError as PyTorch's otherwise.
-int normalize_dimension(int64_t dimension, int rank);
+/// Maps a possibly negative dimension to 0…rank-1 (a scalar counts as rank 1); otherwise an IndexError with PyTorch's
+/// words that names the operation.
+int normalize_dimension(int64_t dimension, int rank, std::string_view operation);
 
 }  // namespace pycnn
