@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
 
-#: Of the capture that runs: what its recording depended on besides tensors, as functions whose results must not change.
-guards: list[Callable[[], Hashable]] | None = None
+_MOST_RECORDINGS = 16
+
+
+class _State(threading.local):
+    #: Of the capture that this thread is in: what its recording depends on besides tensors, as functions whose results
+    #: must not change.
+    guards: list[Callable[[], Hashable]] | None = None
+
+
+state = _State()
 
 
 def guard(value: Callable[[], Hashable]) -> None:
     """Called while a function may be captured: a replay is valid only as long as `value()` stays what it is now."""
-    if guards is not None:
-        guards.append(value)
+    if state.guards is not None:
+        state.guards.append(value)
 
 
 class _Slot:
@@ -34,26 +43,44 @@ class _Slot:
         return hash(("slot", self.index))
 
 
+class _Leaf:
+    """Anything else, equal to what has its type and value: 1, 1.0 and True are three things, 0.0 and -0.0 two."""
+
+    __slots__ = ("key", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.key = (type(value), value.hex() if type(value) is float else value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Leaf) and other.key == self.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
 def _take_apart(value: Any, tensors: list[Tensor]) -> Any:
     """The structure with slots for its tensors, which are appended to `tensors`."""
     if isinstance(value, Tensor):
         tensors.append(value)
         return _Slot(len(tensors) - 1)
-    if type(value) in (tuple, list):
+    if isinstance(value, (tuple, list)):
         return (type(value), *(_take_apart(item, tensors) for item in value))
-    if type(value) is dict:
-        return (dict, *((key, _take_apart(item, tensors)) for key, item in value.items()))
-    return value
+    if isinstance(value, dict):
+        return (type(value), *((key, _take_apart(item, tensors)) for key, item in value.items()))
+    return _Leaf(value)
 
 
 def _put_together(structure: Any, tensors: list[Tensor]) -> Any:
     if isinstance(structure, _Slot):
         return tensors[structure.index]
-    if isinstance(structure, tuple) and structure and structure[0] in (tuple, list):
-        return structure[0](_put_together(item, tensors) for item in structure[1:])
-    if isinstance(structure, tuple) and structure and structure[0] is dict:
-        return {key: _put_together(item, tensors) for key, item in structure[1:]}
-    return structure
+    if isinstance(structure, _Leaf):
+        return structure.value
+    kind, *items = structure
+    if issubclass(kind, dict):
+        return kind((key, _put_together(item, tensors)) for key, item in items)
+    values = [_put_together(item, tensors) for item in items]
+    return kind(*values) if hasattr(kind, "_fields") else kind(values)
 
 
 class _Recording:
@@ -69,6 +96,19 @@ class _Recording:
         return [value() for value in self.watched] == self.seen and self.program.fits(tensors)
 
 
+def _check_results(structure: Any) -> None:
+    """Raises TypeError for what might hide a tensor."""
+    if isinstance(structure, _Leaf):
+        if structure.value is not None and not isinstance(structure.value, (bool, int, float, complex, str, bytes)):
+            raise TypeError(
+                f"capture: the function returns a {type(structure.value).__name__}; it may return tensors, numbers and "
+                "strings, in tuples, lists and dictionaries"
+            )
+    elif isinstance(structure, tuple):
+        for item in structure[1:]:
+            _check_results(item[1] if issubclass(structure[0], dict) else item)
+
+
 class capture:  # noqa: N801 (used as a decorator)
     """Wraps a function so that it is recorded once per signature and then replayed without running its Python code.
 
@@ -82,23 +122,27 @@ class capture:  # noqa: N801 (used as a decorator)
             opt.zero_grad()
             return loss
 
-    The first call with new shapes runs as always (optimisers make their state), the second is recorded, later ones are
-    replays: the same kernels, the same bits. A replay reads the present values of every tensor the function read,
+    The first call with new shapes runs as always (optimisers make their state; after clearing it, call reset()), the
+    second is recorded, later ones are replays: the same kernels, the same bits. A replay reads the present values of every tensor the function read,
     changes those that it changed in place (parameters, running statistics, gradients), and draws new random numbers.
 
     The signature is the shapes, dtypes and layouts of the tensors among the arguments (also in tuples, lists and
-    dictionaries), the other arguments by value, grad mode, which parameters have a gradient, `training` of every module
-    and the options of every optimiser that took part: if one changes, the function is recorded again. Everything else
-    that Python decides on (global numbers, `if`s, prints) stays as it was when it was recorded.
+    dictionaries), the other arguments by type and value, grad mode, what requires grad and what has a gradient, the
+    modules' `training`, hooks and settings, and the options of the optimisers that took part: if one changes, the
+    function is recorded again (so an optimiser's rate that changes at every step leaves nothing to replay). The last 16
+    recordings are kept. Everything else that Python decides on (global numbers, `if`s, prints) stays as it was when it
+    was recorded. Results are detached.
 
     Args:
-        function: takes and returns tensors, or tuples, lists and dictionaries of them; other arguments are hashable.
+        function: takes and returns tensors, or tuples, lists and dictionaries of them. Other arguments are hashable;
+            results may be numbers and strings too.
 
-    Raises:
-        RuntimeError: when recorded, if the function reads a value (`item()`, `numpy()`, `print`, `bool`), returns a
-            tensor that requires grad (unless its backward() is done; results are detached), keeps a tensor without
-            returning it, is given an argument that requires grad, or captures within a capture.
-        TypeError: an argument is neither a tensor nor hashable.
+    Errors:
+        RuntimeError, when recorded: the function reads a value (`item()`, `numpy()`, `print`, `bool`), returns a tensor
+            that requires grad (unless its backward() is done), returns or assigns a tensor that it was given or found
+            as it is, keeps a tensor without returning it, changes an argument in place, is given an argument that
+            requires grad, or reads two tensors that hold one value. What the function did until then is done.
+        TypeError: an argument is neither a tensor nor hashable, or a result neither a tensor nor a number or string.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -122,33 +166,37 @@ class capture:  # noqa: N801 (used as a decorator)
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _core.get_mode() == "eager" or guards is not None:
+        if _core.get_mode() == "eager" or state.guards is not None:
             return self.function(*args, **kwargs)
         tensors: list[Tensor] = []
         structure = _take_apart((args, kwargs), tensors)
-        for recording in self._recordings.get(structure, ()):
+        recordings = self._recordings.get(structure, ())
+        for recording in recordings:
             if recording.fits(tensors):
                 return _put_together(recording.result, recording.program.replay(tensors))
         form = (structure, _core.is_grad_enabled(), *((tensor.shape, tensor.dtype) for tensor in tensors))
-        if form not in self._warm:
-            self._warm.add(form)
-            return self.function(*args, **kwargs)
-        return self._record(structure, tensors)
+        if form in self._warm:
+            return self._record(structure, tensors)
+        self._warm.add(form)
+        results: list[Tensor] = []
+        result = _take_apart(self.function(*args, **kwargs), results)
+        return _put_together(result, [tensor.detach() for tensor in results])
 
     def _record(self, structure: Any, tensors: list[Tensor]) -> Any:
-        global guards
-        scope = _core.CaptureScope(tensors)
         watched: list[Callable[[], Hashable]] = []
-        guards = watched
+        scope = _core.CaptureScope(tensors)
+        state.guards = watched
         try:
             args, kwargs = _put_together(structure, scope.inputs())
-            returned = self.function(*args, **kwargs)
             results: list[Tensor] = []
-            result = _take_apart(returned, results)
+            result = _take_apart(self.function(*args, **kwargs), results)
+            _check_results(result)
             # Locals of the function are gone by now; only what it returns may live on.
             program = scope.finish(results)
         finally:
-            guards = None
+            state.guards = None
             scope.close()
-        self._recordings.setdefault(structure, []).append(_Recording(program, result, watched))
-        return returned
+        recordings = self._recordings.setdefault(structure, [])
+        recordings.insert(0, _Recording(program, result, watched))
+        del recordings[_MOST_RECORDINGS:]
+        return _put_together(result, [tensor.detach() for tensor in results])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,6 +12,11 @@ import pytest
 import pycnn
 import pycnn.nn.functional as F
 from pycnn import nn
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
 
 
 def network() -> nn.Module:
@@ -140,14 +146,17 @@ def test_gradients_that_stay_are_accumulated_as_without_capture() -> None:
 
 
 def test_structures_of_arguments_and_results() -> None:
-    function = pycnn.capture(lambda pair, *, more: {"sum": pair[0] + more["x"], "both": [pair[1], (pair[0], 7)]})
+    function = pycnn.capture(
+        lambda pair, *, more: {"sum": pair[0] + more["x"], "both": [pair[1].clone(), Pair(pair[0].clone(), 7)]}
+    )
     a, b, c = pycnn.ones(2), pycnn.zeros(2), pycnn.full((2,), 5.0)
     for _ in range(4):
         result = function((a, b), more={"x": c})
         assert result["sum"].tolist() == [6, 6]
         assert result["both"][0].tolist() == [0, 0]
         assert result["both"][1][0].tolist() == [1, 1]
-        assert result["both"][1][1] == 7
+        assert isinstance(result["both"][1], Pair)
+        assert result["both"][1].second == 7
     assert function.recordings == 1
 
 
@@ -184,6 +193,179 @@ def test_what_cannot_be_captured_raises(function: Callable[..., Any], message: s
     with pytest.raises(RuntimeError, match=message):
         captured(x)
     assert (pycnn.ones(2) + 1).tolist() == [2, 2]
+
+
+def changes_its_argument(x: pycnn.Tensor) -> pycnn.Tensor:
+    x.add_(1)
+    return x * 1
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (changes_its_argument, "changes an argument in place"),
+        (lambda x: x, "returns a tensor that it was given"),
+        (lambda x: OUTSIDE.copy_(OTHER), "assigns a tensor that it was given or found|returns a tensor that it was"),
+        (lambda x: ALIAS + TWIN + x, "two tensors that hold one value"),
+    ],
+)
+def test_what_a_replay_could_not_tell_apart_raises(function: Callable[..., Any], message: str) -> None:
+    captured = pycnn.capture(function)
+    captured(pycnn.ones(2))
+    with pytest.raises(RuntimeError, match=message):
+        captured(pycnn.ones(2))
+
+
+OUTSIDE, OTHER, ALIAS, TWIN = pycnn.zeros(2), pycnn.ones(2), pycnn.zeros(2), pycnn.ones(2)
+TWIN.copy_(ALIAS)
+
+
+def test_results_that_might_hide_tensors_raise() -> None:
+    class Holder:
+        pass
+
+    captured = pycnn.capture(lambda x: (x + 1, Holder()))
+    captured(pycnn.ones(2))
+    with pytest.raises(TypeError, match="returns a Holder"):
+        captured(pycnn.ones(2))
+
+
+def test_frozen_parameters_stay_frozen() -> None:
+    def values(wrap: Callable[[Any], Any]) -> list[float]:
+        weight, other = pycnn.ones(1, requires_grad=True), pycnn.ones(1, requires_grad=True)
+        opt = pycnn.optim.SGD([weight, other], lr=0.1)
+
+        def step(x: pycnn.Tensor) -> None:
+            (x * weight * other).sum().backward()
+            opt.step()
+            opt.zero_grad()
+
+        step = wrap(step)
+        seen = []
+        for index in range(12):
+            weight.requires_grad_(index % 6 < 3)
+            step(pycnn.ones(1))
+            seen.append(weight.item())
+        return seen
+
+    assert values(pycnn.capture) == values(lambda function: function)
+
+
+def test_arguments_are_told_apart_by_type_and_sign() -> None:
+    function = pycnn.capture(lambda x, factor: x * factor if factor is not True else x - 1)
+    x = pycnn.tensor([3, 4])
+    for _ in range(3):
+        for factor in (1, True, 1.0, 0.0, -0.0):
+            expected = x * factor if factor is not True else x - 1
+            got = function(x, factor)
+            assert got.dtype == expected.dtype
+            assert str(got.tolist()) == str(expected.tolist())
+
+
+def test_replaced_tensors_are_noticed() -> None:
+    def values(wrap: Callable[[Any], Any]) -> list[list[float]]:
+        weight = pycnn.ones(2, requires_grad=True)
+        opt = pycnn.optim.SGD([weight], lr=0.1, momentum=0.9)
+
+        def step(x: pycnn.Tensor) -> None:
+            (x * weight).sum().backward()
+            opt.step()
+            opt.zero_grad()
+
+        step = wrap(step)
+        seen, saved = [], None
+        for index in range(14):
+            if index == 4:
+                saved = opt.state_dict()
+            if index == 7:
+                opt.load_state_dict(saved)
+            if index == 12:
+                weight.data = pycnn.full((2,), 5.0)
+            step(pycnn.ones(2))
+            seen.append(weight.tolist())
+        return seen
+
+    assert values(pycnn.capture) == values(lambda function: function)
+
+
+def test_hooks_and_settings_of_modules_are_noticed() -> None:
+    net = network()
+    forward = pycnn.capture(net.eval())
+    x = pycnn.randn(2, 1, 8, 8)
+    with pycnn.no_grad():
+        for _ in range(3):
+            forward(x)
+        handle = net[0].register_forward_hook(lambda module, args, result: -result)
+        np.testing.assert_array_equal(forward(x).numpy(), net(x).numpy())
+        handle.remove()
+        net[1].eps = 0.5
+        for _ in range(2):
+            np.testing.assert_array_equal(forward(x).numpy(), net(x).numpy())
+
+
+def test_recordings_are_capped() -> None:
+    weight = pycnn.ones(1, requires_grad=True)
+    opt = pycnn.optim.SGD([weight], lr=0.1)
+
+    def step() -> None:
+        (weight * 2).sum().backward()
+        opt.step()
+        opt.zero_grad()
+
+    captured = pycnn.capture(step)
+    expected = 1.0
+    for index in range(40):
+        opt.param_groups[0]["lr"] = 0.001 * index
+        captured()
+        expected -= 2 * 0.001 * index
+    assert weight.item() == pytest.approx(expected, rel=1e-4)
+    assert 1 <= captured.recordings <= 16
+
+
+def test_other_threads_see_whole_parameters() -> None:
+    weight = pycnn.zeros(1 << 18)
+    step = pycnn.capture(lambda x: weight.add_(x).sum())
+    x = pycnn.ones(1)
+    torn = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen = weight.detach().numpy()
+            if seen.min() != seen.max():
+                torn.append((seen.min(), seen.max()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(100):
+        step(x)
+    done.set()
+    watcher.join()
+    assert torn == []
+    assert weight[0].item() == 100
+
+
+def test_threads_capture_each_for_itself() -> None:
+    nets = [nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5)) for _ in range(2)]
+    problems: list[str] = []
+
+    def work(net: nn.Module) -> None:
+        forward = pycnn.capture(net)
+        x = pycnn.ones(4, 3)
+        with pycnn.no_grad():
+            for _ in range(20):
+                net.train()
+                forward(x)
+                net.eval()
+                if not np.array_equal(forward(x).numpy(), net(x).numpy()):
+                    problems.append("a replay of training mode")
+
+    threads = [threading.Thread(target=work, args=(net,)) for net in nets]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
 
 
 def test_what_is_kept_without_being_returned_raises() -> None:

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "cpu/features.h"
 #include "graph/evaluate.h"
+#include "graph/primitives.h"
 #include "pycnn/autograd.h"
 #include "pycnn/capture.h"
 #include "pycnn/graph.h"
@@ -21,11 +23,16 @@ void refuse_reading() {
         "return the tensor and read it outside");
 }
 
-void CaptureLog::note_read(const Value& value, const std::shared_ptr<Cell>& cell) {
-  const auto [entry, fresh] = read.try_emplace(&output_of(value), cell);
+void CaptureLog::note_read(const Value& value, const std::shared_ptr<TensorHandle>& handle) {
+  const auto [entry, fresh] = read.try_emplace(&output_of(value));
   if (fresh) held.push_back(value);
-  // Handles made in passing name values too; the variable is the one that stays.
-  if (entry->second.expired()) entry->second = cell;
+  std::vector<Reader>& readers = entry->second;
+  // Handles made in passing come and go; those that are gone need no place.
+  std::erase_if(readers, [](const Reader& reader) { return reader.cell.expired(); });
+  const bool known = std::any_of(readers.begin(), readers.end(), [&](const Reader& reader) {
+    return !reader.handle.owner_before(handle) && !handle.owner_before(reader.handle);
+  });
+  if (!known) readers.push_back({handle->cell, handle});
 }
 
 void CaptureLog::note_renewed(const Value& value, std::function<Value()> renew) {
@@ -46,11 +53,13 @@ struct Form {
   Shape shape;
   DType dtype;
   Strides strides;
-  explicit Form(const Output& output) : shape(output.shape), dtype(output.dtype), strides(output.buffer.strides) {}
+  bool requires_grad;
+  explicit Form(const Output& output)
+      : shape(output.shape), dtype(output.dtype), strides(output.buffer.strides), requires_grad(output.requires_grad) {}
   bool fits(const Value& value) const {
     const Output& output = output_of(value);
     return value.node->is_evaluated() && output.buffer.storage && output.shape == shape && output.dtype == dtype &&
-           output.buffer.strides == strides;
+           output.buffer.strides == strides && output.requires_grad == requires_grad;
   }
 };
 
@@ -59,15 +68,11 @@ struct Source {
   enum class Kind : uint8_t { Argument, Variable, Gradient, Constant, Renewed } kind;
   int index = -1;  ///< of the argument or gradient
   std::shared_ptr<Cell> cell;
+  std::weak_ptr<TensorHandle> handle;  ///< of a variable, if a tensor names it: it must go on doing so
+  bool named;
   Value constant;
   std::function<Value()> renew;
   Form form;
-};
-
-/// A value that a replay hands out: computed by the plan, or one of its inputs as it is.
-struct Outcome {
-  int result = -1;
-  int source = -1;
 };
 
 /// The gradient tensor of a leaf, whichever it is at a replay.
@@ -76,10 +81,26 @@ struct Gradient {
   std::shared_ptr<Cell> cell;  ///< of the gradient that was there before, while the program is made
   bool was_defined;
   bool is_defined;  ///< in the end
-  bool fresh;       ///< a new tensor; else, if there is an outcome, the old one changed in place
-  Outcome outcome;
-  bool has_outcome() const { return outcome.result >= 0 || outcome.source >= 0; }
+  bool fresh;       ///< a new tensor; else, if there is a result, the old one changed in place
+  int result = -1;  ///< of the plan
 };
+
+/// The one variable of these that still exists. False if there is none: the value is a constant.
+bool find_variable(const std::vector<CaptureLog::Reader>& readers, Source& source) {
+  for (const CaptureLog::Reader& reader : readers) {
+    const std::shared_ptr<Cell> cell = reader.cell.lock();
+    if (!cell) continue;
+    check(!source.cell || source.cell == cell,
+          "capture: the function reads two tensors that hold one value (one was set to the other by copy_() or "
+          "detach()); clone() one of them outside");
+    source.cell = cell;
+    if (const std::shared_ptr<TensorHandle> handle = reader.handle.lock(); handle && handle->cell == cell) {
+      source.handle = handle;
+      source.named = true;
+    }
+  }
+  return source.cell != nullptr;
+}
 
 }  // namespace
 
@@ -87,10 +108,12 @@ class CapturedProgram {
  public:
   Computation computation;
   std::vector<Source> sources;
-  std::vector<Outcome> results;
-  std::vector<std::pair<std::shared_ptr<Cell>, Outcome>> variables;
+  std::vector<int> results;  ///< of the plan
+  std::vector<std::pair<std::shared_ptr<Cell>, int>> variables;
   std::vector<Gradient> gradients;
   bool grad_mode;
+  const kernels::Kernels* kernels;
+  int64_t algorithms;  ///< forced_algorithm_generation()
 
   Value present(const Source& source, std::span<const Tensor> inputs) const {
     switch (source.kind) {
@@ -111,7 +134,7 @@ class CapturedProgram {
   bool is_rebound(const Source& source) const {
     if (source.kind == Source::Kind::Gradient) {
       const Gradient& gradient = gradients[static_cast<size_t>(source.index)];
-      return gradient.has_outcome() && !gradient.fresh;
+      return gradient.result >= 0 && !gradient.fresh;
     }
     return source.kind == Source::Kind::Variable &&
            std::any_of(variables.begin(), variables.end(),
@@ -123,7 +146,6 @@ class CapturedProgram {
 
 using graph::CapturedProgram;
 using graph::CaptureLog;
-using graph::Outcome;
 using graph::Source;
 using graph::Value;
 
@@ -168,15 +190,20 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
           "no_grad()");
   auto program = std::make_shared<CapturedProgram>();
   std::vector<Value> requested;
-  for (const Tensor& result : results) requested.push_back(result.value());
+  const auto request = [&](const Value& value, const char* what) {
+    check(!value.node->is_evaluated(), "capture: the function ", what,
+          " that it was given or found, as it is; a replay could not tell them apart, use a clone()");
+    requested.push_back(value);
+  };
+  for (const Tensor& result : results) request(result.value(), "returns a tensor");
   std::vector<size_t> changed_gradients;
   for (const auto& [state, before] : log.gradients) {
     const bool fresh = state->grad.defined() && !(before.defined() && before.handle() == state->grad.handle());
     const std::shared_ptr<graph::Cell> cell = before.defined() ? before.handle()->cell : nullptr;
-    program->gradients.push_back({state, cell, before.defined(), state->grad.defined(), fresh, {}});
+    program->gradients.push_back({state, cell, before.defined(), state->grad.defined(), fresh});
     if (!fresh) continue;
     changed_gradients.push_back(program->gradients.size() - 1);
-    requested.push_back(state->grad.value());
+    request(state->grad.value(), "sets a gradient to a tensor");
   }
   const auto gradient_of = [&](const std::shared_ptr<graph::Cell>& cell) {
     const auto found = std::find_if(program->gradients.begin(), program->gradients.end(),
@@ -197,17 +224,21 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
       if (!stays || std::find(changed_gradients.begin(), changed_gradients.end(), gradient) != changed_gradients.end())
         continue;
       changed_gradients.push_back(gradient);
-      requested.push_back(cell->value);
+      request(cell->value, "assigns a tensor");
       continue;
     }
-    program->variables.emplace_back(cell, Outcome{});
-    requested.push_back(cell->value);
+    for (const Tensor& input : state_->inputs)
+      check(input.handle()->cell != cell, "capture: the function changes an argument in place");
+    program->variables.emplace_back(cell, -1);
+    request(cell->value, "assigns a tensor");
   }
   program->computation = graph::evaluate_captured(requested, log.first_sequence);
   program->grad_mode = is_grad_enabled();
+  program->kernels = &cpu::active_kernels();
+  program->algorithms = graph::forced_algorithm_generation();
 
   for (const Value& input : program->computation.inputs) {
-    Source source{Source::Kind::Constant, -1, nullptr, {}, nullptr, graph::Form(graph::output_of(input))};
+    Source source{Source::Kind::Constant, -1, nullptr, {}, false, {}, nullptr, graph::Form(graph::output_of(input))};
     const graph::Output* output = &graph::output_of(input);
     const auto argument = std::find_if(state_->inputs.begin(), state_->inputs.end(), [&](const Tensor& tensor) {
       return &graph::output_of(tensor.value()) == output;
@@ -220,7 +251,7 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
     } else if (renewed != log.renewed.end()) {
       source.kind = Source::Kind::Renewed;
       source.renew = renewed->second;
-    } else if (read != log.read.end() && (source.cell = read->second.lock())) {
+    } else if (read != log.read.end() && find_variable(read->second, source)) {
       source.index = gradient_of(source.cell);
       source.kind = source.index >= 0 ? Source::Kind::Gradient : Source::Kind::Variable;
       if (source.index >= 0) source.cell = nullptr;
@@ -229,31 +260,14 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
     }
     program->sources.push_back(std::move(source));
   }
-  const auto outcome = [&](const Value& value) {
-    Outcome found;
-    const auto& computed = program->computation.results;
-    const auto result = std::find(computed.begin(), computed.end(), value);
-    if (result != computed.end()) {
-      found.result = static_cast<int>(result - computed.begin());
-      return found;
-    }
-    for (size_t i = 0; i < program->computation.inputs.size(); ++i)
-      if (program->computation.inputs[i] == value) found.source = static_cast<int>(i);
-    if (found.source < 0) {
-      // Handed out though no operator read it.
-      Source source{Source::Kind::Constant, -1, nullptr, value, nullptr, graph::Form(graph::output_of(value))};
-      for (size_t i = 0; i < state_->inputs.size(); ++i)
-        if (state_->inputs[i].value() == value)
-          source.kind = Source::Kind::Argument, source.index = static_cast<int>(i);
-      found.source = static_cast<int>(program->sources.size());
-      program->sources.push_back(std::move(source));
-    }
-    return found;
+  const auto place = [&](const Value& value) {
+    const std::vector<Value>& computed = program->computation.results;
+    return static_cast<int>(std::find(computed.begin(), computed.end(), value) - computed.begin());
   };
-  for (const Tensor& result : results) program->results.push_back(outcome(result.value()));
-  for (auto& [cell, found] : program->variables) found = outcome(cell->value);
+  for (const Tensor& result : results) program->results.push_back(place(result.value()));
+  for (auto& [cell, result] : program->variables) result = place(cell->value);
   for (const size_t i : changed_gradients)
-    program->gradients[i].outcome = outcome(program->gradients[i].state->grad.value());
+    program->gradients[i].result = place(program->gradients[i].state->grad.value());
   // What the plan was made of is not needed any more, and would keep the first values alive.
   for (graph::Gradient& gradient : program->gradients) gradient.cell = nullptr;
   program->computation.inputs.clear();
@@ -262,7 +276,9 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
 }
 
 bool fits(const CapturedProgram& program, std::span<const Tensor> inputs) {
-  if (program.grad_mode != is_grad_enabled()) return false;
+  if (program.grad_mode != is_grad_enabled() || program.kernels != &cpu::active_kernels() ||
+      program.algorithms != graph::forced_algorithm_generation())
+    return false;
   const bool same_gradients = std::all_of(
       program.gradients.begin(), program.gradients.end(),
       [](const graph::Gradient& gradient) { return gradient.state->grad.defined() == gradient.was_defined; });
@@ -270,6 +286,10 @@ bool fits(const CapturedProgram& program, std::span<const Tensor> inputs) {
   for (const Source& source : program.sources) {
     if (source.kind == Source::Kind::Constant || source.kind == Source::Kind::Renewed) continue;
     if (source.kind == Source::Kind::Argument && static_cast<size_t>(source.index) >= inputs.size()) return false;
+    if (source.named) {
+      const std::shared_ptr<graph::TensorHandle> handle = source.handle.lock();
+      if (!handle || handle->cell != source.cell) return false;
+    }
     const Value value = program.present(source, inputs);
     if (!value.node->is_evaluated()) graph::evaluate_values(std::span(&value, 1));
     if (!source.form.fits(value)) return false;
@@ -284,34 +304,30 @@ Tensors replay(const CapturedProgram& program, std::span<const Tensor> inputs) {
   for (const Source& source : program.sources) values.push_back(program.present(source, inputs));
   std::vector<bool> last(values.size());
   for (size_t i = 0; i < values.size(); ++i) last[i] = program.is_rebound(program.sources[i]);
-  const std::vector<graph::Buffer> buffers = graph::run_captured(program.computation, values, last);
+  // As in an ordinary step, variables name their next values before these are computed: nobody can get hold of memory
+  // that is about to be written over, and other threads wait.
+  std::vector<graph::Placeholder> placeholders;
+  std::vector<graph::Cell*> cells;
+  const auto rebind = [&](graph::Cell& cell, int result) {
+    placeholders.push_back(graph::make_placeholder(graph::refresh(cell), result));
+    cells.push_back(&cell);
+  };
+  for (const auto& [cell, result] : program.variables) rebind(*cell, result);
+  for (const graph::Gradient& gradient : program.gradients)
+    if (gradient.result >= 0 && !gradient.fresh) rebind(*gradient.state->grad.handle()->cell, gradient.result);
+  for (size_t i = 0; i < cells.size(); ++i) cells[i]->bind(placeholders[i].value);
+  const std::vector<graph::Buffer> buffers = graph::run_captured(program.computation, values, last, placeholders);
 
-  const auto made = [&](const Outcome& outcome) {
-    if (outcome.source >= 0) {
-      const graph::Output& output = graph::output_of(values[static_cast<size_t>(outcome.source)]);
-      return graph::make_leaf(output.shape, output.dtype, output.buffer);
-    }
-    const graph::Computation::Form& form = program.computation.forms[static_cast<size_t>(outcome.result)];
-    return graph::make_leaf(form.shape, form.dtype, buffers[static_cast<size_t>(outcome.result)]);
+  const auto made = [&](int result) {
+    const graph::Computation::Form& form = program.computation.forms[static_cast<size_t>(result)];
+    return Tensor(graph::make_leaf(form.shape, form.dtype, buffers[static_cast<size_t>(result)]));
   };
-  const auto rebind = [&](graph::Cell& cell, const Outcome& outcome) {
-    Value value = made(outcome);
-    graph::output_of(value).requires_grad = graph::output_of(cell.value).requires_grad;
-    graph::output_of(value).autograd = cell.autograd;
-    cell.bind(std::move(value));
-  };
-  for (const auto& [cell, outcome] : program.variables) rebind(*cell, outcome);
   for (const graph::Gradient& gradient : program.gradients) {
-    if (!gradient.is_defined) {
-      gradient.state->grad = Tensor();
-    } else if (gradient.fresh) {
-      gradient.state->grad = Tensor(made(gradient.outcome));
-    } else if (gradient.has_outcome()) {
-      rebind(*gradient.state->grad.handle()->cell, gradient.outcome);
-    }
+    if (gradient.fresh) gradient.state->grad = made(gradient.result);
+    if (!gradient.is_defined) gradient.state->grad = Tensor();
   }
   Tensors results;
-  for (const Outcome& outcome : program.results) results.emplace_back(made(outcome));
+  for (const int result : program.results) results.push_back(made(result));
   return results;
 }
 
@@ -328,16 +344,18 @@ std::function<Tensors(const Tensors&)> capture(std::function<Tensors(const Tenso
       if (fits(*program, inputs)) return replay(*program, inputs);
     std::vector<std::pair<Shape, DType>> form;
     for (const Tensor& input : inputs) form.emplace_back(input.shape(), input.dtype());
-    if (mode() == Mode::Eager || std::find(shared->warm.begin(), shared->warm.end(), form) == shared->warm.end()) {
+    const bool eager = mode() == Mode::Eager;
+    if (eager || std::find(shared->warm.begin(), shared->warm.end(), form) == shared->warm.end()) {
       Tensors results = shared->function(inputs);
       for (Tensor& result : results) result = result.detach();
       evaluate(results);
-      shared->warm.push_back(std::move(form));
+      if (!eager) shared->warm.push_back(std::move(form));
       return results;
     }
     CaptureScope scope(inputs);
-    const Tensors results = shared->function(scope.inputs());
+    Tensors results = shared->function(scope.inputs());
     shared->programs.push_back(scope.finish(results));
+    for (Tensor& result : results) result = result.detach();
     return results;
   };
 }

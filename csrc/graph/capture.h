@@ -10,8 +10,13 @@
 namespace pycnn::graph {
 
 struct CaptureLog {
-  /// Evaluated values that were used, with the variable they were read from (which may be gone by now).
-  std::unordered_map<const Output*, std::weak_ptr<Cell>> read;
+  /// A variable that a value was read from, and the tensor that named it; either may be gone by now.
+  struct Reader {
+    std::weak_ptr<Cell> cell;
+    std::weak_ptr<TensorHandle> handle;
+  };
+  /// Evaluated values that were used.
+  std::unordered_map<const Output*, std::vector<Reader>> read;
   /// Values that a replay makes anew: random keys.
   std::unordered_map<const Output*, std::function<Value()>> renewed;
   /// All of them, so that no address is used twice.
@@ -22,7 +27,7 @@ struct CaptureLog {
   std::vector<std::pair<std::shared_ptr<AutogradState>, Tensor>> gradients;
   uint64_t first_sequence = 0;  ///< nodes from here on were recorded by the function
 
-  void note_read(const Value& value, const std::shared_ptr<Cell>& cell);
+  void note_read(const Value& value, const std::shared_ptr<TensorHandle>& handle);
   void note_renewed(const Value& value, std::function<Value()> renew);
   void note_gradient(const std::shared_ptr<AutogradState>& state);
 };

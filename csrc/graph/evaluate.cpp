@@ -491,20 +491,48 @@ Computation evaluate_captured(std::span<const Value> requested, uint64_t first_s
   return evaluate_work(requested, roots, true, true);
 }
 
+Placeholder make_placeholder(const Value& previous, int result) {
+  const Output& before = output_of(previous);
+  const auto node = make_pooled<Node>(1);
+  Output& output = node->outputs[0];
+  output.shape = before.shape;
+  output.dtype = before.dtype;
+  output.requires_grad = before.requires_grad;
+  output.autograd = before.autograd;
+  node->state.store(NodeState::Running, std::memory_order_release);
+  return {{node, 0}, previous, result};
+}
+
 std::vector<Buffer> run_captured(const Computation& computation, std::span<const Value> inputs,
-                                 const std::vector<bool>& last) {
-  if (!computation.plan) return {};
-  const std::shared_ptr<void> scope = evaluation_scope ? evaluation_scope() : nullptr;
-  std::vector<RunInput> run_inputs;
-  for (size_t i = 0; i < computation.input_count; ++i) {
-    const Output& output = output_of(inputs[i]);
-    // The variable and the caller's list refer to the node, only the node to its memory: it may be overwritten.
-    const bool alone = last[i] && output.handles.load() <= 1 && output.consumers.load() == 0 &&
-                       inputs[i].node.use_count() == 2 && output.buffer.storage.use_count() == 1 &&
-                       !output.buffer.storage->pinned();
-    run_inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
+                                 const std::vector<bool>& last, std::span<const Placeholder> placeholders) {
+  const auto publish_placeholders = [&](const std::vector<Buffer>* buffers) {
+    {
+      const std::lock_guard lock(graph_mutex);
+      for (const Placeholder& placeholder : placeholders) {
+        output_of(placeholder.value).buffer = buffers != nullptr ? (*buffers)[static_cast<size_t>(placeholder.result)]
+                                                                 : output_of(placeholder.previous).buffer;
+        placeholder.value.node->state.store(NodeState::Done, std::memory_order_release);
+      }
+    }
+    published.notify_all();
+  };
+  try {
+    const std::shared_ptr<void> scope = evaluation_scope ? evaluation_scope() : nullptr;
+    std::vector<RunInput> run_inputs;
+    for (size_t i = 0; i < computation.input_count; ++i) {
+      const Output& output = output_of(inputs[i]);
+      const bool alone = last[i] && output.handles.load() == 0 && output.consumers.load() == 0 &&
+                         inputs[i].node.use_count() == 2 && output.buffer.storage.use_count() == 1 &&
+                         !output.buffer.storage->pinned();
+      run_inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
+    }
+    std::vector<Buffer> buffers = computation.plan->run(run_inputs);
+    publish_placeholders(&buffers);
+    return buffers;
+  } catch (...) {
+    publish_placeholders(nullptr);
+    throw;
   }
-  return computation.plan->run(run_inputs);
 }
 
 void note_pending(const std::shared_ptr<Node>& node) {

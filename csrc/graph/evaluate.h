@@ -33,9 +33,16 @@ struct Computation {
 /// Computes the requested values, and nothing else, and says how. Throws if another value is held that was recorded
 /// since `first_sequence`.
 Computation evaluate_captured(std::span<const Value> requested, uint64_t first_sequence);
-/// Runs it on other values of the same form; those marked `last` may be written over if nobody else sees them.
+/// A variable's next value while it is computed: pending for everybody, and claimed.
+struct Placeholder {
+  Value value, previous;
+  int result;  ///< of the computation
+};
+Placeholder make_placeholder(const Value& previous, int result);
+/// Runs it on other values of the same form and publishes the placeholders; after an exception they have their previous
+/// values. Inputs marked `last` may be written over if nobody but the caller's two references sees them.
 std::vector<Buffer> run_captured(const Computation& computation, std::span<const Value> inputs,
-                                 const std::vector<bool>& last);
+                                 const std::vector<bool>& last, std::span<const Placeholder> placeholders);
 /// What the next recorded node's sequence number will be at least.
 uint64_t next_sequence();
 

@@ -57,7 +57,7 @@ Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> input
   for (const Tensor& input : inputs) {
     values.push_back(input.value());
     if (CaptureLog* log = capture_log(); log != nullptr && values.back().node->is_evaluated())
-      log->note_read(values.back(), input.handle()->cell);
+      log->note_read(values.back(), input.handle());
     wants_gradient |= output_of(values.back()).requires_grad;
   }
   wants_gradient = wants_gradient && is_grad_enabled();

@@ -54,7 +54,7 @@ struct Block {
 /// Small blocks are kept by size. Large ones serve requests of up to their size; beyond the cap the oldest go first.
 class CachingAllocator {
  public:
-  /// A block of at least `bytes`; with `any`, however large it is.
+  /// A block of at least `bytes`; with `any`, up to four times as large.
   Block take(size_t bytes, bool any) {
     {
       const std::lock_guard lock(mutex_);
@@ -127,7 +127,7 @@ class CachingAllocator {
 
   Block take_large(size_t bytes, bool any) {
     const auto found = large_.lower_bound(bytes);
-    if (found == large_.end() || (!any && found->first > bytes + bytes / 4)) return {};
+    if (found == large_.end() || found->first > (any ? 4 * bytes : bytes + bytes / 4)) return {};
     const Block block{found->second.data, found->first};
     large_.erase(found);
     large_kept_ -= block.bytes;

@@ -35,7 +35,7 @@ using StoragePointer = std::shared_ptr<Storage>;
 /// 64-byte aligned memory from a caching allocator: freed blocks are kept for reuse up to a cap, because fresh pages
 /// cost more than arithmetic. Throws pycnn::Error naming the size if there is none.
 StoragePointer allocate_storage(size_t bytes);
-/// The same for as long as a plan runs: any kept block that is large enough will do.
+/// The same for as long as a plan runs: a kept block that is a good deal larger will do.
 StoragePointer borrow_arena(size_t bytes);
 
 /// Bytes handed out and bytes kept for reuse.

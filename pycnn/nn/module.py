@@ -58,11 +58,16 @@ class Module(ModuleState):
 
     # -- calling -----------------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _capture.guards is not None:
-            _capture.guards.append(lambda: self.training)
+        if _capture.state.guards is not None:
+            _capture.state.guards.append(self._capture_guard)
         if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
+
+    def _capture_guard(self) -> tuple[Any, ...]:
+        """What a captured call depends on besides tensors: mode, hooks, and settings that are numbers or strings."""
+        settings = [value for value in self.__dict__.values() if value is None or isinstance(value, (int, float, str))]
+        return (len(self._forward_pre_hooks), len(self._forward_hooks), len(self._backward_hooks), *settings)
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for key, hook in list(self._forward_pre_hooks.items()):
