@@ -123,8 +123,9 @@ class capture:  # noqa: N801 (used as a decorator)
             return loss
 
     The first call with new shapes runs as always (optimisers make their state; after clearing it, call reset()), the
-    second is recorded, later ones are replays: the same kernels, the same bits. A replay reads the present values of every tensor the function read,
-    changes those that it changed in place (parameters, running statistics, gradients), and draws new random numbers.
+    second is recorded, later ones are replays: the same kernels, the same bits. A replay reads the present values of
+    every tensor the function read, changes those that it changed in place (parameters, running statistics, gradients),
+    and draws new random numbers.
 
     The signature is the shapes, dtypes and layouts of the tensors among the arguments (also in tuples, lists and
     dictionaries), the other arguments by type and value, grad mode, what requires grad and what has a gradient, the

@@ -65,9 +65,10 @@ class Module(ModuleState):
         return self.forward(*args, **kwargs)
 
     def _capture_guard(self) -> tuple[Any, ...]:
-        """What a captured call depends on besides tensors: mode, hooks, and settings that are numbers or strings."""
+        """What a captured call depends on besides values: mode, hooks, settings, which tensors and modules it has."""
         settings = [value for value in self.__dict__.values() if value is None or isinstance(value, (int, float, str))]
-        return (len(self._forward_pre_hooks), len(self._forward_hooks), len(self._backward_hooks), *settings)
+        members = [*self._parameters.values(), *self._buffers.values(), *self._modules.values()]
+        return (len(self._forward_pre_hooks), len(self._forward_hooks), *settings, *map(id, members))
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for key, hook in list(self._forward_pre_hooks.items()):

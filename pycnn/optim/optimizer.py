@@ -80,8 +80,9 @@ class Optimizer:
                     parameter.grad = None if set_to_none else _core.zeros_like(parameter.grad)
 
     def _options(self) -> tuple[Any, ...]:
-        """All groups' options: what a captured step was recorded with."""
-        return tuple(tuple(value for key, value in group.items() if key not in _MEMBERS) for group in self.param_groups)
+        """What a captured step was recorded with: all groups' options, and which tensors are the state."""
+        options = [value for group in self.param_groups for key, value in group.items() if key not in _MEMBERS]
+        return (*options, *(id(value) for state in self.state.values() for value in state.values()))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates the parameters once. `closure` computes the loss and its gradients again; its value is given back."""
