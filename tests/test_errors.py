@@ -370,3 +370,11 @@ def test_load_state_dict_has_pytorchs_messages() -> None:
     assert net[0].weight.tolist() == before
     found = net.load_state_dict({"0.weight": zeros(3, 2), "extra": zeros(1)}, strict=False)
     assert (found.missing_keys, found.unexpected_keys) == (["0.bias"], ["extra"])
+
+
+def test_sizes_of_layers_are_checked() -> None:
+    for layer in (lambda: nn.Conv2d(-4, 3, 3), lambda: nn.Linear(-1, 2), lambda: nn.BatchNorm2d(-3)):
+        with pytest.raises(RuntimeError, match=r"a parameter of shape .*negative dimension -\d"):
+            layer()
+    with pytest.raises(TypeError, match="Parameter and Buffer hold a Tensor, got str"):
+        nn.Parameter("a")

@@ -17,6 +17,11 @@ from pycnn.nn.parameter import Parameter
 def uninitialized(shape: tuple[int, ...], device: Any, dtype: Any) -> Parameter:
     """A parameter whose values `reset_parameters` will set."""
     check_device(device)
+    negative = [size for size in shape if size < 0]
+    if negative:
+        raise RuntimeError(
+            f"a parameter of shape {shape}: Trying to create tensor with negative dimension {negative[0]}: {list(shape)}"
+        )
     return Parameter(_core.empty(shape) if dtype is None else _core.empty(shape, dtype=dtype))
 
 

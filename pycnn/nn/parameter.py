@@ -8,6 +8,8 @@ from pycnn._core import Tensor
 
 def _own_value(data: Tensor | None, requires_grad: bool) -> Tensor:
     """The value of `data`, computed now, under a handle of its own: neither graph nor later changes are shared."""
+    if data is not None and not isinstance(data, Tensor):
+        raise TypeError(f"Parameter and Buffer hold a Tensor, got {type(data).__name__}")
     value = _core.empty((0,)) if data is None else data
     _core.eval(value)
     return Tensor._make_subclass(Tensor, value, requires_grad)
