@@ -277,7 +277,7 @@ NAMED: dict[str, Callable[[], Any]] = {
     "reshape": lambda: zeros(2, 3).reshape(4, 2),
     "zeros": lambda: pycnn.zeros(-1),
     "ones": lambda: pycnn.ones(2, -1),
-    "empty": lambda: nn.Conv2d(-4, 3, 3),
+    "empty": lambda: pycnn.empty(-4),
     "sum": lambda: zeros(2, 3).sum(2),
     "mean": lambda: zeros(2, 3).mean((0, 0)),
     "var": lambda: zeros(2, 3).var(5),

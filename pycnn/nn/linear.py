@@ -20,7 +20,7 @@ def uninitialized(shape: tuple[int, ...], device: Any, dtype: Any) -> Parameter:
     negative = [size for size in shape if size < 0]
     if negative:
         raise RuntimeError(
-            f"a parameter of shape {shape}: Trying to create tensor with negative dimension {negative[0]}: {list(shape)}"
+            f"a parameter of shape {shape}: Trying to create tensor with negative dimension {negative[0]}"
         )
     return Parameter(_core.empty(shape) if dtype is None else _core.empty(shape, dtype=dtype))
 
