@@ -379,7 +379,7 @@ Slot Lowering::matmul(const Slot& a, const Slot& b) {
 }
 
 std::vector<Slot> Lowering::max_pool(const Slot& input, const Shape& output,
-                                     std::shared_ptr<const PoolingWindows> windows, bool indices) {
+                                     std::shared_ptr<const PoolingWindows> windows, MaximumPlaces places) {
   DType compute = accumulation_dtype(input.dtype);
   if (!is_floating_point(compute)) compute = DType::Int64;
   auto primitive = std::make_unique<PoolingPrimitive>();
@@ -390,30 +390,46 @@ std::vector<Slot> Lowering::max_pool(const Slot& input, const Shape& output,
   primitive->reads = {primitive->input};
   primitive->writes = {primitive->output};
   std::vector<Slot> results = {primitive->output};
-  if (indices) {
-    primitive->indices = allocate(DType::Int64, output, channels_last_strides(output));
-    primitive->writes.push_back(primitive->indices);
-    results.push_back(primitive->indices);
+  if (places != MaximumPlaces::None) {
+    const DType dtype = places == MaximumPlaces::Indices ? DType::Int64 : DType::UInt8;
+    primitive->places = allocate(dtype, output, channels_last_strides(output));
+    primitive->writes.push_back(primitive->places);
+    results.push_back(primitive->places);
   }
   append(std::move(primitive));
   results[0] = cast(results[0], input.dtype);
   return results;
 }
 
-Slot Lowering::max_pool_backward(const Slot& output_gradient, const Slot& indices, const Shape& input,
+Slot Lowering::max_pool_backward(const Slot& output_gradient, const Slot& places, const Shape& input,
                                  std::shared_ptr<const PoolingWindows> windows) {
   const DType compute = accumulation_dtype(output_gradient.dtype);
   auto primitive = std::make_unique<PoolingPrimitive>();
   primitive->kind = PoolingPrimitive::Kind::MaximumBackward;
   primitive->windows = std::move(windows);
   primitive->output = channels_last(cast(output_gradient, compute));
-  primitive->indices = channels_last(indices);
+  primitive->places = channels_last(places);
   primitive->input = allocate(compute, input, channels_last_strides(input));
-  primitive->reads = {primitive->output, primitive->indices};
+  primitive->reads = {primitive->output, primitive->places};
   primitive->writes = {primitive->input};
   const Slot result = primitive->input;
   append(std::move(primitive));
   return cast(result, output_gradient.dtype);
+}
+
+Slot Lowering::max_pool_gather(const Slot& input, const Slot& places, std::shared_ptr<const PoolingWindows> windows) {
+  const DType compute = accumulation_dtype(input.dtype);
+  auto primitive = std::make_unique<PoolingPrimitive>();
+  primitive->kind = PoolingPrimitive::Kind::MaximumGather;
+  primitive->windows = std::move(windows);
+  primitive->input = channels_last(cast(input, compute));
+  primitive->places = channels_last(places);
+  primitive->output = allocate(compute, places.shape, channels_last_strides(places.shape));
+  primitive->reads = {primitive->input, primitive->places};
+  primitive->writes = {primitive->output};
+  const Slot result = primitive->output;
+  append(std::move(primitive));
+  return cast(result, input.dtype);
 }
 
 Slot Lowering::average_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows) {

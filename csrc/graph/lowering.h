@@ -105,12 +105,20 @@ class Lowering {
   struct PoolingWindows {
     std::vector<int64_t> begin[3], end[3], divisor[3];
     int64_t step[3] = {1, 1, 1};
+    // What follows from them.
+    int64_t taps[3];                                  ///< of the largest window
+    std::vector<int64_t> seen_begin[3], seen_end[3];  ///< for each input position, the outputs that may see it
   };
-  /// Maximum: {values, indices if wanted}; channels-last.
+  /// How the place of a maximum is kept: as an Int64 index within the input's spatial dimensions, or as the UInt8
+  /// number of a tap in its window (which then has fewer than 255).
+  enum class MaximumPlaces : uint8_t { None, Indices, Offsets };
+  /// Maximum: {values, places if wanted}; channels-last.
   std::vector<Slot> max_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows,
-                             bool indices);
-  Slot max_pool_backward(const Slot& output_gradient, const Slot& indices, const Shape& input,
+                             MaximumPlaces places);
+  Slot max_pool_backward(const Slot& output_gradient, const Slot& places, const Shape& input,
                          std::shared_ptr<const PoolingWindows> windows);
+  /// The elements of input at `places`: the gradient of max_pool_backward.
+  Slot max_pool_gather(const Slot& input, const Slot& places, std::shared_ptr<const PoolingWindows> windows);
   Slot average_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows);
   Slot average_pool_backward(const Slot& output_gradient, const Shape& input,
                              std::shared_ptr<const PoolingWindows> windows);

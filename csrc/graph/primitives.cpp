@@ -296,7 +296,8 @@ double MatmulPrimitive::flops() const {
 // -------------------------------------------------------------------------------------------------
 
 const char* PoolingPrimitive::name() const {
-  constexpr const char* names[] = {"max_pool", "max_pool_backward", "average_pool", "average_pool_backward"};
+  constexpr const char* names[] = {"max_pool", "max_pool_backward", "max_pool_gather", "average_pool",
+                                   "average_pool_backward"};
   return names[static_cast<size_t>(kind)];
 }
 
@@ -313,12 +314,17 @@ void PoolingPrimitive::run(const kernels::Kernels& kernels, const Addresses& add
     result.end[d] = windows->end[d].data();
     result.divisor[d] = windows->divisor[d].data();
     result.step[d] = windows->step[d];
+    result.taps[d] = windows->taps[d];
+    result.seen_begin[d] = windows->seen_begin[d].data();
+    result.seen_end[d] = windows->seen_end[d].data();
   }
   result.input = addresses.of(input);
   result.output = addresses.of(output);
-  result.indices = indices.buffer >= 0 ? static_cast<int64_t*>(addresses.of(indices)) : nullptr;
+  if (places.buffer >= 0 && places.dtype == DType::Int64) result.indices = static_cast<int64_t*>(addresses.of(places));
+  if (places.buffer >= 0 && places.dtype == DType::UInt8) result.offsets = static_cast<uint8_t*>(addresses.of(places));
   const auto kernel = kind == Kind::Maximum           ? kernels.max_pool
                       : kind == Kind::MaximumBackward ? kernels.max_pool_backward
+                      : kind == Kind::MaximumGather   ? kernels.max_pool_gather
                       : kind == Kind::Average         ? kernels.average_pool
                                                       : kernels.average_pool_backward;
   kernel(result);

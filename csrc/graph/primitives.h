@@ -198,9 +198,10 @@ struct MatmulPrimitive final : EpiloguePrimitive {
 };
 
 struct PoolingPrimitive final : Primitive {
-  enum class Kind : uint8_t { Maximum, MaximumBackward, Average, AverageBackward } kind;
+  enum class Kind : uint8_t { Maximum, MaximumBackward, MaximumGather, Average, AverageBackward } kind;
   std::shared_ptr<const Lowering::PoolingWindows> windows;
-  Slot input, output, indices;  ///< gradients in the backward kinds
+  Slot input, output;  ///< gradients in the backward kinds
+  Slot places;         ///< of maxima: Int64 indices or UInt8 offsets within windows
   const char* name() const override;
   void prepare(const kernels::Kernels&) override {}
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;

@@ -112,20 +112,26 @@ struct MatmulAlgorithm {
 };
 
 // -- pooling --------------------------------------------------------------------------------------------------------
+/// The window offset of an output without a tap.
+inline constexpr uint8_t no_tap = 255;
+
 /// Windows per spatial dimension as tables, which covers stride, padding, dilation, ceil_mode and adaptive pooling
 /// alike: output position o sees the inputs begin[d][o], begin[d][o] + step[d], … < end[d][o], all of them inside the
-/// input.
+/// input. The place of a maximum is kept in one of two forms, in output's layout: first wins ties, NaN wins all.
 struct PoolingArguments {
   DType dtype;  ///< Float32, Float64; Maximum also Int64
   int64_t batch, channels, input_size[3], output_size[3];
   const int64_t* begin[3];
   const int64_t* end[3];
   int64_t step[3];
+  int64_t taps[3];               ///< of the largest window in each dimension
+  const int64_t* seen_begin[3];  ///< input position i is seen by no outputs but seen_begin[d][i] … < seen_end[d][i]
+  const int64_t* seen_end[3];
   const int64_t* divisor[3];  ///< average: an output is divided by the product of its three entries
   void* input;       ///< dense channels-last, (batch, D, H, W, C); gradient of the input in the backward kernels
   void* output;      ///< likewise; gradient of the output in the backward kernels
-  int64_t* indices;  ///< maximum: row-major index within D×H×W of the input, in output's layout; first wins ties, NaN
-                     ///< wins all
+  int64_t* indices;  ///< maximum: row-major index within D×H×W of the input (less than 2³¹ elements), -1 without a tap
+  uint8_t* offsets;  ///< maximum, if indices is null: tap number, row-major within taps[0]×taps[1]×taps[2] < no_tap
 };
 
 // -- indexing ---------------------------------------------------------------------------------------------------------
@@ -178,6 +184,7 @@ struct Kernels {
   const MatmulAlgorithm* matmul;
   void (*max_pool)(const PoolingArguments&);
   void (*max_pool_backward)(const PoolingArguments&);
+  void (*max_pool_gather)(const PoolingArguments&);  ///< output = the elements of input that indices or offsets name
   void (*average_pool)(const PoolingArguments&);
   void (*average_pool_backward)(const PoolingArguments&);
   bool (*gather)(const IndexArguments&);

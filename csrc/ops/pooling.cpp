@@ -1,7 +1,8 @@
 // Maximum and average pooling in one to three dimensions, with fixed or adaptive windows.
-// Both are linear given the indices (maximum) or the windows (average): an average's backward and the average are each
-// other's gradient, a maximum's backward scatters to the indices and its own gradient gathers from them.
+// Both are linear given the places of the maxima or the windows of the averages: an average's backward and the average
+// are each other's gradient, a maximum's backward scatters to the places and its own gradient gathers from them.
 #include <algorithm>
+#include <limits>
 
 #include "graph/lowering.h"
 #include "ops/arguments.h"
@@ -49,6 +50,23 @@ void fill_windows(Windows& windows, int to, const Geometry& g, int d, int64_t si
   windows.step[to] = g.adaptive ? 1 : g.dilation[d];
 }
 
+/// What follows from the windows of dimension d, for an input of `size` elements.
+void see_windows(Windows& windows, int d, int64_t size) {
+  std::vector<int64_t>&begin = windows.seen_begin[d], &end = windows.seen_end[d];
+  begin.assign(static_cast<size_t>(size), 0);
+  end.assign(static_cast<size_t>(size), 0);
+  windows.taps[d] = 0;
+  for (size_t o = 0; o < windows.begin[d].size(); ++o) {
+    int64_t taps = 0;
+    for (int64_t i = windows.begin[d][o]; i < windows.end[d][o]; i += windows.step[d], ++taps) {
+      const auto at = static_cast<size_t>(i);
+      if (end[at] == 0) begin[at] = static_cast<int64_t>(o);
+      end[at] = static_cast<int64_t>(o) + 1;
+    }
+    windows.taps[d] = std::max(windows.taps[d], taps);
+  }
+}
+
 /// The tables for an input of this shape (N, C, …). Missing dimensions come first and have one window of one element.
 std::shared_ptr<const Windows> windows_of(const Geometry& geometry, const Shape& input) {
   auto windows = std::make_shared<Windows>();
@@ -56,9 +74,21 @@ std::shared_ptr<const Windows> windows_of(const Geometry& geometry, const Shape&
   for (int d = 0; d < missing; ++d) {
     windows->begin[d] = {0};
     windows->end[d] = windows->divisor[d] = {1};
+    see_windows(*windows, d, 1);
   }
-  for (int d = 0; d < geometry.spatial(); ++d) fill_windows(*windows, missing + d, geometry, d, input[2 + d]);
+  for (int d = 0; d < geometry.spatial(); ++d) {
+    fill_windows(*windows, missing + d, geometry, d, input[2 + d]);
+    see_windows(*windows, missing + d, input[2 + d]);
+  }
   return windows;
+}
+
+/// Taps of a window at most.
+int64_t largest_window(const Geometry& g, const Dimensions& input) {
+  int64_t taps = 1;
+  for (int d = 0; d < g.spatial(); ++d)
+    taps *= g.adaptive ? input[d] / std::max<int64_t>(g.output[d], 1) + 2 : g.kernel[d];
+  return taps;
 }
 
 Shape with_spatial(const Shape& shape, const Dimensions& sizes) {
@@ -110,16 +140,31 @@ class PoolingBackward : public Pooling {
 
 // -- maximum ----------------------------------------------------------------------------------------------------------
 
-/// gradient (N, C, output…), indices → (N, C, input…)
+using Places = Lowering::MaximumPlaces;
+
+/// elements (N, C, input…), places → (N, C, output…)
+class MaxPoolGather final : public Pooling {
+ public:
+  using Pooling::Pooling;
+  BackwardReads backward_reads() const override { return {.inputs = 0b10}; }
+  Tensors backward(const BackwardContext& context) const override;
+  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
+    const DType dtype = inputs[0].dtype;
+    if (inputs[1].count() == 0) return {l.allocate(dtype, inputs[1].shape)};
+    const Slot input = l.cast(inputs[0], pooling_dtype(dtype, false));
+    return {l.cast(l.max_pool_gather(input, inputs[1], windows_of(geometry_, input.shape)), dtype)};
+  }
+};
+
+/// gradient (N, C, output…), places → (N, C, input…)
 class MaxPoolBackward final : public PoolingBackward {
  public:
   using PoolingBackward::PoolingBackward;
   BackwardReads backward_reads() const override { return {.inputs = 0b10}; }
   Tensors backward(const BackwardContext& context) const override {
-    const Tensor& gradient = context.gradient();
-    const Shape &in = gradient.shape(), &out = context.input_shape(0);
-    const Shape flat_in{in[0], in[1], element_count(input_)}, flat_out{out[0], out[1], element_count(geometry_.output)};
-    return {reshape(gather(reshape(gradient, flat_in), 2, reshape(context.input(1), flat_out)), out), {}};
+    return {record(std::make_shared<MaxPoolGather>("max_pool_gather", geometry_),
+                   {context.gradient(), context.input(1)}, {context.input_shape(0), context.input_dtype(0)}),
+            {}};
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const Shape shape = with_spatial(inputs[0].shape, input_);
@@ -130,13 +175,20 @@ class MaxPoolBackward final : public PoolingBackward {
   }
 };
 
-/// (N, C, input…) → values, indices (N, C, output…). An index counts row-major within the input's spatial dimensions.
+Tensors MaxPoolGather::backward(const BackwardContext& context) const {
+  const Dimensions input = ops::last(context.input_shape(0), geometry_.spatial());
+  return {record(std::make_shared<MaxPoolBackward>("max_pool_backward", geometry_, input),
+                 {context.gradient(), context.input(1)}, {context.input_shape(0), context.input_dtype(0)}),
+          {}};
+}
+
+/// (N, C, input…) → values, and where they lay, (N, C, output…)
 class MaxPool final : public Pooling {
  public:
-  MaxPool(const char* name, const Geometry& geometry, bool indices) : Pooling(name, geometry), indices_(indices) {}
+  MaxPool(const char* name, const Geometry& geometry, Places places) : Pooling(name, geometry), places_(places) {}
   void fingerprint(Fingerprint& f) const override {
     Pooling::fingerprint(f);
-    f.add(int64_t{indices_});
+    f.add(static_cast<int64_t>(places_));
   }
   BackwardReads backward_reads() const override { return {.outputs = 0b10}; }
   Tensors backward(const BackwardContext& context) const override {
@@ -148,15 +200,16 @@ class MaxPool final : public Pooling {
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const Shape shape = with_spatial(inputs[0].shape, geometry_.output);
     const DType dtype = inputs[0].dtype;
-    if (element_count(shape) == 0) return {l.allocate(dtype, shape), l.allocate(DType::Int64, shape)};
+    if (element_count(shape) == 0) return {l.allocate(dtype, shape), l.allocate(places_dtype(places_), shape)};
     std::vector<Slot> result = l.max_pool(l.cast(inputs[0], pooling_dtype(dtype, false)), shape,
-                                          windows_of(geometry_, inputs[0].shape), indices_);
+                                          windows_of(geometry_, inputs[0].shape), places_);
     result[0] = l.cast(result[0], dtype);
     return result;
   }
+  static DType places_dtype(Places places) { return places == Places::Offsets ? DType::UInt8 : DType::Int64; }
 
  private:
-  bool indices_;
+  Places places_;
 };
 
 // -- average
@@ -268,13 +321,21 @@ Geometry adaptive_windows(const char* name, const Tensor& input, int spatial, co
 std::pair<Tensor, Tensor> max_pool(const char* name, const Tensor& input, const Geometry& geometry, bool want_indices) {
   const bool unbatched = input.dim() == geometry.spatial() + 1;
   const Tensor x = unbatched ? unsqueeze(input, 0) : input;
-  // Without indices there is no gradient, and the kernel is faster.
-  const bool indices = want_indices || (is_grad_enabled() && x.requires_grad());
+  const Dimensions sizes = ops::last(x.shape(), geometry.spatial());
+  check<NotImplementedError>(element_count(sizes) <= std::numeric_limits<int32_t>::max(), name,
+                             ": expected fewer than 2^31 elements per channel, but got input shape ",
+                             ops::brackets(input.shape()));
+  // A gradient needs the places, not the indices: an eighth of their bytes will do.
+  Places places = Places::None;
+  if (want_indices)
+    places = Places::Indices;
+  else if (is_grad_enabled() && x.requires_grad())
+    places = largest_window(geometry, sizes) < kernels::no_tap ? Places::Offsets : Places::Indices;
   const Shape shape = with_spatial(x.shape(), geometry.output);
   std::vector<Spec> specs{{shape, x.dtype()}};
-  if (indices) specs.push_back({shape, DType::Int64, false});
-  Tensors result = record(std::make_shared<MaxPool>(name, geometry, indices), std::array{x}, specs);
-  if (!indices) result.emplace_back();
+  if (places != Places::None) specs.push_back({shape, MaxPool::places_dtype(places), false});
+  Tensors result = record(std::make_shared<MaxPool>(name, geometry, places), std::array{x}, specs);
+  if (places != Places::Indices) result.resize(1), result.emplace_back();
   if (unbatched)
     for (Tensor& tensor : result)
       if (tensor.defined()) tensor = squeeze(tensor, Dimensions{0});

@@ -15,7 +15,8 @@ using pycnn::kernels::PoolingArguments;
 /// Tables of one dimension: ordinary windows, cut at the borders.
 struct Dimension {
   int64_t input, output, step;
-  std::vector<int64_t> begin, end, divisor;
+  std::vector<int64_t> begin, end, divisor, seen_begin, seen_end;
+  int64_t taps = 0;
 
   Dimension(int64_t input_size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation)
       : input(input_size),
@@ -28,6 +29,17 @@ struct Dimension {
       begin.push_back(first);
       end.push_back(last);
       divisor.push_back(kernel);
+      taps = std::max(taps, (last - first + dilation - 1) / dilation);
+    }
+    for (int64_t i = 0; i < input; ++i) {
+      int64_t first = output, last = 0;
+      for (int64_t o = 0; o < output; ++o)
+        if (i >= begin[static_cast<size_t>(o)] && i < end[static_cast<size_t>(o)]) {
+          first = std::min(first, o);
+          last = o + 1;
+        }
+      seen_begin.push_back(std::min(first, last));
+      seen_end.push_back(last);
     }
   }
 };
@@ -62,11 +74,24 @@ struct Problem {
       a.end[i] = d[i].end.data();
       a.step[i] = d[i].step;
       a.divisor[i] = d[i].divisor.data();
+      a.taps[i] = d[i].taps;
+      a.seen_begin[i] = d[i].seen_begin.data();
+      a.seen_end[i] = d[i].seen_end.data();
     }
     a.input = in.data();
     a.output = out.data();
     a.indices = indices.data();
     return a;
+  }
+  /// The index within the volume of tap `offset` of an output element's window.
+  int64_t index_of(size_t element, int64_t offset) const {
+    const int64_t o = static_cast<int64_t>(element) / channels % out_volume();
+    const int64_t at[3] = {o / d[2].output / d[1].output, o / d[2].output % d[1].output, o % d[2].output};
+    const int64_t tap[3] = {offset / d[2].taps / d[1].taps, offset / d[2].taps % d[1].taps, offset % d[2].taps};
+    int64_t index = 0;
+    for (int k = 0; k < 3; ++k)
+      index = index * d[k].input + d[k].begin[static_cast<size_t>(at[k])] + tap[k] * d[k].step;
+    return index;
   }
   /// Calls function(output element, input element, index within the volume) for every pair that touches.
   template <typename Function>
@@ -109,7 +134,25 @@ void check_pooling(const Kernels& kernels, DType dtype, Problem<T> p, double tol
   without.indices = nullptr;
   kernels.max_pool(without);
   for (size_t i = 0; i < best.size(); ++i) ASSERT_EQ(static_cast<double>(p.output[i]), best[i]);
+  std::vector<uint8_t> offsets(p.output.size());
+  const auto with_offsets = [&](std::vector<T>& in, std::vector<T>& out) {
+    PoolingArguments a = p.arguments(dtype, in, out);
+    a.indices = nullptr;
+    a.offsets = offsets.data();
+    return a;
+  };
+  kernels.max_pool(with_offsets(p.input, p.output));
+  for (size_t i = 0; i < best.size(); ++i) {
+    ASSERT_EQ(static_cast<double>(p.output[i]), best[i]);
+    ASSERT_EQ(p.index_of(i, offsets[i]), place[i]);
+  }
   if (dtype == DType::Int64) return;
+  std::vector<T> gathered(p.output.size());
+  kernels.max_pool_gather(with_offsets(p.input, gathered));
+  EXPECT_EQ(gathered, p.output);
+  std::fill(gathered.begin(), gathered.end(), T(77));
+  kernels.max_pool_gather(p.arguments(dtype, p.input, gathered));
+  EXPECT_EQ(gathered, p.output);
 
   Generator generator{9};
   std::vector<T> gradient = generator.vector<T>(p.output.size(), -1, 1);
@@ -121,6 +164,9 @@ void check_pooling(const Kernels& kernels, DType dtype, Problem<T> p, double tol
   kernels.max_pool_backward(p.arguments(dtype, p.gradient_input, gradient));
   for (size_t i = 0; i < expected.size(); ++i)
     ASSERT_NEAR(static_cast<double>(p.gradient_input[i]), expected[i], tolerance);
+  std::vector<T> from_offsets(p.input.size(), T(77));
+  kernels.max_pool_backward(with_offsets(from_offsets, gradient));
+  EXPECT_EQ(from_offsets, p.gradient_input);
 
   kernels.average_pool(p.arguments(dtype, p.input, p.output));
   for (size_t i = 0; i < sum.size(); ++i)

@@ -28,6 +28,7 @@ extern const kernels::MatmulAlgorithm matmul[];
 
 void max_pool(const kernels::PoolingArguments& arguments);
 void max_pool_backward(const kernels::PoolingArguments& arguments);
+void max_pool_gather(const kernels::PoolingArguments& arguments);
 void average_pool(const kernels::PoolingArguments& arguments);
 void average_pool_backward(const kernels::PoolingArguments& arguments);
 

@@ -1,6 +1,9 @@
-// Pooling over channels-last tensors, vectorised over channels. Windows come as tables.
+// Pooling over channels-last tensors: vectors run over a pixel's channels, rows of pixels in parallel. Backward passes
+// gather: each element of the input adds up the windows that see it, in the order of the outputs.
+// With few channels a vector reaches into the next pixel, whose elements are read (and written) again in their turn.
 #include <cstring>
 
+#include "cpu/isa/brgemm.h"
 #include "cpu/isa/isa.h"
 #include "cpu/parallel.h"
 
@@ -9,11 +12,238 @@ namespace {
 
 using kernels::PoolingArguments;
 
-/// Channels that are handled together: their sums lie in a buffer, and backward passes are cut there.
-constexpr int64_t forward_channels = 512, backward_channels = 32;
+constexpr int64_t chunk_elements = int64_t{1} << 14;
 
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+/// Vectors of T, of integers as wide (labels), and what memory holds for each lane.
+template <typename T>
+struct Lane {
+  typedef T Values __attribute__((vector_size(vector_bytes)));
+  static constexpr int count = vector_bytes / static_cast<int>(sizeof(T));
+};
+template <typename T>
+struct LabelOf {
+  using Type = int32_t;
+};
+template <>
+struct LabelOf<double> {
+  using Type = int64_t;
+};
+template <>
+struct LabelOf<int64_t> {
+  using Type = int64_t;
+};
+template <typename T>
+using Values = typename Lane<T>::Values;
+template <typename T>
+using Labels = typename Lane<typename LabelOf<T>::Type>::Values;
+/// A vector of `Count` elements of M, wherever it lies.
+template <typename M, int Count>
+struct Packed {
+  typedef M Type __attribute__((vector_size(sizeof(M) * Count), aligned(sizeof(M)), may_alias));
+};
+
+// Conversions between what memory holds and lanes. GCC 12 takes them element by element where sizes differ fourfold,
+// hence the intrinsics (masked ones, or it warns of uninitialised values).
+template <typename V, int Count, typename M>
+PYCNN_INLINE V converted(const M* from) {
+#if defined(__AVX512F__)
+  if constexpr (Count == 16 && __is_same(M, uint8_t))
+    return reinterpret_cast<V>(
+        _mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+  else
+#elif defined(__AVX2__)
+  if constexpr (Count == 8 && __is_same(M, uint8_t))
+    return reinterpret_cast<V>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  else
+#endif
+    return __builtin_convertvector(*reinterpret_cast<const typename Packed<M, Count>::Type*>(from), V);
+}
+template <int Count, typename M, typename V>
+PYCNN_INLINE void convert(M* to, V values) {
+#if defined(__AVX512F__)
+  if constexpr (Count == 16 && __is_same(M, uint8_t))
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
+                     _mm512_maskz_cvtepi32_epi8(0xffff, reinterpret_cast<__m512i>(values)));
+  else
+#elif defined(__AVX2__)
+  if constexpr (Count == 8 && __is_same(M, uint8_t)) {
+    const __m256i wide = reinterpret_cast<__m256i>(values);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
+  } else
+#endif
+  {
+    using Memory = typename Packed<M, Count>::Type;
+    *reinterpret_cast<Memory*>(to) = __builtin_convertvector(values, Memory);
+  }
+}
+
+/// Elements [0, count) of memory as lanes; with Whole a whole vector may be read (and written, below).
+template <typename V, int Count, bool Whole, typename M>
+PYCNN_INLINE V take(const M* from, int count) {
+  if constexpr (Whole) return converted<V, Count>(from);
+  M buffer[Count] = {};
+  for (int i = 0; i < count; ++i) buffer[i] = from[i];
+  return converted<V, Count>(buffer);
+}
+template <int Count, bool Whole, typename M, typename V>
+PYCNN_INLINE void put(M* to, V values, int count) {
+  if constexpr (Whole) return convert<Count>(to, values);
+  M buffer[Count];
+  convert<Count>(buffer, values);
+  for (int i = 0; i < count; ++i) to[i] = buffer[i];
+}
+/// Calls function<Whole>(channel, lanes in use) for the vectors of a pixel; `whole` says that the last one may reach
+/// past the pixel.
+template <int Count, typename Function>
+PYCNN_INLINE void for_each_vector(int64_t channels, bool whole, const Function& function) {
+  int64_t c = 0;
+  for (; c + (whole ? 1 : Count) <= channels; c += Count)
+    function.template operator()<true>(c, static_cast<int>(min_of(Count, channels - c)));
+  if (c < channels) function.template operator()<false>(c, static_cast<int>(channels - c));
+}
+
 int64_t volume(const int64_t (&size)[3]) { return size[0] * size[1] * size[2]; }
+
+/// Calls function(first row, end) for runs of rows of pixels.
+template <typename Function>
+void for_each_run(const PoolingArguments& a, const int64_t (&size)[3], const Function& function) {
+  const int64_t rows = a.batch * size[0] * size[1];
+  const int64_t per_task = max_of(1, chunk_elements / (size[2] * a.channels + 1));
+  const int64_t tasks = ceil_divide(rows, per_task);
+  const auto run = [&](int64_t task) { function(task * per_task, min_of(rows, (task + 1) * per_task)); };
+  if (tasks == 1)
+    run(0);
+  else
+    parallel_for(tasks, run);
+}
+
+// -- windows of an output
+// ---------------------------------------------------------------------------------------------
+
+/// The taps of one output. Offsets and strides count elements of the input; labels number the taps.
+struct Window {
+  int64_t count[3];
+  int64_t stride[3];
+  int64_t label_stride[3];
+
+  int64_t taps() const { return count[0] * count[1] * count[2]; }
+  int64_t last() const { return (count[0] - 1) * stride[0] + (count[1] - 1) * stride[1] + (count[2] - 1) * stride[2]; }
+};
+
+int64_t taps_at(const PoolingArguments& a, int d, int64_t o) {
+  return ceil_divide(a.end[d][o] - a.begin[d][o], a.step[d]);
+}
+
+/// Adjacent outputs whose windows are equally large.
+struct Outputs {
+  Window window;
+  int64_t od, oh, begin, end;     ///< along the last dimension
+  int64_t line;                   ///< index within D×H×W of the input where their taps' first row begins
+  int64_t input, output;          ///< elements before that row's batch item, before this row of outputs
+  int64_t input_end, output_end;  ///< a last vector that begins before may be read and written whole
+};
+
+/// Calls function(outputs) for the rows [begin, end); a vector has `lane_count` lanes.
+template <typename Function>
+PYCNN_INLINE void for_each_outputs(const PoolingArguments& a, int lane_count, int64_t begin, int64_t end,
+                                   const Function& function) {
+  const int64_t channels = a.channels, depth = a.output_size[0], height = a.output_size[1], width = a.output_size[2];
+  const int64_t strides[3] = {a.input_size[1] * a.input_size[2], a.input_size[2], 1};
+  const int64_t item = volume(a.input_size) * channels, past = ceil_divide(channels, lane_count) * lane_count;
+  Outputs o;
+  o.output_end = end * width * channels - past;
+  for (int d = 0; d < 3; ++d) {
+    o.window.stride[d] = strides[d] * a.step[d] * channels;
+    o.window.label_stride[d] = a.indices ? strides[d] * a.step[d] : d == 2 ? 1 : a.taps[2] * (d == 1 ? 1 : a.taps[1]);
+  }
+  for (int64_t row = begin; row < end; ++row) {
+    o.oh = row % height;
+    o.od = row / height % depth;
+    o.input = row / height / depth * item;
+    o.output = row * width * channels;
+    o.line = a.begin[0][o.od] * strides[0] + a.begin[1][o.oh] * strides[1];
+    o.window.count[0] = taps_at(a, 0, o.od);
+    o.window.count[1] = taps_at(a, 1, o.oh);
+    for (o.begin = 0; o.begin < width; o.begin = o.end) {
+      const int64_t extent = a.end[2][o.begin] - a.begin[2][o.begin];
+      for (o.end = o.begin + 1; o.end < width && a.end[2][o.end] - a.begin[2][o.end] == extent;) ++o.end;
+      o.window.count[2] = taps_at(a, 2, o.begin);
+      o.input_end = a.batch * item - past - o.window.last();
+      function(o);
+    }
+  }
+}
+
+/// Calls function(first tap within D×H×W, element of it, element of the output, whole) for each of them.
+template <typename Function>
+PYCNN_INLINE void for_each_output(const PoolingArguments& a, const Outputs& o, const Function& function) {
+  for (int64_t ow = o.begin; ow < o.end; ++ow) {
+    const int64_t first = o.line + a.begin[2][ow];
+    const int64_t input = o.input + first * a.channels, output = o.output + ow * a.channels;
+    function(first, input, output, input <= o.input_end && output <= o.output_end, ow);
+  }
+}
+
+/// Calls function(element offset, label) for the taps of a window from the first one, in row-major order. Rows and
+/// Columns fix the counts of the last two dimensions where they are not 0.
+template <int Rows, int Columns, typename Function>
+PYCNN_INLINE void for_each_tap(const Window& w, const Function& function) {
+  const int64_t rows = Rows ? Rows : w.count[1], columns = Columns ? Columns : w.count[2];
+  const int64_t depths = Rows ? 1 : w.count[0];
+  for (int64_t d = 0; d < depths; ++d) {
+#pragma GCC unroll 4
+    for (int64_t h = 0; h < rows; ++h) {
+      const int64_t offset = d * w.stride[0] + h * w.stride[1];
+      const int64_t label = d * w.label_stride[0] + h * w.label_stride[1];
+#pragma GCC unroll 4
+      for (int64_t x = 0; x < columns; ++x) function(offset + x * w.stride[2], label + x * w.label_stride[2]);
+    }
+  }
+}
+
+/// What a maximum notes of its place: nothing, a tap's number in its window, or an index within D×H×W.
+struct NoPlace {};
+
+template <typename T, typename M, int Rows, int Columns, bool Whole>
+PYCNN_INLINE void maximum_of(const Window& window, const T* input, T* output, M* places, int64_t first, int count) {
+  constexpr int lane_count = Lane<T>::count;
+  constexpr bool placed = !__is_same(M, NoPlace);
+  using Label = typename LabelOf<T>::Type;
+  const Label base = static_cast<Label>(__is_same(M, int64_t) ? first : 0);
+  Values<T> best = take<Values<T>, lane_count, Whole>(input, count);
+  Labels<T> label = base - Labels<T>{};
+  for_each_tap<Rows, Columns>(
+      window, [&](int64_t offset, int64_t number) __attribute__((always_inline)) {
+        const Values<T> x = take<Values<T>, lane_count, Whole>(input + offset, count);
+        // Two selections each: masks stay masks.
+        const auto more = x > best, nan = x != x;
+        best = more ? x : best;
+        best = nan ? x : best;
+        if constexpr (placed) {
+          const Labels<T> here = base + static_cast<Label>(number) - Labels<T>{};
+          label = more ? here : label;
+          label = nan ? here : label;
+        }
+      });
+  put<lane_count, Whole>(output, best, count);
+  if constexpr (placed) put<lane_count, Whole>(places, label, count);
+}
+
+template <typename T, typename M, int Rows, int Columns>
+void maxima(const PoolingArguments& a, const Outputs& outputs, M* places) {
+  const T* inputs = static_cast<const T*>(a.input);
+  T* to = static_cast<T*>(a.output);
+  for_each_output(
+      a,
+      outputs, [&](int64_t first, int64_t input, int64_t output, bool whole, int64_t) __attribute__((always_inline)) {
+        for_each_vector<Lane<T>::count>(
+            a.channels, whole, [&]<bool Whole>(int64_t c, int count) __attribute__((always_inline)) {
+              maximum_of<T, M, Rows, Columns, Whole>(outputs.window, inputs + input + c, to + output + c,
+                                                     places ? places + output + c : nullptr, first, count);
+            });
+      });
+}
 
 template <typename T>
 T lowest() {
@@ -24,140 +254,293 @@ int64_t lowest<int64_t>() {
   return INT64_MIN;
 }
 
-/// Calls function(tap, first) for the window of an output position, in row-major order; tap is an index within D×H×W
-/// and first says that a row of the window begins.
-template <typename Function>
-void for_each_tap(const PoolingArguments& a, int64_t od, int64_t oh, int64_t ow, Function function) {
-  for (int64_t d = a.begin[0][od]; d < a.end[0][od]; d += a.step[0])
-    for (int64_t h = a.begin[1][oh]; h < a.end[1][oh]; h += a.step[1]) {
-      const int64_t row = (d * a.input_size[1] + h) * a.input_size[2];
-      for (int64_t w = a.begin[2][ow]; w < a.end[2][ow]; w += a.step[2]) function(row + w);
-    }
-}
-
-/// Calls function(batch, position, od, oh, ow) for every output position, rows of outputs in parallel.
-template <typename Function>
-void for_each_output(const PoolingArguments& a, Function function) {
-  const int64_t rows = a.output_size[0] * a.output_size[1];
-  const int64_t width = a.output_size[2];
-  const int64_t row_elements = width * a.channels + 1;
-  const int64_t per_task = row_elements < 8192 ? 8192 / row_elements : 1;
-  const int64_t tasks = (a.batch * rows + per_task - 1) / per_task;
-  const auto run = [&](int64_t task) {
-    const int64_t end = smaller(a.batch * rows, (task + 1) * per_task);
-    for (int64_t i = task * per_task; i < end; ++i)
-      for (int64_t ow = 0; ow < width; ++ow)
-        function(i / rows, i * width + ow, i % rows / a.output_size[1], i % a.output_size[1], ow);
-  };
-  if (tasks == 1)
-    run(0);
-  else
-    parallel_for(tasks, run);
+template <typename T, typename M>
+void max_pool_of(const PoolingArguments& a, M* places) {
+  for_each_run(a, a.output_size, [&](int64_t begin, int64_t end) {
+    for_each_outputs(a, Lane<T>::count, begin, end, [&](const Outputs& o) {
+      const int64_t(&count)[3] = o.window.count;
+      if (o.window.taps() == 0) {
+        for (int64_t i = o.output + o.begin * a.channels; i < o.output + o.end * a.channels; ++i) {
+          static_cast<T*>(a.output)[i] = lowest<T>();
+          if constexpr (__is_same(M, uint8_t)) places[i] = kernels::no_tap;
+          if constexpr (__is_same(M, int64_t)) places[i] = -1;
+        }
+      } else if (count[0] == 1 && count[1] == 2 && count[2] == 2) {
+        maxima<T, M, 2, 2>(a, o, places);
+      } else if (count[0] == 1 && count[1] == 3 && count[2] == 3) {
+        maxima<T, M, 3, 3>(a, o, places);
+      } else {
+        maxima<T, M, 0, 0>(a, o, places);
+      }
+    });
+  });
 }
 
 template <typename T>
 void max_pool_of(const PoolingArguments& a) {
-  const int64_t channels = a.channels;
-  for_each_output(a, [&](int64_t batch, int64_t position, int64_t od, int64_t oh, int64_t ow) {
-    const T* input = static_cast<const T*>(a.input) + batch * volume(a.input_size) * channels;
-    T* best = static_cast<T*>(a.output) + position * channels;
-    int64_t* index = a.indices ? a.indices + position * channels : nullptr;
-    for (int64_t c = 0; c < channels; ++c) best[c] = lowest<T>();
-    bool first = true;
-    for_each_tap(a, od, oh, ow, [&](int64_t tap) {
-      const T* x = input + tap * channels;
-      if (first) {
-        for (int64_t c = 0; c < channels; ++c) best[c] = x[c];
-        if (index)
-          for (int64_t c = 0; c < channels; ++c) index[c] = tap;
-        first = false;
-      } else if (index) {
-#pragma GCC ivdep
-        for (int64_t c = 0; c < channels; ++c) {
-          const bool take = (x[c] > best[c]) | (x[c] != x[c]);
-          best[c] = take ? x[c] : best[c];
-          index[c] = take ? tap : index[c];
-        }
-      } else {
-#pragma GCC ivdep
-        for (int64_t c = 0; c < channels; ++c) best[c] = (x[c] > best[c]) | (x[c] != x[c]) ? x[c] : best[c];
-      }
+  if (a.indices)
+    max_pool_of<T>(a, a.indices);
+  else if (a.offsets)
+    max_pool_of<T>(a, a.offsets);
+  else
+    max_pool_of<T>(a, static_cast<NoPlace*>(nullptr));
+}
+
+// -- gather
+// -----------------------------------------------------------------------------------------------------------
+
+template <typename T, typename M>
+void max_pool_gather_of(const PoolingArguments& a, const M* places) {
+  constexpr int lane_count = Lane<T>::count;
+  using Label = typename LabelOf<T>::Type;
+  for_each_run(a, a.output_size, [&](int64_t begin, int64_t end) {
+    for_each_outputs(a, lane_count, begin, end, [&](const Outputs& o) {
+      for_each_output(a, o, [&](int64_t first, int64_t input, int64_t output, bool whole, int64_t) {
+        for_each_vector<lane_count>(a.channels, whole, [&]<bool Whole>(int64_t c, int count) {
+          const T* from = static_cast<const T*>(a.input) + input + c;
+          const Labels<T> place = take<Labels<T>, lane_count, Whole>(places + output + c, count);
+          const Label base = static_cast<Label>(__is_same(M, int64_t) ? first : 0);
+          Values<T> result{};
+          for_each_tap<0, 0>(o.window, [&](int64_t offset, int64_t number) {
+            const Values<T> x = take<Values<T>, lane_count, Whole>(from + offset, count);
+            result = place == base + static_cast<Label>(number) ? x : result;
+          });
+          put<lane_count, Whole>(static_cast<T*>(a.output) + output + c, result, count);
+        });
+      });
     });
-    if (first && index)
-      for (int64_t c = 0; c < channels; ++c) index[c] = -1;
   });
+}
+
+// -- averages
+// ---------------------------------------------------------------------------------------------------------
+
+/// `Vectors` vectors of sums, held in double: large windows (global pooling) must not lose digits.
+template <typename T, int Vectors, bool Whole>
+PYCNN_INLINE void average_of(const Window& window, const T* input, T* output, double factor, int count) {
+  constexpr int lane_count = Lane<double>::count;
+  Values<double> sums[Vectors] = {};
+  for_each_tap<0, 0>(
+      window, [&](int64_t offset, int64_t) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+        for (int v = 0; v < Vectors; ++v)
+          sums[v] += take<Values<double>, lane_count, Whole>(input + offset + v * lane_count, count);
+      });
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) put<lane_count, Whole>(output + v * lane_count, sums[v] * factor, count);
 }
 
 template <typename T>
 void average_pool_of(const PoolingArguments& a) {
-  const int64_t channels = a.channels;
-  for_each_output(a, [&](int64_t batch, int64_t position, int64_t od, int64_t oh, int64_t ow) {
-    const T* input = static_cast<const T*>(a.input) + batch * volume(a.input_size) * channels;
-    T* output = static_cast<T*>(a.output) + position * channels;
-    const double divisor = static_cast<double>(a.divisor[0][od] * a.divisor[1][oh] * a.divisor[2][ow]);
-    // Large windows (global pooling) must not lose digits: their sum is held in double.
-    double sum[forward_channels];
-    for (int64_t begin = 0; begin < channels; begin += forward_channels) {
-      const int64_t n = smaller(forward_channels, channels - begin);
-      for (int64_t c = 0; c < n; ++c) sum[c] = 0;
-      for_each_tap(a, od, oh, ow, [&](int64_t tap) {
-        const T* x = input + tap * channels + begin;
-#pragma GCC ivdep
-        for (int64_t c = 0; c < n; ++c) sum[c] += static_cast<double>(x[c]);
-      });
-      for (int64_t c = 0; c < n; ++c) output[begin + c] = static_cast<T>(sum[c] / divisor);
-    }
-  });
-}
-
-/// Calls function(output gradient, position within the batch item, od, oh, ow, input gradient, channels) for every
-/// output position in order, having cleared the input gradient. Parallel over batch items and blocks of channels alone,
-/// so that windows which overlap add up in a fixed order.
-template <typename T, typename Function>
-void backward(const PoolingArguments& a, Function function) {
-  const int64_t channels = a.channels;
-  const int64_t blocks = (channels + backward_channels - 1) / backward_channels;
-  const int64_t in_volume = volume(a.input_size), out_volume = volume(a.output_size);
-  const auto run = [&](int64_t task) {
-    const int64_t batch = task / blocks, begin = task % blocks * backward_channels;
-    const int64_t n = smaller(backward_channels, channels - begin);
-    T* input = static_cast<T*>(a.input) + batch * in_volume * channels + begin;
-    for (int64_t i = 0; i < in_volume; ++i) std::memset(input + i * channels, 0, static_cast<size_t>(n) * sizeof(T));
-    int64_t position = batch * out_volume;
-    for (int64_t od = 0; od < a.output_size[0]; ++od)
-      for (int64_t oh = 0; oh < a.output_size[1]; ++oh)
-        for (int64_t ow = 0; ow < a.output_size[2]; ++ow, ++position)
-          function(static_cast<const T*>(a.output) + position * channels + begin, position * channels + begin, od, oh,
-                   ow, input, n);
-  };
-  const int64_t tasks = a.batch * blocks;
-  if (a.batch * (in_volume + out_volume) * channels < 16384)
-    for (int64_t task = 0; task < tasks; ++task) run(task);
-  else
-    parallel_for(tasks, run);
-}
-
-template <typename T>
-void max_pool_backward_of(const PoolingArguments& a) {
-  backward<T>(a, [&](const T* gradient, int64_t at, int64_t, int64_t, int64_t, T* input, int64_t n) {
-    const int64_t* index = a.indices + at;
-    for (int64_t c = 0; c < n; ++c)
-      if (index[c] >= 0) input[index[c] * a.channels + c] += gradient[c];
-  });
-}
-
-template <typename T>
-void average_pool_backward_of(const PoolingArguments& a) {
-  backward<T>(a, [&](const T* gradient, int64_t, int64_t od, int64_t oh, int64_t ow, T* input, int64_t n) {
-    const T divisor = static_cast<T>(a.divisor[0][od] * a.divisor[1][oh] * a.divisor[2][ow]);
-    T share[backward_channels];
-    for (int64_t c = 0; c < n; ++c) share[c] = gradient[c] / divisor;
-    for_each_tap(a, od, oh, ow, [&](int64_t tap) {
-      T* x = input + tap * a.channels;
-#pragma GCC ivdep
-      for (int64_t c = 0; c < n; ++c) x[c] += share[c];
+  constexpr int lane_count = Lane<double>::count, block = 8;
+  for_each_run(a, a.output_size, [&](int64_t begin, int64_t end) {
+    for_each_outputs(a, lane_count, begin, end, [&](const Outputs& o) {
+      const int64_t row_divisor = a.divisor[0][o.od] * a.divisor[1][o.oh];
+      for_each_output(
+          a, o, [&](int64_t, int64_t from, int64_t to, bool whole, int64_t ow) __attribute__((always_inline)) {
+            const double factor = 1 / static_cast<double>(row_divisor * a.divisor[2][ow]);
+            const T* input = static_cast<const T*>(a.input) + from;
+            T* output = static_cast<T*>(a.output) + to;
+            int64_t done = 0;
+            for (; done + block * lane_count <= a.channels; done += block * lane_count)
+              average_of<T, block, true>(o.window, input + done, output + done, factor, lane_count);
+            for_each_vector<lane_count>(
+                a.channels - done, whole, [&]<bool Whole>(int64_t c, int count) __attribute__((always_inline)) {
+                  average_of<T, 1, Whole>(o.window, input + done + c, output + done + c, factor, count);
+                });
+          });
     });
   });
+}
+
+// -- backward
+// ---------------------------------------------------------------------------------------------------------
+
+/// Whether the input at `at` is a tap of output o's window, and which.
+PYCNN_INLINE bool sees(const PoolingArguments& a, int d, int64_t at, int64_t o, int64_t& tap) {
+  tap = at - a.begin[d][o];
+  if (tap < 0 || at >= a.end[d][o]) return false;
+  if (a.step[d] == 1) return true;
+  const int64_t distance = tap;
+  tap /= a.step[d];
+  return distance == tap * a.step[d];
+}
+
+/// A window that sees an input: the output's pixel, which tap it is, and its share.
+struct SeenWindow {
+  int64_t output, label, divisor;
+};
+
+/// Whether the windows of the last dimension lie side by side, without gap or overlap.
+bool columns_tile(const PoolingArguments& a) {
+  if (a.step[2] != 1 || a.begin[2][0] != 0) return false;
+  for (int64_t o = 1; o < a.output_size[2]; ++o)
+    if (a.begin[2][o] != a.end[2][o - 1]) return false;
+  return true;
+}
+
+/// The input gradient: sums over the windows that see an element, in order, of Term::of(window, element, lanes in use),
+/// which is selected by tap with Term::at.
+template <typename T, typename Term>
+class Backward {
+ public:
+  Backward(const PoolingArguments& a, const Term& term) : a_(a), term_(term), tiled_(columns_tile(a)) {}
+
+  void run() const {
+    for_each_run(a_, a_.input_size, [&](int64_t begin, int64_t end) {
+      const int64_t height = a_.input_size[1], depth = a_.input_size[0], past = reach();
+      const int64_t last_input = end * a_.input_size[2] * a_.channels - past;
+      for (int64_t row = begin; row < end; ++row) run_row(row, row % height, row / height % depth, last_input);
+    });
+  }
+
+ private:
+  static constexpr int lane_count = Lane<T>::count;
+  static constexpr int seen_rows = 32, seen_windows = 64;
+
+  /// What the vectors of a pixel take, in elements.
+  int64_t reach() const { return ceil_divide(a_.channels, lane_count) * lane_count; }
+
+  void run_row(int64_t row, int64_t h, int64_t d, int64_t last_input) const {
+    const int64_t outputs = row / (a_.input_size[0] * a_.input_size[1]) * volume(a_.output_size);
+    SeenWindow rows[seen_rows];
+    int count = 0;
+    bool first = true;
+    for (int64_t od = a_.seen_begin[0][d]; od < a_.seen_end[0][d]; ++od)
+      for (int64_t oh = a_.seen_begin[1][h]; oh < a_.seen_end[1][h]; ++oh) {
+        int64_t tap[2];
+        if (!sees(a_, 0, d, od, tap[0]) || !sees(a_, 1, h, oh, tap[1])) continue;
+        if (count == seen_rows) {
+          sum_row(row, rows, count, first, last_input);
+          count = 0;
+          first = false;
+        }
+        rows[count++] = {outputs + (od * a_.output_size[1] + oh) * a_.output_size[2],
+                         (tap[0] * a_.taps[1] + tap[1]) * a_.taps[2], a_.divisor[0][od] * a_.divisor[1][oh]};
+      }
+    if (first && count == 1 && tiled_)
+      spread_row(row, rows[0], last_input);
+    else
+      sum_row(row, rows, count, first, last_input);
+  }
+
+  /// Index within D×H×W of the first pixel of a row.
+  int64_t index_of(int64_t row) const { return row % (a_.input_size[0] * a_.input_size[1]) * a_.input_size[2]; }
+  /// Whether the vectors of these pixels may reach past the last channel.
+  bool whole_output(int64_t pixel) const {
+    return pixel * a_.channels <= a_.batch * volume(a_.output_size) * a_.channels - reach();
+  }
+
+  /// One window each: an output's gradient goes to its taps in this row.
+  void spread_row(int64_t row, const SeenWindow& seen, int64_t last_input) const {
+    const int64_t channels = a_.channels, width = a_.input_size[2], index = index_of(row);
+    T* line = static_cast<T*>(a_.input) + row * width * channels;
+    int64_t w = 0;
+    for (int64_t o = 0; o < a_.output_size[2]; ++o) {
+      const int64_t begin = w, end = a_.end[2][o], output = seen.output + o;
+      const bool whole = (row * width + end - 1) * channels <= last_input && whole_output(output);
+      const int64_t divisor = seen.divisor * a_.divisor[2][o];
+      if (channels <= lane_count) {
+        for_each_vector<lane_count>(
+            channels, whole, [&]<bool Whole>(int64_t, int used) __attribute__((always_inline)) {
+              const auto part = term_.template of<Whole>(output * channels, divisor, used);
+              for (int64_t x = begin; x < end; ++x)
+                put<lane_count, Whole>(line + x * channels, term_.at(part, seen.label + x - begin, index + x), used);
+            });
+      } else {
+        for (int64_t x = begin; x < end; ++x)
+          for_each_vector<lane_count>(
+              channels, whole, [&]<bool Whole>(int64_t c, int used) __attribute__((always_inline)) {
+                const auto part = term_.template of<Whole>(output * channels + c, divisor, used);
+                put<lane_count, Whole>(line + x * channels + c, term_.at(part, seen.label + x - begin, index + x),
+                                       used);
+              });
+      }
+      w = end;
+    }
+    for (int64_t i = w * channels; i < width * channels; ++i) line[i] = 0;
+  }
+
+  /// Sums over these rows of outputs; continues earlier sums unless they are the first.
+  void sum_row(int64_t row, const SeenWindow* rows, int count, bool first, int64_t last_input) const {
+    const int64_t width = a_.input_size[2], index = index_of(row);
+    SeenWindow windows[seen_windows];
+    for (int64_t w = 0; w < width; ++w) {
+      const int64_t pixel = row * width + w;
+      const bool whole = first && pixel * a_.channels <= last_input;
+      int held = 0;
+      bool begins = first;
+      for (int r = 0; r < count; ++r)
+        for (int64_t o = a_.seen_begin[2][w]; o < a_.seen_end[2][w]; ++o) {
+          int64_t tap;
+          if (!sees(a_, 2, w, o, tap)) continue;
+          if (held == seen_windows) {
+            sum_pixel(pixel, windows, held, begins, whole, index + w);
+            held = 0;
+            begins = false;
+          }
+          windows[held++] = {rows[r].output + o, rows[r].label + tap, rows[r].divisor * a_.divisor[2][o]};
+        }
+      sum_pixel(pixel, windows, held, begins, whole, index + w);
+    }
+  }
+
+  void sum_pixel(int64_t pixel, const SeenWindow* windows, int count, bool first, bool whole, int64_t index) const {
+    const int64_t channels = a_.channels;
+    T* to = static_cast<T*>(a_.input) + pixel * channels;
+    whole = whole && (count == 0 || whole_output(windows[count - 1].output));
+    for_each_vector<lane_count>(
+        channels, whole, [&]<bool Whole>(int64_t c, int used) __attribute__((always_inline)) {
+          Values<T> sum{};
+          if (!first) sum = take<Values<T>, lane_count, Whole>(to + c, used);
+          for (const SeenWindow* window = windows; window != windows + count; ++window)
+            sum += term_.at(term_.template of<Whole>(window->output * channels + c, window->divisor, used),
+                            window->label, index);
+          put<lane_count, Whole>(to + c, sum, used);
+        });
+  }
+
+  const PoolingArguments& a_;
+  const Term term_;
+  const bool tiled_;
+};
+
+/// An output's gradient and where it goes.
+template <typename T, typename M>
+struct MaximumTerm {
+  struct Part {
+    Values<T> gradient;
+    Labels<T> place;
+  };
+  const T* gradients;
+  const M* places;
+
+  template <bool Whole>
+  __attribute__((always_inline)) Part of(int64_t from, int64_t, int count) const {
+    return {take<Values<T>, Lane<T>::count, Whole>(gradients + from, count),
+            take<Labels<T>, Lane<T>::count, Whole>(places + from, count)};
+  }
+  __attribute__((always_inline)) Values<T> at(const Part& part, int64_t label, int64_t index) const {
+    using Label = typename LabelOf<T>::Type;
+    return part.place == static_cast<Label>(__is_same(M, int64_t) ? index : label) ? part.gradient : Values<T>{};
+  }
+};
+
+template <typename T>
+struct AverageTerm {
+  const T* gradients;
+
+  template <bool Whole>
+  __attribute__((always_inline)) Values<T> of(int64_t from, int64_t divisor, int count) const {
+    return take<Values<T>, Lane<T>::count, Whole>(gradients + from, count) * (T(1) / static_cast<T>(divisor));
+  }
+  __attribute__((always_inline)) Values<T> at(const Values<T>& share, int64_t, int64_t) const { return share; }
+};
+
+template <typename T, typename M>
+void max_pool_backward_of(const PoolingArguments& a, const M* places) {
+  const MaximumTerm<T, M> term{static_cast<const T*>(a.output), places};
+  Backward<T, MaximumTerm<T, M>>(a, term).run();
 }
 
 }  // namespace
@@ -171,11 +554,18 @@ void max_pool(const PoolingArguments& arguments) {
     max_pool_of<int64_t>(arguments);
 }
 
-void max_pool_backward(const PoolingArguments& arguments) {
-  if (arguments.dtype == DType::Float32)
-    max_pool_backward_of<float>(arguments);
+void max_pool_backward(const PoolingArguments& a) {
+  if (a.dtype == DType::Float32)
+    a.indices ? max_pool_backward_of<float>(a, a.indices) : max_pool_backward_of<float>(a, a.offsets);
   else
-    max_pool_backward_of<double>(arguments);
+    a.indices ? max_pool_backward_of<double>(a, a.indices) : max_pool_backward_of<double>(a, a.offsets);
+}
+
+void max_pool_gather(const PoolingArguments& a) {
+  if (a.dtype == DType::Float32)
+    a.indices ? max_pool_gather_of<float>(a, a.indices) : max_pool_gather_of<float>(a, a.offsets);
+  else
+    a.indices ? max_pool_gather_of<double>(a, a.indices) : max_pool_gather_of<double>(a, a.offsets);
 }
 
 void average_pool(const PoolingArguments& arguments) {
@@ -187,9 +577,9 @@ void average_pool(const PoolingArguments& arguments) {
 
 void average_pool_backward(const PoolingArguments& arguments) {
   if (arguments.dtype == DType::Float32)
-    average_pool_backward_of<float>(arguments);
+    Backward<float, AverageTerm<float>>(arguments, {static_cast<const float*>(arguments.output)}).run();
   else
-    average_pool_backward_of<double>(arguments);
+    Backward<double, AverageTerm<double>>(arguments, {static_cast<const double*>(arguments.output)}).run();
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -22,6 +22,7 @@ const kernels::Kernels& table() {
     k.arg_reduce = arg_reduce;
     k.max_pool = max_pool;
     k.max_pool_backward = max_pool_backward;
+    k.max_pool_gather = max_pool_gather;
     k.average_pool = average_pool;
     k.average_pool_backward = average_pool_backward;
     k.gather = gather;
