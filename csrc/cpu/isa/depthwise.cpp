@@ -1,4 +1,5 @@
 // Convolutions in which every channel is a group of its own: bound by memory, vectors run over channels.
+#include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/taps.h"
 #include "cpu/parallel.h"
@@ -10,111 +11,313 @@ using kernels::ConvolutionArguments;
 
 constexpr int64_t chunk_elements = int64_t{1} << 15;
 constexpr int64_t enough_chunks = 32;
-constexpr int pixel_tile = 4;
+constexpr int64_t max_rows = 64;  ///< of a kernel that has a tile of its own
+constexpr int result_tile = 4, gradient_tile = 8;
 
-/// Calls function(first channel, lanes in use) for every vector of channels.
-template <typename T, typename Function>
-void for_each_vector(int64_t channels, const Function& function) {
-  for (int64_t c = 0; c < channels; c += lanes<T>) function(c, static_cast<int>(min_of(channels - c, lanes<T>)));
-}
+/// A row of taps in reach of a row of results: offsets of its first tap, in elements, for channel 0.
+struct TapRow {
+  int64_t source, weight;
+};
 
-/// `Pixels` results of one vector of channels; the taps taps2 are valid for all of them.
-template <typename T, int Pixels, bool Partial>
-void results(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0, int64_t q1,
-             int64_t q2, Range taps0, Range taps1, Range taps2, int64_t c, const Mask<T>& mask) {
+/// The rows of taps valid at (q0, q1) of batch item n; weights lie as (kernel index, channel). Returns how many.
+int64_t tap_rows(const Taps& taps, int64_t n, int64_t q0, int64_t q1, TapRow* rows) {
   const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
+  const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
   const int64_t channels = taps.source_channels;
-  Vector<T> sums[Pixels] = {};
+  int64_t count = 0;
   for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
     for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1) {
       const int64_t s0 = q0 * depth.source_step + depth.offset(j0), s1 = q1 * height.source_step + height.offset(j1);
       const int64_t row = ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size;
-      for (int64_t j2 = taps2.begin; j2 < taps2.end; ++j2) {
-        const T* w = weight + ((j0 * height.taps + j1) * width.taps + j2) * channels + c;
-        const T* x = source + (row + q2 * width.source_step + width.offset(j2)) * channels + c;
-        const Vector<T> factor = Partial ? load(w, mask) : load(w);
-#pragma GCC unroll 4
-        for (int p = 0; p < Pixels; ++p) {
-          const T* from = x + p * width.source_step * channels;
-          sums[p] = multiply_add(Partial ? load(from, mask) : load(from), factor, sums[p]);
-        }
+      rows[count++] = {row * channels, taps.kernel_index(j0, j1, 0) * channels};
+    }
+  return count;
+}
+
+/// Adjacent results of a row, and the columns of the source that their taps meet.
+template <typename T>
+struct Tile {
+  const T* source;     ///< the first of these columns, in row 0
+  int64_t begin, end;  ///< those inside the source
+  int64_t channels;
+  const TapRow* rows;
+  int64_t row_count;
+  const T* weight;
+  int64_t weight_step;  ///< from tap to tap
+  T* result;            ///< in the weight gradient, gradient of the results
+  int64_t result_step;
+  T* sums;                                  ///< weight gradient only
+  int64_t result_row;                       ///< weight gradient only: elements from row to row
+  int64_t ahead, rows_ahead, row_elements;  ///< where the next row of results will find new rows, from `source`
+};
+
+/// The pattern of a tile (a vector here, one there) hides from hardware prefetchers that rows are read one by one.
+template <int Columns, typename T>
+PYCNN_INLINE void prefetch_rows(const Tile<T>& tile, int64_t c) {
+  const T* row = tile.source + tile.ahead + c;
+  for (int64_t r = 0; r < tile.rows_ahead; ++r, row += tile.row_elements)
+#pragma GCC unroll 16
+    for (int i = 0; i < Columns; ++i) __builtin_prefetch(row + i * tile.channels, 0, 2);
+}
+
+/// Columns that `Pixels` results meet with `Width` taps in a row at a stride.
+template <int Width, int Stride, int Pixels>
+inline constexpr int columns_of = (Pixels - 1) * Stride + Width;
+
+/// Results of channels [c, end). Weights are shared between pixels, columns between taps. With Edge, columns may lie
+/// outside; with Partial there is one vector with `end - c` lanes.
+template <typename T, int Width, int Stride, int Pixels, bool Edge, bool Partial>
+void results(const Tile<T>& tile, int64_t c, int64_t end) {
+  const Mask<T> mask(Partial ? static_cast<int>(end - c) : lanes<T>);
+  const auto take = [&](const T* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
+  const int64_t channels = tile.channels, weight_step = tile.weight_step;
+  const int64_t first = tile.begin, last = tile.end;
+  for (; c < end; c += lanes<T>) {
+    Vector<T> sums[Pixels] = {};
+    if (!Edge) prefetch_rows<Pixels * Stride>(tile, c);
+    for (const TapRow* row = tile.rows; row != tile.rows + tile.row_count; ++row) {
+      const T* x = tile.source + row->source + c;
+      const T* w = tile.weight + row->weight + c;
+      Vector<T> factors[Width];
+#pragma GCC unroll 8
+      for (int j = 0; j < Width; ++j) factors[j] = take(w + j * weight_step);
+#pragma GCC unroll 16
+      for (int i = 0; i < columns_of<Width, Stride, Pixels>; ++i) {
+        if (Edge && (i < first || i >= last)) continue;
+        const Vector<T> column = take(x + i * channels);
+#pragma GCC unroll 8
+        for (int p = 0; p < Pixels; ++p)
+          if (i >= p * Stride && i < p * Stride + Width)
+            sums[p] = multiply_add(column, factors[i - p * Stride], sums[p]);
       }
     }
-#pragma GCC unroll 4
-  for (int p = 0; p < Pixels; ++p) {
-    T* to = result + (taps.result_pixel(n, q0, q1) + (q2 + p) * width.result_step) * channels + c;
-    if (Partial)
-      store(to, sums[p], mask);
-    else
-      store(to, sums[p]);
+#pragma GCC unroll 8
+    for (int p = 0; p < Pixels; ++p) {
+      T* to = tile.result + p * tile.result_step + c;
+      if (Partial)
+        store(to, sums[p], mask);
+      else
+        store(to, sums[p]);
+    }
   }
 }
 
-template <typename T, int Pixels>
-void results_of_channels(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0,
-                         int64_t q1, int64_t q2, Range taps0, Range taps1, Range taps2) {
-  for_each_vector<T>(taps.source_channels, [&](int64_t c, int count) {
-    const Mask<T> mask(count);
-    if (count == lanes<T>)
-      results<T, Pixels, false>(taps, source, weight, result, n, q0, q1, q2, taps0, taps1, taps2, c, mask);
-    else
-      results<T, Pixels, true>(taps, source, weight, result, n, q0, q1, q2, taps0, taps1, taps2, c, mask);
-  });
+/// The same tile's part in the gradient of the weight: sums over its pixels are added to tile.sums.
+template <typename T, int Width, int Stride, int Pixels, bool Edge, bool Partial>
+void gradients(const Tile<T>& tile, int64_t c, int64_t end) {
+  const Mask<T> mask(Partial ? static_cast<int>(end - c) : lanes<T>);
+  const auto take = [&](const T* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
+  const int64_t channels = tile.channels;
+  const int64_t first = tile.begin, last = tile.end;
+  for (; c < end; c += lanes<T>) {
+    Vector<T> gradient[Pixels];
+#pragma GCC unroll 8
+    for (int p = 0; p < Pixels; ++p) gradient[p] = take(tile.result + p * channels + c);
+    if (!Edge) {
+      prefetch_rows<Pixels * Stride>(tile, c);
+#pragma GCC unroll 8
+      for (int p = 0; p < Pixels; ++p) __builtin_prefetch(tile.result + tile.result_row + p * channels + c, 0, 2);
+    }
+    for (const TapRow* row = tile.rows; row != tile.rows + tile.row_count; ++row) {
+      const T* x = tile.source + row->source + c;
+      Vector<T> sums[Width] = {};
+#pragma GCC unroll 24
+      for (int i = 0; i < columns_of<Width, Stride, Pixels>; ++i) {
+        if (Edge && (i < first || i >= last)) continue;
+        const Vector<T> column = take(x + i * channels);
+#pragma GCC unroll 8
+        for (int p = 0; p < Pixels; ++p)
+          if (i >= p * Stride && i < p * Stride + Width)
+            sums[i - p * Stride] = multiply_add(column, gradient[p], sums[i - p * Stride]);
+      }
+      T* to = tile.sums + row->weight + c;
+#pragma GCC unroll 8
+      for (int j = 0; j < Width; ++j) {
+        if (Partial)
+          store(to + j * channels, load(to + j * channels, mask) + sums[j], mask);
+        else
+          store(to + j * channels, load(to + j * channels) + sums[j]);
+      }
+    }
+  }
 }
 
 template <typename T>
-void run_pass(const Taps& taps, const T* source, const T* weight, T* result, T* packed,
-              const kernels::PointwiseArguments* epilogue) {
+using TileFunction = void (*)(const Tile<T>&, int64_t, int64_t);
+
+/// A tile's code: whole vectors away from the borders, at them, and the vector with the last channels.
+template <typename T>
+struct TileFunctions {
+  TileFunction<T> inner, edge, partial;
+};
+
+template <typename T, int Width, int Stride, bool Gradient, int Pixels>
+TileFunctions<T> functions_of_pixels(int pixels) {
+  if constexpr (Pixels > 1)
+    if (pixels < Pixels) return functions_of_pixels<T, Width, Stride, Gradient, Pixels - 1>(pixels);
+  if constexpr (Gradient)
+    return {gradients<T, Width, Stride, Pixels, false, false>, gradients<T, Width, Stride, Pixels, true, false>,
+            gradients<T, Width, Stride, Pixels, true, true>};
+  else
+    return {results<T, Width, Stride, Pixels, false, false>, results<T, Width, Stride, Pixels, true, false>,
+            results<T, Width, Stride, Pixels, true, true>};
+}
+
+/// For tiles of `pixels` results; null if there is no code for this width of kernel and stride.
+template <typename T, bool Gradient>
+TileFunctions<T> tile_functions(int64_t width, int64_t stride, int pixels) {
+  constexpr int most = Gradient ? gradient_tile : result_tile;
+  if (stride == 1 && width == 3) return functions_of_pixels<T, 3, 1, Gradient, most>(pixels);
+  if (stride == 1 && width == 5) return functions_of_pixels<T, 5, 1, Gradient, most>(pixels);
+  if (stride == 2 && width == 3) return functions_of_pixels<T, 3, 2, Gradient, most>(pixels);
+  if (stride == 2 && width == 5) return functions_of_pixels<T, 5, 2, Gradient, most>(pixels);
+  // Phases of a strided input gradient.
+  if (!Gradient && stride == 1 && width == 1) return functions_of_pixels<T, 1, 1, Gradient, most>(pixels);
+  if (!Gradient && stride == 1 && width == 2) return functions_of_pixels<T, 2, 1, Gradient, most>(pixels);
+  return {};
+}
+
+template <typename T>
+bool has_tiles(const Taps& taps) {
+  const Axis& width = taps.axis[2];
+  return width.offset_step == 1 && taps.axis[0].taps * taps.axis[1].taps <= max_rows &&
+         tile_functions<T, false>(width.taps, width.source_step, 1).inner != nullptr;
+}
+
+/// Calls function(tile's functions, tile, first result) for a row of results cut evenly into tiles.
+template <typename T, bool Gradient, typename Function>
+void for_each_tile(const Taps& taps, const T* source, Tile<T> tile, const Function& function) {
+  const Axis& width = taps.axis[2];
+  constexpr int64_t most = Gradient ? gradient_tile : result_tile;
+  const int64_t tiles = ceil_divide(width.count, most);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t q = width.count * t / tiles, pixels = width.count * (t + 1) / tiles - q;
+    const TileFunctions<T> functions =
+        tile_functions<T, Gradient>(width.taps, width.source_step, static_cast<int>(pixels));
+    const int64_t column = q * width.source_step + width.first_offset;
+    const int64_t columns = (pixels - 1) * width.source_step + width.taps;
+    tile.source = source + column * taps.source_channels;
+    tile.begin = max_of(0, -column);
+    tile.end = min_of(columns, width.source_size - column);
+    function(tile, q);
+    const int64_t whole = taps.source_channels / lanes<T> * lanes<T>;
+    (tile.begin == 0 && tile.end == columns ? functions.inner : functions.edge)(tile, 0, whole);
+    if (whole < taps.source_channels) functions.partial(tile, whole, taps.source_channels);
+  }
+}
+
+/// Sets what rows of results have in common.
+template <typename T>
+void set_rows(Tile<T>& tile, const Taps& taps, TapRow* rows, int64_t n, int64_t q0, int64_t q1) {
+  tile.channels = taps.source_channels;
+  tile.rows = rows;
+  tile.row_count = tap_rows(taps, n, q0, q1, rows);
+  tile.row_elements = taps.axis[2].source_size * taps.source_channels;
+  if (tile.row_count == 0) return;
+  tile.ahead = rows[tile.row_count - 1].source + tile.row_elements;
+  tile.rows_ahead = min_of(taps.axis[1].source_step, 2);
+}
+
+/// Calls function(first channel, lanes in use) for every vector of channels.
+template <typename T, typename Function>
+void for_each_vector(int64_t channels, const Function& function) {
+  for (int64_t c = 0; c < channels; c += lanes<T>)
+    function(c, Mask<T>(static_cast<int>(min_of(channels - c, lanes<T>))));
+}
+
+/// A row of results with any kernel, stride and dilation.
+template <typename T>
+void plain_row(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0, int64_t q1) {
   const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
-  const int64_t channels = taps.source_channels, rows = taps.rows();
-  if (rows * width.count * channels == 0) return;
-  for (int64_t j0 = 0, tap = 0; j0 < depth.taps; ++j0)
-    for (int64_t j1 = 0; j1 < height.taps; ++j1)
-      for (int64_t j2 = 0; j2 < width.taps; ++j2, ++tap)
-        for (int64_t c = 0; c < channels; ++c)
-          packed[tap * channels + c] = weight[c * taps.weight_group + taps.kernel_index(j0, j1, j2) * taps.weight_tap];
-  int64_t per_chunk = max_of(1, chunk_elements / (width.count * channels));
-  per_chunk = max_of(1, min_of(per_chunk, rows / enough_chunks));
-  parallel_for(ceil_divide(rows, per_chunk), [&](int64_t chunk) {
-    const int64_t end = min_of(rows, (chunk + 1) * per_chunk);
-    for (int64_t row = chunk * per_chunk; row < end; ++row) {
-      const int64_t q1 = row % height.count, q0 = row / height.count % depth.count;
-      const int64_t n = row / height.count / depth.count;
-      const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
-      for (int64_t q2 = 0; q2 < width.count;) {
-        const Range taps2 = width.valid_taps(q2);
-        const Range last = width.valid_taps(min_of(q2 + pixel_tile, width.count) - 1);
-        // Taps valid at both ends of a tile are valid in between.
-        if (q2 + pixel_tile <= width.count && last.begin == taps2.begin && last.end == taps2.end) {
-          results_of_channels<T, pixel_tile>(taps, source, packed, result, n, q0, q1, q2, taps0, taps1, taps2);
-          q2 += pixel_tile;
-        } else {
-          results_of_channels<T, 1>(taps, source, packed, result, n, q0, q1, q2, taps0, taps1, taps2);
-          ++q2;
+  const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
+  const int64_t channels = taps.source_channels;
+  for (int64_t q2 = 0; q2 < width.count; ++q2) {
+    const Range taps2 = width.valid_taps(q2);
+    for_each_vector<T>(channels, [&](int64_t c, const Mask<T>& mask) {
+      Vector<T> sum{};
+      for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
+        for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1) {
+          const int64_t s0 = q0 * depth.source_step + depth.offset(j0),
+                        s1 = q1 * height.source_step + height.offset(j1);
+          const int64_t row = ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size;
+          for (int64_t j2 = taps2.begin; j2 < taps2.end; ++j2) {
+            const T* w = weight + taps.kernel_index(j0, j1, j2) * channels + c;
+            const T* x = source + (row + q2 * width.source_step + width.offset(j2)) * channels + c;
+            sum = multiply_add(load(x, mask), load(w, mask), sum);
+          }
         }
-      }
-      if (epilogue) {
-        const int64_t pixel = taps.result_pixel(n, q0, q1);
-        pointwise_region(*epilogue, pixel, pixel + width.count, 0, channels);
-      }
+      store(result + q2 * width.result_step * channels + c, sum, mask);
+    });
+  }
+}
+
+template <typename T>
+void results_of_row(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0, int64_t q1) {
+  if (!has_tiles<T>(taps)) return plain_row(taps, source, weight, result, n, q0, q1);
+  const Axis& width = taps.axis[2];
+  TapRow rows[max_rows];
+  Tile<T> tile{};
+  set_rows(tile, taps, rows, n, q0, q1);
+  tile.weight = weight;
+  tile.weight_step = width.tap_step * taps.source_channels;
+  tile.result_step = width.result_step * taps.source_channels;
+  for_each_tile<T, false>(taps, source, tile,
+                          [&](Tile<T>& at, int64_t q) { at.result = result + q * tile.result_step; });
+}
+
+/// Calls function(row) for `rows` rows of results, in parallel, and the epilogue on each while it is in cache.
+template <typename Function>
+void for_each_row(const ConvolutionArguments& a, int64_t rows, int64_t width, const Function& function) {
+  const int64_t channels = a.shape.in_channels;
+  int64_t per_chunk = max_of(1, chunk_elements / max_of(1, width * channels));
+  per_chunk = max_of(1, min_of(per_chunk, rows / enough_chunks));
+  const Epilogue epilogue(a.epilogue, channels, channels);
+  parallel_for(ceil_divide(rows, per_chunk), [&](int64_t chunk) {
+    EpilogueColumns finish(epilogue, 0, channels);
+    for (int64_t row = chunk * per_chunk; row < min_of(rows, (chunk + 1) * per_chunk); ++row) {
+      function(row);
+      finish.run(row * width, (row + 1) * width);
     }
   });
+}
+
+/// packed[kernel index][channel]
+template <typename T>
+void pack(const ConvolutionArguments& a) {
+  T* packed = static_cast<T*>(a.workspace);
+  const int64_t channels = a.shape.in_channels, taps = volume(a.shape.kernel);
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    const T* weight = static_cast<const T*>(a.weight) + tap * a.weight_strides[2];
+    for (int64_t c = 0; c < channels; ++c) packed[tap * channels + c] = weight[c * a.weight_strides[0]];
+  }
 }
 
 template <typename T>
 void forward(const ConvolutionArguments& a) {
-  run_pass(forward_taps(a), static_cast<const T*>(a.input), static_cast<const T*>(a.weight), static_cast<T*>(a.output),
-           static_cast<T*>(a.workspace), a.epilogue);
+  pack<T>(a);
+  const Taps taps = forward_taps(a);
+  const int64_t height = a.shape.output[1], depth = a.shape.output[0], width = a.shape.output[2];
+  const int64_t channels = a.shape.in_channels;
+  for_each_row(a, taps.rows(), width, [&](int64_t row) {
+    results_of_row(taps, static_cast<const T*>(a.input), static_cast<const T*>(a.workspace),
+                   static_cast<T*>(a.output) + row * width * channels, row / height / depth, row / height % depth,
+                   row % height);
+  });
 }
 
 template <typename T>
 void input_gradient(const ConvolutionArguments& a) {
-  const bool dense = volume(a.shape.stride) == 1;
-  for_each_phase(a, [&](const Taps& taps) {
-    run_pass(taps, static_cast<const T*>(a.output), static_cast<const T*>(a.weight), static_cast<T*>(a.input),
-             static_cast<T*>(a.workspace), dense ? a.epilogue : nullptr);
+  pack<T>(a);
+  const int64_t(&stride)[3] = a.shape.stride;
+  const int64_t height = a.shape.input[1], depth = a.shape.input[0], width = a.shape.input[2];
+  const int64_t channels = a.shape.in_channels;
+  for_each_row(a, a.shape.batch * depth * height, width, [&](int64_t row) {
+    const int64_t h = row % height, d = row / height % depth, n = row / height / depth;
+    for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase)
+      results_of_row(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}), static_cast<const T*>(a.output),
+                     static_cast<const T*>(a.workspace), static_cast<T*>(a.input) + (row * width + phase) * channels, n,
+                     d / stride[0], h / stride[1]);
   });
-  if (a.epilogue && !dense) pointwise(*a.epilogue);
 }
 
 // -- weight gradient
@@ -124,67 +327,67 @@ int64_t splits_of(const kernels::ConvolutionShape& s) {
   return max_of(1, min_of(enough_chunks, s.batch * s.output[0] * s.output[1]));
 }
 
-/// Σ over `count` pixels of gradient · source, in four interleaved sums.
-template <typename T, bool Partial>
-Vector<T> dot(const T* gradient, const T* source, int64_t count, int64_t gradient_step, int64_t source_step,
-              const Mask<T>& mask) {
-  Vector<T> sums[pixel_tile] = {};
-  const auto take = [&](const T* p) { return Partial ? load(p, mask) : load(p); };
-  int64_t q = 0;
-  for (; q + pixel_tile <= count; q += pixel_tile)
-#pragma GCC unroll 4
-    for (int p = 0; p < pixel_tile; ++p)
-      sums[p] = multiply_add(take(gradient + (q + p) * gradient_step), take(source + (q + p) * source_step), sums[p]);
-  for (; q < count; ++q)
-    sums[0] = multiply_add(take(gradient + q * gradient_step), take(source + q * source_step), sums[0]);
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+/// A row of results with any kernel, stride and dilation.
+template <typename T>
+void plain_gradients(const Taps& taps, const T* source, const T* gradient, T* sums, int64_t n, int64_t q0, int64_t q1) {
+  const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
+  const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
+  const int64_t channels = taps.source_channels;
+  for_each_vector<T>(channels, [&](int64_t c, const Mask<T>& mask) {
+    for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
+      for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1)
+        for (int64_t j2 = 0; j2 < width.taps; ++j2) {
+          const Range valid = width.valid_results(j2);
+          const int64_t s0 = q0 * depth.source_step + depth.offset(j0),
+                        s1 = q1 * height.source_step + height.offset(j1);
+          const int64_t row = ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size;
+          Vector<T> sum{};
+          for (int64_t q2 = valid.begin; q2 < valid.end; ++q2)
+            sum = multiply_add(load(gradient + q2 * channels + c, mask),
+                               load(source + (row + q2 * width.source_step + width.offset(j2)) * channels + c, mask),
+                               sum);
+          T* to = sums + taps.kernel_index(j0, j1, j2) * channels + c;
+          store(to, load(to, mask) + sum, mask);
+        }
+  });
+}
+
+template <typename T>
+void gradients_of_row(const Taps& taps, const T* source, T* gradient, T* sums, int64_t n, int64_t q0, int64_t q1) {
+  const Axis& width = taps.axis[2];
+  if (!has_tiles<T>(taps) || tile_functions<T, true>(width.taps, width.source_step, 1).inner == nullptr)
+    return plain_gradients(taps, source, gradient, sums, n, q0, q1);
+  TapRow rows[max_rows];
+  Tile<T> tile{};
+  set_rows(tile, taps, rows, n, q0, q1);
+  tile.sums = sums;
+  tile.result_row = width.count * taps.source_channels;
+  for_each_tile<T, true>(taps, source, tile,
+                         [&](Tile<T>& at, int64_t q) { at.result = gradient + q * taps.source_channels; });
 }
 
 template <typename T>
 void weight_gradient(const ConvolutionArguments& a) {
   const kernels::ConvolutionShape& s = a.shape;
   const Taps taps = forward_taps(a);
-  const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
+  const int64_t height = s.output[1], depth = s.output[0];
   const int64_t channels = s.in_channels, elements = taps.tap_count() * channels, rows = taps.rows();
   const int64_t splits = splits_of(s);
   T* partial = static_cast<T*>(a.workspace);
-  const T* input = static_cast<const T*>(a.input);
-  const T* output = static_cast<const T*>(a.output);
   parallel_for(splits, [&](int64_t split) {
     T* sums = partial + split * elements;
     for (int64_t i = 0; i < elements; ++i) sums[i] = 0;
-    for (int64_t row = rows * split / splits; row < rows * (split + 1) / splits; ++row) {
-      const int64_t q1 = row % height.count, q0 = row / height.count % depth.count;
-      const int64_t n = row / height.count / depth.count;
-      const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
-      for_each_vector<T>(channels, [&](int64_t c, int count) {
-        const Mask<T> mask(count);
-        for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
-          for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1)
-            for (int64_t j2 = 0; j2 < width.taps; ++j2) {
-              const Range valid = width.valid_results(j2);
-              const int64_t s0 = q0 * depth.source_step + depth.offset(j0);
-              const int64_t s1 = q1 * height.source_step + height.offset(j1);
-              const int64_t s2 = valid.begin * width.source_step + width.offset(j2);
-              const int64_t from = ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size + s2;
-              const T* gradient = output + (row * width.count + valid.begin) * channels + c;
-              const T* source = input + from * channels + c;
-              const int64_t source_step = width.source_step * channels, length = valid.end - valid.begin;
-              T* sum = sums + ((j0 * height.taps + j1) * width.taps + j2) * channels + c;
-              if (count == lanes<T>)
-                store(sum, load(sum) + dot<T, false>(gradient, source, length, channels, source_step, mask));
-              else
-                store(sum, load(sum, mask) + dot<T, true>(gradient, source, length, channels, source_step, mask), mask);
-            }
-      });
-    }
+    for (int64_t row = rows * split / splits; row < rows * (split + 1) / splits; ++row)
+      gradients_of_row(taps, static_cast<const T*>(a.input), static_cast<T*>(a.output) + row * s.output[2] * channels,
+                       sums, row / height / depth, row / height % depth, row % height);
   });
+  for (int64_t split = 1; split < splits; ++split) {
+    const T* more = partial + split * elements;
+    for (int64_t i = 0; i < elements; ++i) partial[i] += more[i];
+  }
   for (int64_t c = 0; c < channels; ++c)
-    for (int64_t tap = 0; tap < taps.tap_count(); ++tap) {
-      T sum = partial[tap * channels + c];
-      for (int64_t split = 1; split < splits; ++split) sum += partial[split * elements + tap * channels + c];
-      static_cast<T*>(a.weight)[c * a.weight_strides[0] + tap * a.weight_strides[2]] = sum;
-    }
+    for (int64_t tap = 0; tap < taps.tap_count(); ++tap)
+      static_cast<T*>(a.weight)[c * a.weight_strides[0] + tap * a.weight_strides[2]] = partial[tap * channels + c];
 }
 
 }  // namespace
