@@ -394,6 +394,7 @@ void run_reference(const ConvolutionArguments& a) {
 const kernels::ConvolutionAlgorithm convolution_forward[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<true>, run_gemm<true>},
     {"depthwise", depthwise_declines, depthwise_workspace, depthwise_forward},
+    {"few_channels", few_channels_forward_declines, few_channels_workspace, few_channels_forward},
     {"winograd_4x4", winograd_declines<4, true>, winograd_workspace<4, true>, winograd<4, true>},
     {"winograd_2x2", winograd_declines<2, true>, winograd_workspace<2, true>, winograd<2, true>},
     {"padded_brgemm", padded_forward_declines, padded_forward_workspace, run_forward<true>},
@@ -405,6 +406,7 @@ const kernels::ConvolutionAlgorithm convolution_forward[] = {
 const kernels::ConvolutionAlgorithm convolution_input_gradient[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<false>, run_gemm<false>},
     {"depthwise", depthwise_declines, depthwise_workspace, depthwise_input_gradient},
+    {"few_channels", few_channels_input_gradient_declines, few_channels_workspace, few_channels_input_gradient},
     {"winograd_4x4", winograd_declines<4, false>, winograd_workspace<4, false>, winograd<4, false>},
     {"winograd_2x2", winograd_declines<2, false>, winograd_workspace<2, false>, winograd<2, false>},
     {"padded_brgemm", padded_input_gradient_declines, padded_input_gradient_workspace, run_input_gradient<true>},

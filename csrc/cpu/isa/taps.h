@@ -126,6 +126,11 @@ const char* depthwise_declines(const kernels::ConvolutionArguments& a);
 size_t depthwise_workspace(const kernels::ConvolutionArguments& a);
 void depthwise_forward(const kernels::ConvolutionArguments& a);
 void depthwise_input_gradient(const kernels::ConvolutionArguments& a);
+const char* few_channels_forward_declines(const kernels::ConvolutionArguments& a);
+const char* few_channels_input_gradient_declines(const kernels::ConvolutionArguments& a);
+size_t few_channels_workspace(const kernels::ConvolutionArguments& a);
+void few_channels_forward(const kernels::ConvolutionArguments& a);
+void few_channels_input_gradient(const kernels::ConvolutionArguments& a);
 size_t depthwise_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
 void depthwise_weight_gradient(const kernels::ConvolutionArguments& a);
 

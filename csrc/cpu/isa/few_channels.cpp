@@ -1,0 +1,288 @@
+// Convolutions with few channels of results: vectors over them would be mostly empty, so they run over pixels. A band
+// of the source is laid out as planes with its borders of zeros; a flat index into a plane then serves as pixel, and a
+// tap is one distance for all of them. What lies between rows is computed along and dropped.
+#include <cstring>
+
+#include "cpu/isa/epilogue.h"
+#include "cpu/isa/isa.h"
+#include "cpu/isa/taps.h"
+#include "cpu/isa/transpose.h"
+#include "cpu/parallel.h"
+#include "cpu/scratch.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+namespace {
+
+using kernels::ConvolutionArguments;
+
+constexpr int most_results = 8;
+constexpr int64_t band_bytes = int64_t{1} << 16;  ///< of planes: they are read once per tap and stay in L2
+constexpr int64_t chunk_flops = int64_t{1} << 20;
+constexpr int64_t enough_chunks = 32;
+constexpr int64_t few_sources = 4;  ///< channels that are not worth a transposition in registers
+
+/// Vectors of pixels that keep their sums in registers.
+template <int Results>
+inline constexpr int pixel_vectors = Results <= (vector_bytes == 64 ? 4 : 3)   ? 4
+                                     : Results <= (vector_bytes == 64 ? 8 : 6) ? 2
+                                                                               : 1;
+/// Pixels are computed in blocks of at most this many; planes and results have room for a whole one at the end.
+template <typename T>
+inline constexpr int64_t slack = 4 * lanes<T>;
+
+/// The sizes of a band: `rows` rows of results of one (batch item, depth).
+template <typename T>
+struct Band {
+  int64_t rows, bands;  ///< of results in a full band; bands per (batch item, depth)
+  int64_t width;        ///< of a plane's row
+  int64_t plane;        ///< elements
+  int64_t planes;       ///< taps along the depth × channels
+  int64_t results;      ///< elements of a full band's results, with pixels between rows
+
+  explicit Band(const Taps& taps) {
+    const Axis &height = taps.axis[1], &across = taps.axis[2];
+    planes = taps.axis[0].taps * taps.source_channels;
+    width = across.count + (across.taps - 1) * across.offset_step;
+    const int64_t border = (height.taps - 1) * height.offset_step;
+    const int64_t fitting = band_bytes / static_cast<int64_t>(sizeof(T)) / (width * max_of(planes, 1)) - border;
+    rows = min_of(height.count, max_of(fitting, 4));
+    bands = ceil_divide(height.count, rows);
+    rows = ceil_divide(height.count, bands);
+    plane = (rows + border) * width + slack<T>;
+    results = (rows * width + slack<T>)*taps.result_channels + lanes<T>;
+  }
+  size_t bytes() const { return static_cast<size_t>(planes * plane + results) * sizeof(T); }
+  /// Share of lanes whose pixel is a result.
+  double use(const Taps& taps) const {
+    const double computed = static_cast<double>(ceil_divide(rows * width, 2 * lanes<T>) * 2 * lanes<T>);
+    return static_cast<double>(rows * taps.axis[2].count) / computed;
+  }
+};
+
+template <typename T>
+class FewChannels {
+ public:
+  FewChannels(const Taps& taps, const T* source, const T* weight, T* result, T* packed)
+      : taps_(taps), band_(taps), source_(source), weight_(weight), result_(result), packed_(packed) {}
+
+  void run(const kernels::PointwiseArguments* arguments) const {
+    const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &across = taps_.axis[2];
+    pack();
+    const int64_t all = taps_.batch * depth.count * band_.bands;
+    const int64_t flops = 2 * band_.planes * height.taps * across.taps * band_.rows * across.count * results();
+    const int64_t per_chunk = max_of(1, min_of(ceil_divide(chunk_flops, max_of(flops, 1)), all / enough_chunks));
+    const Epilogue epilogue(arguments, results(), results());
+    parallel_for(ceil_divide(all, per_chunk), [&](int64_t chunk) {
+      EpilogueColumns finish(epilogue, 0, results());
+      for (int64_t i = chunk * per_chunk; i < min_of(all, (chunk + 1) * per_chunk); ++i) {
+        const int64_t n = i / band_.bands / depth.count, q0 = i / band_.bands % depth.count;
+        const int64_t begin = height.count * (i % band_.bands) / band_.bands;
+        const int64_t end = height.count * (i % band_.bands + 1) / band_.bands;
+        run_band(n, q0, begin, end);
+        const int64_t pixel = (n * depth.count + q0) * height.count * across.count;
+        finish.run(pixel + begin * across.count, pixel + end * across.count);
+      }
+    });
+  }
+
+ private:
+  int64_t results() const { return taps_.result_channels; }
+
+  /// (tap along the depth, channel, row, column, result)
+  void pack() const {
+    T* to = packed_;
+    for (int64_t j0 = 0; j0 < taps_.axis[0].taps; ++j0)
+      for (int64_t c = 0; c < taps_.source_channels; ++c)
+        for (int64_t j1 = 0; j1 < taps_.axis[1].taps; ++j1)
+          for (int64_t j2 = 0; j2 < taps_.axis[2].taps; ++j2) {
+            const T* from = weight_ + taps_.kernel_index(j0, j1, j2) * taps_.weight_tap + c * taps_.weight_source;
+            for (int64_t r = 0; r < results(); ++r) *to++ = from[r * taps_.weight_result];
+          }
+  }
+
+  void run_band(int64_t n, int64_t q0, int64_t begin, int64_t end) const {
+    T* planes = static_cast<T*>(thread_scratch());
+    T* sums = planes + band_.planes * band_.plane;
+    fill_planes(n, q0, begin, end, planes);
+    const int64_t pixels = (end - begin - 1) * band_.width + taps_.axis[2].count;
+    run_results<most_results>(planes, pixels, sums);
+    const Axis &height = taps_.axis[1], &across = taps_.axis[2];
+    const int64_t row = across.count * results();
+    T* to = result_ + ((n * taps_.axis[0].count + q0) * height.count + begin) * row;
+    for (int64_t q1 = begin; q1 < end; ++q1, to += row, sums += band_.width * results())
+      std::memcpy(to, sums, static_cast<size_t>(row) * sizeof(T));
+  }
+
+  void fill_planes(int64_t n, int64_t q0, int64_t begin, int64_t end, T* to) const {
+    const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &across = taps_.axis[2];
+    const int64_t channels = taps_.source_channels;
+    const int64_t rows = end - begin + (height.taps - 1) * height.offset_step;
+    // The part of a row that the source has.
+    const int64_t first = min_of(max_of(-across.first_offset, 0), band_.width);
+    const int64_t last = max_of(first, min_of(across.source_size - across.first_offset, band_.width));
+    for (int64_t j0 = 0; j0 < depth.taps; ++j0, to += channels * band_.plane) {
+      const int64_t d = q0 * depth.source_step + depth.offset(j0);
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t h = begin + height.first_offset + r;
+        T* row = to + r * band_.width;
+        const bool inside = d >= 0 && d < depth.source_size && h >= 0 && h < height.source_size && first < last;
+        for (int64_t c = 0; c < channels; ++c) {
+          T* line = row + c * band_.plane;
+          for (int64_t i = 0; i < (inside ? first : band_.width); ++i) line[i] = 0;
+          for (int64_t i = last; inside && i < band_.width; ++i) line[i] = 0;
+        }
+        if (!inside) continue;
+        const int64_t pixel =
+            ((n * depth.source_size + d) * height.source_size + h) * across.source_size + first + across.first_offset;
+        to_planes(source_ + pixel * channels, last - first, row + first);
+      }
+      for (int64_t c = 0; c < channels; ++c)
+        for (int64_t i = 0; i < slack<T>; ++i) to[c * band_.plane + rows * band_.width + i] = 0;
+    }
+  }
+
+  void to_planes(const T* from, int64_t pixels, T* to) const {
+    const int64_t channels = taps_.source_channels;
+    if (channels <= few_sources) {
+      for (int64_t c = 0; c < channels; ++c)
+        for (int64_t i = 0; i < pixels; ++i) to[c * band_.plane + i] = from[i * channels + c];
+      return;
+    }
+    for (int64_t c = 0; c < channels; c += lanes<T>) {
+      const int64_t count = min_of(channels - c, lanes<T>);
+      const Mask<T> channel_mask(static_cast<int>(count));
+      for (int64_t i = 0; i < pixels; i += lanes<T>) {
+        const int64_t here = min_of(pixels - i, lanes<T>);
+        const Mask<T> pixel_mask(static_cast<int>(here));
+        Vector<T> rows[lanes<T>] = {};
+#pragma GCC unroll 16
+        for (int p = 0; p < lanes<T>; ++p)
+          if (p < here) rows[p] = load(from + (i + p) * channels + c, channel_mask);
+        transpose<T>(rows);
+#pragma GCC unroll 16
+        for (int k = 0; k < lanes<T>; ++k)
+          if (k < count) store(to + (c + k) * band_.plane + i, rows[k], pixel_mask);
+      }
+    }
+  }
+
+  template <int Results>
+  void run_results(const T* planes, int64_t pixels, T* sums) const {
+    if constexpr (Results > 1)
+      if (results() < Results) return run_results<Results - 1>(planes, pixels, sums);
+    constexpr int vectors = pixel_vectors<Results>;
+    int64_t p = 0;
+    for (; p + vectors * lanes<T> <= pixels; p += vectors * lanes<T>)
+      pixels_of<Results, vectors>(planes + p, sums + p * Results);
+    for (; p < pixels; p += lanes<T>) pixels_of<Results, 1>(planes + p, sums + p * Results);
+  }
+
+  /// sums (pixel, result) = Σ over planes and taps.
+  template <int Results, int Vectors>
+  void pixels_of(const T* x, T* to) const {
+    const Axis &height = taps_.axis[1], &across = taps_.axis[2];
+    Vector<T> sums[Results][Vectors] = {};
+    const T* w = packed_;
+    for (int64_t k = 0; k < band_.planes; ++k)
+      for (int64_t j1 = 0; j1 < height.taps; ++j1) {
+        const T* row = x + k * band_.plane + j1 * height.offset_step * band_.width;
+        for (int64_t j2 = 0; j2 < across.taps; ++j2, row += across.offset_step, w += Results) {
+          Vector<T> right[Vectors];
+#pragma GCC unroll 4
+          for (int v = 0; v < Vectors; ++v) right[v] = load(row + v * lanes<T>);
+#pragma GCC unroll 8
+          for (int r = 0; r < Results; ++r) {
+            const Vector<T> left = splat(w[r]);
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(left, right[v], sums[r][v]);
+          }
+        }
+      }
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      if constexpr (Results == 1) {
+        store(to + v * lanes<T>, sums[0][v]);
+      } else {
+        // Whole vectors overwrite what the next pixel writes again.
+        constexpr int parts = (Results + lanes<T> - 1) / lanes<T>;
+#pragma GCC unroll 4
+        for (int part = 0; part < parts; ++part) {
+          Vector<T> rows[lanes<T>] = {};
+#pragma GCC unroll 16
+          for (int r = 0; r < lanes<T>; ++r)
+            if (part * lanes<T> + r < Results) rows[r] = sums[part * lanes<T> + r][v];
+          transpose<T>(rows);
+          const Mask<T> mask(min_of(Results - part * lanes<T>, lanes<T>));
+#pragma GCC unroll 16
+          for (int p = 0; p < lanes<T>; ++p) {
+            T* at = to + (v * lanes<T> + p) * Results + part * lanes<T>;
+            if (parts == 1)
+              store(at, rows[p]);
+            else
+              store(at, rows[p], mask);
+          }
+        }
+      }
+    }
+  }
+
+  const Taps taps_;
+  const Band<T> band_;
+  const T* source_;
+  const T* weight_;
+  T* result_;
+  T* packed_;
+};
+
+template <typename T>
+const char* declines(const Taps& taps) {
+  if (taps.result_channels > most_results || 2 * taps.result_channels > lanes<T> + 4)
+    return "with so many channels of results, vectors run over them";
+  if (taps.rows() == 0 || taps.axis[2].count == 0 || taps.result_channels == 0) return "there are no results";
+  const Band<T> band(taps);
+  if (band.bytes() > scratch_bytes) return "a few rows of the source are more than a thread's scratch memory holds";
+  const double channels = static_cast<double>(ceil_divide(taps.result_channels, lanes<T>) * lanes<T>);
+  if (band.use(taps) < static_cast<double>(taps.result_channels) / channels)
+    return "narrow maps leave more lanes empty than few channels do";
+  return nullptr;
+}
+
+const char* declines(const ConvolutionArguments& a, bool forward) {
+  if (a.shape.groups != 1) return "there are groups";
+  if (a.shape.stride[1] * a.shape.stride[2] * (forward ? 1 : a.shape.stride[0]) != 1)
+    return "with stride, pixels of a row are not adjacent";
+  const Taps taps = forward ? forward_taps(a) : input_gradient_taps(a, {0, 0, 0});
+  return a.dtype == DType::Float32 ? declines<float>(taps) : declines<double>(taps);
+}
+
+template <typename T>
+void forward(const ConvolutionArguments& a) {
+  FewChannels<T>(forward_taps(a), static_cast<const T*>(a.input), static_cast<const T*>(a.weight),
+                 static_cast<T*>(a.output), static_cast<T*>(a.workspace))
+      .run(a.epilogue);
+}
+
+template <typename T>
+void input_gradient(const ConvolutionArguments& a) {
+  FewChannels<T>(input_gradient_taps(a, {0, 0, 0}), static_cast<const T*>(a.output), static_cast<const T*>(a.weight),
+                 static_cast<T*>(a.input), static_cast<T*>(a.workspace))
+      .run(a.epilogue);
+}
+
+}  // namespace
+
+const char* few_channels_forward_declines(const ConvolutionArguments& a) { return declines(a, true); }
+const char* few_channels_input_gradient_declines(const ConvolutionArguments& a) { return declines(a, false); }
+
+size_t few_channels_workspace(const ConvolutionArguments& a) {
+  return aligned_bytes(weight_elements(a.shape), element_size(a));
+}
+
+void few_channels_forward(const ConvolutionArguments& a) {
+  a.dtype == DType::Float32 ? forward<float>(a) : forward<double>(a);
+}
+void few_channels_input_gradient(const ConvolutionArguments& a) {
+  a.dtype == DType::Float32 ? input_gradient<float>(a) : input_gradient<double>(a);
+}
+
+}  // namespace pycnn::cpu::PYCNN_ISA
