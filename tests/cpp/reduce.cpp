@@ -126,6 +126,38 @@ TEST(Reduce, LargeOnesAreCutIntoParts) {
   }
 }
 
+TEST(Reduce, RowsOfAnyWidth) {
+  for (const Kernels* kernels : all_levels())
+    for (int64_t width : {1, 3, 6, 20, 33, 48, 100, 511, 512, 700, 1024})
+      for (int64_t rows : {2, 37, 500}) {
+        SCOPED_TRACE(testing::Message() << rows << " x " << width);
+        check_mask<float>(*kernels, f32, {rows, width}, {true, false}, 0.5);
+        check_mask<double>(*kernels, f64, {rows, width}, {true, false}, 0.5);
+      }
+}
+
+TEST(Reduce, MomentsOfComputedValuesAreThoseOfStoredOnes) {
+  for (const Kernels* kernels : all_levels())
+    for (int64_t width : {6, 64, 700}) {
+      const int64_t rows = 3001;
+      Generator generator;
+      const auto x = generator.vector<float>(static_cast<size_t>(rows * width), -1, 1);
+      const std::vector<float> zeros(static_cast<size_t>(width));
+      std::vector<float> results[4];
+      for (std::vector<float>& result : results) result.resize(static_cast<size_t>(width));
+      Builder program({rows, width});
+      const uint8_t stored = program.load(f32, x.data(), DType::Float32, {width, 1});
+      const uint8_t zero = program.load(f32, zeros.data(), DType::Float32, {0, 1});
+      const uint8_t computed = program.apply(Opcode::Subtract, f32, stored, zero);
+      const auto output = [&](std::vector<float>& y) { return program.make_operand(y.data(), DType::Float32, {0, 1}); };
+      run_reduce(*kernels, program, {true, false},
+                 {{ReduceKind::Moments, stored, output(results[0]), output(results[1])},
+                  {ReduceKind::Moments, computed, output(results[2]), output(results[3])}});
+      EXPECT_EQ(results[0], results[2]);
+      EXPECT_EQ(results[1], results[3]);
+    }
+}
+
 TEST(Reduce, MomentsSurviveAMeanFarFromZero) {
   // Mean 10⁴ deviations away: the naive formula would leave nothing of the variance.
   for (const Kernels* kernels : all_levels()) {

@@ -2,6 +2,7 @@
 
 #include "cpu/isa/convert.h"
 #include "cpu/isa/interpreter.h"
+#include "cpu/isa/simd.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
@@ -126,6 +127,51 @@ void reduce_rows(T* result, const T* x, int64_t rows, int64_t width) {
   fold<Operation>(result, abreast, width);
 }
 
+constexpr int column_vectors = 4;
+
+/// sum[i] = Σ over rows of x[row·n + i], for `Vectors` vectors.
+template <typename T, int Vectors>
+PYCNN_INLINE void sum_columns(T* sum, const T* x, int64_t rows, int64_t n, const Mask<T>& last) {
+  Vector<T> sums[Vectors] = {};
+  for (int64_t row = 0; row < rows; ++row)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      const T* from = x + row * n + v * lanes<T>;
+      sums[v] += Vectors == 1 ? load(from, last) : load(from);
+    }
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v)
+    if (Vectors == 1)
+      store(sum, sums[v], last);
+    else
+      store(sum + v * lanes<T>, sums[v]);
+}
+
+/// Calls function<vectors>(column, mask) for the columns of n, several vectors together where there are so many.
+template <typename T, typename Function>
+PYCNN_INLINE void for_each_column(int64_t n, const Function& function) {
+  int64_t i = 0;
+  for (; i + column_vectors * lanes<T> <= n; i += column_vectors * lanes<T>)
+    function.template operator()<column_vectors>(i, Mask<T>(lanes<T>));
+  for (; i < n; i += lanes<T>)
+    function.template operator()<1>(i, Mask<T>(n - i < lanes<T> ? static_cast<int>(n - i) : lanes<T>));
+}
+
+/// result[c] = Σ over the rows of x, (rows, width), the sums in registers; `abreast` rows are seen as one. result has
+/// room for those.
+template <typename T>
+void sum_rows(T* result, const T* x, int64_t rows, int64_t width, int64_t abreast) {
+  const int64_t n = abreast * width, groups = rows / abreast;
+  for_each_column<T>(
+      n, [&]<int Vectors>(int64_t i, const Mask<T>& mask)
+             __attribute__((always_inline)) { sum_columns<T, Vectors>(result + i, x + i, groups, n, mask); });
+  const T* last = x + groups * n;
+  const int64_t rest = (rows - groups * abreast) * width;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < rest; ++i) result[i] += last[i];
+  fold<Sum>(result, abreast, width);
+}
+
 template <typename Operation, typename T>
 void clear_plain(Partial* first, Partial*, int64_t n) {
   using P = typename PartialType<T>::Type;
@@ -140,7 +186,10 @@ void add_plain(Partial* first, Partial*, const void* chunk, int64_t blocks, int6
   for (int64_t block = 0; block < blocks; ++block, x += rows * width, first += width) {
     const T* row = x;
     if (rows > 1) {
-      reduce_rows<Operation>(buffer, x, rows, width);
+      if constexpr (__is_same(Operation, Sum) && !__is_same(T, int64_t))
+        sum_rows(buffer, x, rows, width, rows_abreast(rows, width));
+      else
+        reduce_rows<Operation>(buffer, x, rows, width);
       row = buffer;
     }
 #pragma GCC ivdep
@@ -184,6 +233,40 @@ void combine_moments(Partial& mean, Partial& deviation, double other_mean, doubl
   deviation.floating += other_deviation + delta * delta * weights.spread;
 }
 
+/// Rows that are seen as one, so that narrow rows fill vectors: whole vectors of any level if there are rows enough.
+int64_t moment_rows_abreast(int64_t rows, int64_t width) {
+  int64_t abreast = 1;
+  while (abreast * width % 16 != 0) abreast *= 2;
+  while (abreast * width < 64) abreast *= 2;
+  return abreast <= rows && abreast * width <= max_chunk ? abreast : rows_abreast(rows, width);
+}
+
+/// sum[i] = Σ d, squares[i] = Σ d² of the deviations d from pivot[i].
+template <typename T, int Vectors>
+PYCNN_INLINE void deviate_columns(T* sum, T* squares, const T* pivot, const T* x, int64_t rows, int64_t n,
+                                  const Mask<T>& last) {
+  Vector<T> sums[Vectors] = {}, products[Vectors] = {}, center[Vectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) center[v] = Vectors == 1 ? load(pivot, last) : load(pivot + v * lanes<T>);
+  for (int64_t row = 0; row < rows; ++row)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      const T* from = x + row * n + v * lanes<T>;
+      const Vector<T> d = (Vectors == 1 ? load(from, last) : load(from)) - center[v];
+      sums[v] += d;
+      products[v] = multiply_add(d, d, products[v]);
+    }
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v)
+    if (Vectors == 1) {
+      store(sum, sums[v], last);
+      store(squares, products[v], last);
+    } else {
+      store(sum + v * lanes<T>, sums[v]);
+      store(squares + v * lanes<T>, products[v]);
+    }
+}
+
 template <typename T>
 void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t blocks, int64_t rows, int64_t width,
                  int64_t count) {
@@ -195,28 +278,29 @@ void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t b
     return;
   }
   const double inverse = 1.0 / static_cast<double>(rows);
-  const int64_t abreast = rows_abreast(rows, width);
-  const int64_t n = abreast * width;
+  const int64_t abreast = moment_rows_abreast(rows, width);
+  const int64_t n = abreast * width, groups = rows / abreast;
+  const int64_t rest = (rows - groups * abreast) * width;
   T pivot[max_chunk], sum[max_chunk], squares[max_chunk];
   for (int64_t block = 0; block < blocks; ++block, x += rows * width, mean += width, deviation += width) {
     // The chunk is at hand: its mean first, then deviations from it. What rounding left in the mean is corrected by
     // their sum.
-    reduce_rows<Sum>(pivot, x, rows, width);
+    const T* last = x + groups * n;
+    sum_rows(pivot, x, rows, width, abreast);
     for (int64_t c = 0; c < width; ++c) pivot[c] *= static_cast<T>(inverse);
     for (int64_t i = width; i < n; ++i) pivot[i] = pivot[i - width];
-    for (int64_t i = 0; i < n; ++i) sum[i] = squares[i] = 0;
-    for (int64_t begin = 0; begin < rows; begin += abreast) {
-      const T* row = x + begin * width;
-      const int64_t here = rows - begin < abreast ? (rows - begin) * width : n;
-#pragma GCC ivdep
-      for (int64_t i = 0; i < here; ++i) {
-        const T d = row[i] - pivot[i];
-        sum[i] += d;
-        squares[i] += d * d;
-      }
+    for_each_column<T>(
+        n, [&]<int Vectors>(int64_t i, const Mask<T>& mask) __attribute__((always_inline)) {
+          deviate_columns<T, Vectors>(sum + i, squares + i, pivot + i, x + i, groups, n, mask);
+        });
+    for (int64_t i = 0; i < rest; ++i) {
+      const T d = last[i] - pivot[i];
+      sum[i] += d;
+      squares[i] += d * d;
     }
     fold<Sum>(sum, abreast, width);
     fold<Sum>(squares, abreast, width);
+#pragma GCC ivdep
     for (int64_t c = 0; c < width; ++c) {
       const double s = static_cast<double>(sum[c]);
       const double corrected = static_cast<double>(squares[c]) - s * s * inverse;
@@ -246,8 +330,12 @@ template <typename Operation>
 Accumulator plain(RegisterType type) {
   return with_register_type(type, [type](auto value) {
     using T = decltype(value);
-    return Accumulator{clear_plain<Operation, T>, add_plain<Operation, T>, merge_plain<Operation, T>,
-                       finish_partials<T>, type};
+    return Accumulator{.clear = clear_plain<Operation, T>,
+                       .add = add_plain<Operation, T>,
+                       .gathers = false,
+                       .merge = merge_plain<Operation, T>,
+                       .finish = finish_partials<T>,
+                       .type = type};
   });
 }
 
@@ -266,13 +354,20 @@ Accumulator accumulator(ReduceKind kind, RegisterType type) {
     default:
       break;
   }
-  Accumulator moments{clear_moments, add_integer_moments, merge_moments, finish_partials<double>, RegisterType::F64};
+  Accumulator moments{.clear = clear_moments,
+                      .add = add_integer_moments,
+                      .gathers = false,
+                      .merge = merge_moments,
+                      .finish = finish_partials<double>,
+                      .type = RegisterType::F64};
   if (type == RegisterType::F32) {
     moments.add = add_moments<float>;
+    moments.gathers = true;
     moments.finish = finish_partials<float>;
     moments.type = type;
   } else if (type == RegisterType::F64) {
     moments.add = add_moments<double>;
+    moments.gathers = true;
   }
   return moments;
 }

@@ -12,6 +12,9 @@ union Partial {
   int64_t integer;
 };
 
+/// Elements of a chunk that a moment takes at once, so that its work in double is little.
+inline constexpr int64_t moment_elements = 4096;
+
 struct Accumulator {
   /// first[i] = (second[i] =) the identity.
   void (*clear)(Partial* first, Partial* second, int64_t n);
@@ -19,6 +22,7 @@ struct Accumulator {
   /// far.
   void (*add)(Partial* first, Partial* second, const void* chunk, int64_t blocks, int64_t rows, int64_t width,
               int64_t count);
+  bool gathers;  ///< add wants chunks of one block joined, up to moment_elements
   /// The partials `other`, of other_count elements each, are added to those of `count` elements.
   void (*merge)(Partial* first, Partial* second, const Partial* other_first, const Partial* other_second, int64_t n,
                 int64_t count, int64_t other_count);

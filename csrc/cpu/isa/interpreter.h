@@ -95,6 +95,10 @@ class Machine {
   void run(int64_t begin, int64_t n);
   /// A register's elements after run().
   const void* result(int place) const { return pointers_[place]; }
+  /// Whether that is the machine's own memory, which the next run overwrites.
+  bool is_register(const void* result) const {
+    return reinterpret_cast<uintptr_t>(result) - reinterpret_cast<uintptr_t>(memory_) < sizeof memory_;
+  }
 
  private:
   void execute(const Program::Step& step, int64_t begin, int64_t n);

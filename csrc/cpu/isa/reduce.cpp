@@ -1,6 +1,8 @@
 // Reductions with a pointwise prologue. The iteration space is seen as kept and reduced loops in turn,
 // (k0, r0, k1, r1, k2), which sizes and mask alone decide; so do they cut it into chunks and fix the order of
 // additions.
+#include <cstring>
+
 #include "cpu/isa/accumulate.h"
 #include "cpu/isa/interpreter.h"
 #include "cpu/parallel.h"
@@ -92,6 +94,28 @@ struct Partials {
   Partial second[max_accumulations][max_chunk];
 };
 
+/// Chunks of one accumulation that are waiting to be added together: still where they were read if they lie one behind
+/// the other, else copied.
+struct Gathered {
+  const char* data;
+  alignas(64) char copy[8 * moment_elements];
+
+  void append(const void* values, int64_t bytes, int64_t held, bool lasting) {
+    if (held == 0 && lasting) {
+      data = static_cast<const char*>(values);
+      return;
+    }
+    if (lasting && data != copy && data + held == values) return;
+    if (held > 0 && data != copy) std::memcpy(copy, data, static_cast<size_t>(held));
+    std::memcpy(copy + held, values, static_cast<size_t>(bytes));
+    data = copy;
+  }
+};
+struct Gathering {
+  Gathered of[max_accumulations];
+  int64_t rows = 0;  ///< of each
+};
+
 class Reduction {
  public:
   explicit Reduction(const ReduceArguments& arguments) : arguments_(arguments), cut_(arguments) {
@@ -180,16 +204,30 @@ class Reduction {
     output = (k0 * cut_.k1 + k1) * cut_.k2 + column;
     for (int a = 0; a < arguments_.accumulation_count; ++a)
       accumulators_[a].clear(partials.first[a], partials.second[a], n);
+    Gathering gathered;
     int64_t count = 0;
     for (int64_t step = begin; step < end; ++step) {
       const int64_t r0 = step / cut_.row_tiles;
       const int64_t r1 = step % cut_.row_tiles * cut_.rows;
       const int64_t rows = smaller(cut_.rows, cut_.r1 - r1);
       machine.run((((k0 * cut_.r0 + r0) * cut_.k1 + k1) * cut_.r1 + r1) * cut_.k2 + column, blocks * rows * width);
+      // Where groups end is a matter of sizes too.
+      const bool group_ends =
+          step + 1 == end || blocks > 1 || (gathered.rows + rows + cut_.rows) * width > moment_elements;
       for (int a = 0; a < arguments_.accumulation_count; ++a) {
+        const Accumulator& accumulator = accumulators_[a];
         const void* values = machine.result(program_.place_of[arguments_.accumulations[a].source]);
-        accumulators_[a].add(partials.first[a], partials.second[a], values, blocks, rows, width, count);
+        if (!accumulator.gathers || (group_ends && gathered.rows == 0)) {
+          accumulator.add(partials.first[a], partials.second[a], values, blocks, rows, width, count);
+          continue;
+        }
+        const int64_t row_bytes = width * (accumulator.type == RegisterType::F32 ? 4 : 8);
+        gathered.of[a].append(values, rows * row_bytes, gathered.rows * row_bytes, !machine.is_register(values));
+        if (group_ends)
+          accumulator.add(partials.first[a], partials.second[a], gathered.of[a].data, 1, gathered.rows + rows, width,
+                          count - gathered.rows);
       }
+      gathered.rows = group_ends ? 0 : gathered.rows + rows;
       count += rows;
     }
   }
