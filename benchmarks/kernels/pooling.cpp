@@ -22,14 +22,21 @@ constexpr Pool pools[] = {
 
 /// Windows along one dimension.
 struct Windows {
-  std::vector<int64_t> begin, end, divisor;
+  std::vector<int64_t> begin, end, divisor, seen_begin, seen_end;
   Windows(int64_t size, int64_t kernel, int64_t stride, int64_t padding) {
     const int64_t outputs = (size + 2 * padding - kernel) / stride + 1;
+    seen_begin.resize(static_cast<size_t>(size), outputs);
+    seen_end.resize(static_cast<size_t>(size), 0);
     for (int64_t o = 0; o < outputs; ++o) {
       const int64_t first = o * stride - padding;
       begin.push_back(std::max<int64_t>(first, 0));
       end.push_back(std::min(first + kernel, size));
       divisor.push_back(kernel);
+      for (int64_t i = begin.back(); i < end.back(); ++i) {
+        const auto at = static_cast<size_t>(i);
+        seen_begin[at] = std::min(seen_begin[at], o);
+        seen_end[at] = o + 1;
+      }
     }
   }
 };
@@ -46,17 +53,19 @@ void run(benchmark::State& state, const Pool& pool, void (*kernel)(const Pooling
     arguments.output_size[d] = static_cast<int64_t>(windows[d]->begin.size());
     arguments.begin[d] = windows[d]->begin.data(), arguments.end[d] = windows[d]->end.data();
     arguments.divisor[d] = windows[d]->divisor.data();
+    arguments.seen_begin[d] = windows[d]->seen_begin.data(), arguments.seen_end[d] = windows[d]->seen_end.data();
+    arguments.taps[d] = d == 0 ? 1 : pool.kernel;
     arguments.step[d] = 1;
     inputs *= arguments.input_size[d], outputs *= arguments.output_size[d];
   }
   const Buffer input = Buffer::of_floats(inputs), output = Buffer::of_floats(outputs);
-  const Buffer indices(static_cast<size_t>(maximum ? outputs : 0) * sizeof(int64_t));
+  const Buffer offsets(static_cast<size_t>(maximum ? outputs : 0));
   arguments.input = input.data(), arguments.output = output.data();
   if (maximum) {
-    arguments.indices = static_cast<int64_t*>(indices.data());
-    cpu::active_kernels().max_pool(arguments);  // the backward kernel reads indices
+    arguments.offsets = static_cast<uint8_t*>(offsets.data());
+    cpu::active_kernels().max_pool(arguments);  // the backward kernel reads offsets
   }
-  measure(state, 0, 4.0 * static_cast<double>(inputs + outputs) + 8.0 * static_cast<double>(maximum ? outputs : 0),
+  measure(state, 0, 4.0 * static_cast<double>(inputs + outputs) + static_cast<double>(maximum ? outputs : 0),
           [&] { kernel(arguments); });
 }
 
