@@ -412,8 +412,7 @@ void Tensor::remove_hook(int64_t id) const {
 std::string Tensor::grad_fn_name() const { return is_leaf() ? "" : value().node->op->name(); }
 
 Tensor Tensor::detach() const {
-  if (graph::CaptureLog* log = graph::capture_log(); log != nullptr && is_evaluated())
-    log->note_read(value(), handle_);
+  if (graph::CaptureLog* log = graph::capture_log(); log != nullptr && is_evaluated()) log->note_read(value(), handle_);
   const Tensor result(graph::detached(value()));
   static const auto view = std::make_shared<const graph::View>(
       // A tensor of its own, since the base may mark its value as requiring grad.
