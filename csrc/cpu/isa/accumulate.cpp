@@ -127,19 +127,21 @@ void reduce_rows(T* result, const T* x, int64_t rows, int64_t width) {
   fold<Operation>(result, abreast, width);
 }
 
-constexpr int column_vectors = 4;
+// Few vectors abreast would jump from row to row, which prefetchers do not follow; deviations need three registers
+// each.
+constexpr int sum_vectors = 8, deviation_vectors = 4;
 
 /// sum[i] = Σ over rows of x[row·n + i], for `Vectors` vectors.
 template <typename T, int Vectors>
 PYCNN_INLINE void sum_columns(T* sum, const T* x, int64_t rows, int64_t n, const Mask<T>& last) {
   Vector<T> sums[Vectors] = {};
   for (int64_t row = 0; row < rows; ++row)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) {
       const T* from = x + row * n + v * lanes<T>;
       sums[v] += Vectors == 1 ? load(from, last) : load(from);
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v)
     if (Vectors == 1)
       store(sum, sums[v], last);
@@ -148,11 +150,12 @@ PYCNN_INLINE void sum_columns(T* sum, const T* x, int64_t rows, int64_t n, const
 }
 
 /// Calls function<vectors>(column, mask) for the columns of n, several vectors together where there are so many.
-template <typename T, typename Function>
+template <typename T, int Most, typename Function>
 PYCNN_INLINE void for_each_column(int64_t n, const Function& function) {
   int64_t i = 0;
-  for (; i + column_vectors * lanes<T> <= n; i += column_vectors * lanes<T>)
-    function.template operator()<column_vectors>(i, Mask<T>(lanes<T>));
+  for (; i + Most * lanes<T> <= n; i += Most * lanes<T>) function.template operator()<Most>(i, Mask<T>(lanes<T>));
+  for (; i + Most / 2 * lanes<T> <= n; i += Most / 2 * lanes<T>)
+    function.template operator()<Most / 2>(i, Mask<T>(lanes<T>));
   for (; i < n; i += lanes<T>)
     function.template operator()<1>(i, Mask<T>(n - i < lanes<T> ? static_cast<int>(n - i) : lanes<T>));
 }
@@ -162,7 +165,7 @@ PYCNN_INLINE void for_each_column(int64_t n, const Function& function) {
 template <typename T>
 void sum_rows(T* result, const T* x, int64_t rows, int64_t width, int64_t abreast) {
   const int64_t n = abreast * width, groups = rows / abreast;
-  for_each_column<T>(
+  for_each_column<T, sum_vectors>(
       n, [&]<int Vectors>(int64_t i, const Mask<T>& mask)
              __attribute__((always_inline)) { sum_columns<T, Vectors>(result + i, x + i, groups, n, mask); });
   const T* last = x + groups * n;
@@ -289,7 +292,7 @@ void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t b
     sum_rows(pivot, x, rows, width, abreast);
     for (int64_t c = 0; c < width; ++c) pivot[c] *= static_cast<T>(inverse);
     for (int64_t i = width; i < n; ++i) pivot[i] = pivot[i - width];
-    for_each_column<T>(
+    for_each_column<T, deviation_vectors>(
         n, [&]<int Vectors>(int64_t i, const Mask<T>& mask) __attribute__((always_inline)) {
           deviate_columns<T, Vectors>(sum + i, squares + i, pivot + i, x + i, groups, n, mask);
         });
