@@ -5,7 +5,6 @@
 #include <cmath>
 #include <iterator>
 #include <queue>
-#include <ranges>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -105,7 +104,8 @@ class Walk {
   /// Lets go of what was saved. Where nothing was saved, neither by a node nor by those before it, as in PyTorch a
   /// second backward is possible.
   void release() {
-    for (const auto& node : visited_ | std::views::reverse) {
+    for (auto position = visited_.rbegin(); position != visited_.rend(); ++position) {
+      const std::shared_ptr<Node>& node = *position;
       const BackwardReads reads = node->op->backward_reads();
       node->released = reads.inputs != 0 || reads.outputs != 0 || reads.others ||
                        std::any_of(node->inputs.begin(), node->inputs.end(),

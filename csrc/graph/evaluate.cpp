@@ -129,7 +129,7 @@ class PointerIndex {
 struct Work {
   std::vector<std::shared_ptr<Node>> nodes;
   std::vector<size_t> first;  ///< where a node's outputs begin in `kept`
-  std::vector<char> kept;
+  std::vector<uint8_t> kept;
   PointerIndex index{128};
   /// A value's place in `kept`, or -1 if it is not computed here.
   int64_t find(const Value& value) const {
@@ -323,8 +323,8 @@ Prepared prepare(const Work& work, bool fused) {
     }
     for (int o = 0; o < node.output_count; ++o) {
       const Output& output = node.outputs[o];
-      const int64_t kept = work.kept[work.first[i] + static_cast<size_t>(o)];
-      key.add(output.shape).add(static_cast<int64_t>(output.dtype) * 2 + kept);
+      const bool kept = work.kept[work.first[i] + static_cast<size_t>(o)];
+      key.add(output.shape).add(static_cast<int64_t>(output.dtype) * 2 + (kept ? 1 : 0));
     }
   }
   for (const Value& input : prepared.inputs) {

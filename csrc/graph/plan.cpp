@@ -191,8 +191,8 @@ void Plan::batch_last_phase() {
     batch->writes.insert(batch->writes.end(), pointwise->writes.begin(), pointwise->writes.end());
     batch->operator_name = pointwise->operator_name;
     batch->fused = pointwise->fused;
-    steps_[i].release();
     batch->members.emplace_back(pointwise);
+    static_cast<void>(steps_[i].release());
   }
   steps_.resize(kept);
   if (!batch->members.empty()) steps_.push_back(std::move(batch));
