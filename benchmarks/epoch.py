@@ -63,11 +63,11 @@ class Epoch:
     def __init__(
         self, peer: peers.Peer, state: peers.State, images: peers.Array, labels: peers.Array, threads: int
     ) -> None:
-        self.library = peers.load(peer, threads)
+        self.framework = peers.load(peer, threads)
         self.channels_last = peer.channels_last
         self.images, self.labels = images, labels
-        self.module, _ = peers.build(peer, self.library, NETWORKS["lenet5"], state, images[:1])
-        self.optimizer = self.library.optim.SGD(self.module.parameters(), lr=0.01, momentum=0.9)
+        self.module, _ = peers.build(peer, self.framework, NETWORKS["lenet5"], state, images[:1])
+        self.optimizer = self.framework.optim.SGD(self.module.parameters(), lr=0.01, momentum=0.9)
         self.order = np.random.default_rng(2).permutation(len(images))
 
     def __call__(self, steps: int | None = None) -> float:
@@ -76,10 +76,10 @@ class Epoch:
 
     def step(self, start: int) -> float:
         rows = self.order[start : start + NETWORKS["lenet5"].batch_size]
-        x, y = self.library.from_numpy(self.images[rows]), self.library.from_numpy(self.labels[rows])
+        x, y = self.framework.from_numpy(self.images[rows]), self.framework.from_numpy(self.labels[rows])
         if self.channels_last:
-            x = x.contiguous(memory_format=self.library.channels_last)
-        loss = self.library.nn.functional.cross_entropy(self.module(x), y)
+            x = x.contiguous(memory_format=self.framework.channels_last)
+        loss = self.framework.nn.functional.cross_entropy(self.module(x), y)
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -27,7 +27,6 @@ def test_operations_and_bytes_of_a_product() -> None:
     assert steps[0].flops == 2 * 16 * 32 * 8
     assert steps[0].bytes == 4 * (16 * 32 + 32 * 8 + 16 * 8)
     assert steps[0].details in pycnn.plan.algorithms("matmul")
-    assert 0 <= steps[0].begin <= steps[0].begin + steps[0].seconds < 60
 
 
 def test_what_runs_outside_the_block_is_not_noted() -> None:
