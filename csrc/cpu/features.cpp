@@ -20,10 +20,12 @@ namespace pycnn::cpu {
 namespace portable {
 const kernels::Kernels& table();
 }
-#if defined(__x86_64__)
+#if defined(PYCNN_LEVEL_avx2)
 namespace avx2 {
 const kernels::Kernels& table();
 }
+#endif
+#if defined(PYCNN_LEVEL_avx512)
 namespace avx512 {
 const kernels::Kernels& table();
 }
@@ -52,13 +54,13 @@ uint64_t extended_control_register() {
 
 bool has(uint32_t word, uint32_t bits) { return (word & bits) == bits; }
 
-bool supports_avx2() {
+[[maybe_unused]] bool supports_avx2() {
   const uint64_t ymm_state = 0x6;
   return (extended_control_register() & ymm_state) == ymm_state && has(cpuid(1).ecx, bit_FMA | bit_F16C) &&
          has(cpuid(7).ebx, bit_AVX2 | bit_BMI | bit_BMI2);
 }
 
-bool supports_avx512() {
+[[maybe_unused]] bool supports_avx512() {
   const uint64_t zmm_state = 0xe6;
   return supports_avx2() && (extended_control_register() & zmm_state) == zmm_state &&
          has(cpuid(7).ebx, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL);
@@ -86,8 +88,10 @@ std::string brand() {
 #endif
 
 const kernels::Kernels* find(std::string_view level) {
-#if defined(__x86_64__)
+#if defined(PYCNN_LEVEL_avx512)
   if (level == "avx512" && supports_avx512()) return &avx512::table();
+#endif
+#if defined(PYCNN_LEVEL_avx2)
   if (level == "avx2" && supports_avx2()) return &avx2::table();
 #endif
   if (level == "portable") return &portable::table();
