@@ -1,0 +1,169 @@
+"""Convolutions, transposed convolutions, the linear map, and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pycnn import _core
+from pycnn._core import Tensor
+from pycnn.nn.functional.types import Padding, Size
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation over sequences; arguments, dtypes, result and errors as in `conv2d`.
+
+    input: (N, C, L) or (C, L). weight: (O, C/G, K). bias: (O,) or None.
+    """
+    return _core.conv1d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation over images: out[n, o, y, x] = bias[o] + sum over c, i, j of weight[o, c, i, j] in[n, c, ...].
+
+    Args:
+        input: (N, C, H, W) or (C, H, W), floating.
+        weight: (O, C/G, kH, kW), of the input's dtype.
+        bias: (O,) or None.
+        stride: step between windows, in elements.
+        padding: zeros on both sides, in elements, or "valid" (none) or "same" (output as large as the input; stride 1).
+        dilation: distance between the taps of the kernel, in elements.
+        groups: G; output channels of a group see the input channels of that group alone.
+
+    Returns:
+        (N, O, oH, oW) with oH = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1.
+
+    Errors: RuntimeError for shapes, dtypes or arguments that do not fit, with the shapes as given; NotImplementedError
+    for bool.
+    """
+    return _core.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Padding = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlation over volumes; arguments, dtypes, result and errors as in `conv2d`.
+
+    input: (N, C, D, H, W) or (C, D, H, W). weight: (O, C/G, kD, kH, kW). bias: (O,) or None.
+    """
+    return _core.conv3d(input, weight, bias, stride, padding, dilation, groups)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """The transpose of `conv1d`; arguments, dtypes, result and errors as in `conv_transpose2d`.
+
+    input: (N, C, L) or (C, L). weight: (C, O/G, K). bias: (O,) or None.
+    """
+    return _core.conv_transpose1d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """The transpose of `conv2d` (its input gradient): every input element adds a scaled kernel to the output.
+
+    Args:
+        input: (N, C, H, W) or (C, H, W), floating.
+        weight: (C, O/G, kH, kW).
+        bias: (O,) or None.
+        stride, padding, dilation: those of the convolution it transposes.
+        output_padding: rows added at the end of the output, less than stride or dilation.
+        groups: G.
+
+    Returns:
+        (N, O, oH, oW) with oH = (H - 1) stride - 2 padding + dilation (kH - 1) + output_padding + 1.
+
+    Errors: RuntimeError for shapes, dtypes or arguments that do not fit, with the shapes as given; NotImplementedError
+    for bool.
+    """
+    return _core.conv_transpose2d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def conv_transpose3d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """The transpose of `conv3d`; arguments, dtypes, result and errors as in `conv_transpose2d`.
+
+    input: (N, C, D, H, W) or (C, D, H, W). weight: (C, O/G, kD, kH, kW). bias: (O,) or None.
+    """
+    return _core.conv_transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input @ weight.T + bias.
+
+    Args:
+        input: (..., I).
+        weight: (O, I), of the input's dtype; or (I,), which gives (...).
+        bias: (O,) or None.
+
+    Returns:
+        (..., O), in the input's dtype; sums of 16-bit floats are in float32.
+
+    Errors: RuntimeError for shapes that do not fit or dtypes that differ; NotImplementedError for bool.
+    """
+    return _core.linear(input, weight, bias)
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Adds (or, where negative, removes) elements at the borders.
+
+    Args:
+        input: any shape.
+        pad: (left, right, top, bottom, ...), pairs from the last dimension on, in elements.
+        mode: "constant", or, over the 1 to 3 dimensions behind the channels of (C, ...) or (N, C, ...): "reflect"
+            (mirrored at the border's elements, by less than the size), "replicate" (the border's elements) or
+            "circular" (the other side, at most once round).
+        value: what constant padding consists of (default 0).
+
+    Returns:
+        The input's dtype; every dimension longer by its pair's sum.
+
+    Errors: RuntimeError for an odd number of entries, too many of them, or a negative size; see above for the other
+    modes. NotImplementedError for an unknown mode.
+    """
+    return _core.pad(input, tuple(pad), mode, value)
