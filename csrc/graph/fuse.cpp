@@ -107,17 +107,8 @@ class Fuser {
     if (pointwise == nullptr && reduce == nullptr) return false;
     for (size_t i = at; i-- > 0;) {
       if (!steps_[i] || !overlap(steps_[i]->writes, consumer.reads)) continue;
-      const bool hoist = can_move(at, i, consumer);
-      if (!hoist && !can_move(i, at, *steps_[i])) continue;
-      std::unique_ptr<Primitive> merged =
-          pointwise != nullptr ? merge(*steps_[i], *pointwise) : merge(*steps_[i], *reduce);
-      if (!merged) continue;
-      name_merged(*merged, *steps_[i], consumer);
-      const size_t target = hoist ? i : at;
-      steps_[hoist ? at : i].reset();
-      steps_[target] = std::move(merged);
-      at = target;
-      return true;
+      const auto merged = [&] { return pointwise ? merge(*steps_[i], *pointwise) : merge(*steps_[i], *reduce); };
+      if (join(i, at, merged)) return true;
     }
     return false;
   }
@@ -129,18 +120,25 @@ class Fuser {
     for (size_t i = at; i-- > 0;) {
       auto* other = dynamic_cast<ReducePrimitive*>(steps_[i].get());
       if (other == nullptr || !shares_pass(*other, *reduce)) continue;
-      const bool hoist = can_move(at, i, *reduce);
-      if (!hoist && !can_move(i, at, *other)) continue;
-      std::unique_ptr<Primitive> merged = merge_reductions(*other, *reduce);
-      if (!merged) continue;
-      name_merged(*merged, *other, *reduce);
-      const size_t target = hoist ? i : at;
-      steps_[hoist ? at : i].reset();
-      steps_[target] = std::move(merged);
-      at = target;
-      return true;
+      if (join(i, at, [&] { return merge_reductions(*other, *reduce); })) return true;
     }
     return false;
+  }
+
+  // Puts merge()'s step in the place of the steps `first` and `at`, wherever the steps between allow; `at` becomes that
+  // place. False, and nothing has changed, if there is no such place or merge() gives nothing.
+  template <typename Merge>
+  bool join(size_t first, size_t& at, const Merge& merge) {
+    const bool hoist = can_move(at, first, *steps_[at]);
+    if (!hoist && !can_move(first, at, *steps_[first])) return false;
+    std::unique_ptr<Primitive> merged = merge();
+    if (!merged) return false;
+    name_merged(*merged, *steps_[first], *steps_[at]);
+    const size_t target = hoist ? first : at;
+    steps_[hoist ? at : first].reset();
+    steps_[target] = std::move(merged);
+    at = target;
+    return true;
   }
 
   static void name_merged(Primitive& merged, const Primitive& first, const Primitive& second) {
