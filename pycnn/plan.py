@@ -29,8 +29,10 @@ def describe(*tensors: Tensor) -> str:
 
     Returns:
         a first line with the numbers of steps and bytes, then for each step its kernel, algorithm or program, the
-        operators fused into it, the buffers it reads and writes (with dtype and shape) and its operations. `(result)`
-        marks what outlives the plan, `last` steps that write over an input.
+        operators fused into it, the buffers it reads and writes (with dtype and shape), its floating-point operations
+        (as the operators define them; a fused program counts one per element) and the bytes it reads and writes, each
+        tensor once, as `pycnn.profiler` counts them. `(result)` marks what outlives the plan, `last` steps that write
+        over an input. The last line is the sum of both.
     """
     return str(_core.describe_plan(*tensors))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,24 @@ def test_operations_and_bytes_of_a_product() -> None:
     assert steps[0].flops == 2 * 16 * 32 * 8
     assert steps[0].bytes == 4 * (16 * 32 + 32 * 8 + 16 * 8)
     assert steps[0].details in pycnn.plan.algorithms("matmul")
+
+
+def test_plans_show_what_the_profiler_counts() -> None:
+    """Per step and in sum; a tensor that one step reads twice counts once."""
+    x, weight, bias = pycnn.ones(2, 3, 8, 8), pycnn.ones(4, 3, 3, 3), pycnn.zeros(4)
+    vector = pycnn.ones(1000)
+    pycnn.eval(x, weight, bias, vector)
+    feature_maps, squares = F.relu(F.conv2d(x, weight, bias)).sum(), (vector * vector).sum() + vector.sum()
+    steps = re.findall(r"; (\d+) FLOPs, (\d+) bytes\n", text := pycnn.plan.describe(feature_maps, squares))
+    with profiler.profile() as prof:
+        pycnn.eval(feature_maps, squares)
+    noted = [(int(event.flops), event.bytes) for event in prof.events if event.step != "compile"]
+    assert sorted(noted) == sorted((int(flops), int(size)) for flops, size in steps)
+    assert text.endswith(f"total: {sum(f for f, _ in noted)} FLOPs, {sum(b for _, b in noted)} bytes\n")
+    assert (1000, 4 * 1000 + 4 + 4) in noted  # both sums of `vector` in one pass
+    convolution = text[text.index("convolution_forward") :].splitlines()[0]
+    elements = 2 * 3 * 8 * 8 + 4 * 3 * 3 * 3 + 4 + 2 * 4 * 6 * 6
+    assert convolution.endswith(f"; {2 * 2 * 4 * 6 * 6 * 27} FLOPs, {4 * elements} bytes")
 
 
 def test_what_runs_outside_the_block_is_not_noted() -> None:

@@ -6,11 +6,6 @@
 namespace pycnn::graph {
 namespace {
 
-bool same_window(const Slot& a, const Slot& b) {
-  return a.buffer == b.buffer && a.offset == b.offset && a.dtype == b.dtype && a.shape == b.shape &&
-         a.strides == b.strides;
-}
-
 bool touches(const std::vector<Slot>& slots, int buffer) {
   return std::any_of(slots.begin(), slots.end(), [buffer](const Slot& slot) { return slot.buffer == buffer; });
 }

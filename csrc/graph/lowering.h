@@ -37,6 +37,8 @@ struct Slot {
   /// The same elements under another shape, if strides allow it without a copy; otherwise buffer is -1.
   Slot reshaped(const Shape& shape) const;
 };
+/// Whether both name the same elements of the same buffer in the same way.
+bool same_window(const Slot& a, const Slot& b);
 
 /// Builds the formula of a pointwise step: the i-th expression is the i-th input converted to the compute type.
 using Formula = std::function<Expression(ProgramBuilder&, std::span<const Expression>)>;

@@ -305,6 +305,11 @@ std::string Plan::describe() const {
     return detail::concatenate("b", slot.buffer, slot.offset != 0 ? "+" + std::to_string(slot.offset) : "", ":",
                                name_of(slot.dtype), to_string(slot.shape));
   };
+  const auto work_text = [](const char* before, double flops, int64_t bytes) {
+    return detail::concatenate(before, static_cast<int64_t>(flops), " FLOPs, ", bytes, " bytes\n");
+  };
+  double flops = 0;
+  int64_t bytes = 0;
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Primitive& step = *steps_[i];
     text += detail::concatenate(i >= last_phase_ ? "last " : "     ", i, " ", step.name(), " [", step.details(), "] ",
@@ -319,8 +324,11 @@ std::string Plan::describe() const {
       else if (place.kept)
         text += " (result)";
     }
-    text += detail::concatenate("; ", static_cast<int64_t>(step.flops()), " operations\n");
+    text += work_text("; ", step.flops(), step.bytes());
+    flops += step.flops();
+    bytes += step.bytes();
   }
+  text += work_text("total: ", flops, bytes);
   return text;
 }
 

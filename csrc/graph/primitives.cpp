@@ -95,6 +95,20 @@ std::string forced_algorithm(int primitive) {
   return forced().names[static_cast<size_t>(primitive)];
 }
 
+int64_t Primitive::bytes() const {
+  int64_t sum = 0;
+  for (const std::vector<Slot>* slots : {&reads, &writes})
+    for (auto slot = slots->begin(); slot != slots->end(); ++slot) {
+      const bool seen = std::any_of(slots->begin(), slot, [&](const Slot& other) { return same_window(*slot, other); });
+      if (seen) continue;
+      int64_t count = static_cast<int64_t>(size_of(slot->dtype));
+      for (int d = 0; d < slot->shape.size(); ++d)
+        if (slot->strides[d] != 0 || slot->shape[d] == 0) count *= slot->shape[d];
+      sum += count;
+    }
+  return sum;
+}
+
 int64_t forced_algorithm_generation() { return forced().generation.load(std::memory_order_acquire); }
 
 // -- pointwise

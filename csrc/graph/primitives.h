@@ -94,7 +94,10 @@ struct Primitive {
   virtual void run(const kernels::Kernels& kernels, const Addresses& addresses) const = 0;
   /// Algorithm and attributes in a few words.
   virtual std::string details() const { return ""; }
+  /// Floating-point operations as the operators define them, whatever the algorithm does.
   virtual double flops() const { return 0; }
+  /// Read and written, each window once in either direction; a broadcast dimension counts once.
+  int64_t bytes() const;
 
   std::vector<Slot> reads, writes;
   const char* operator_name = "";

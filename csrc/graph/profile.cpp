@@ -45,14 +45,6 @@ void note(ProfileEvent event, ProfileClock::time_point begin, ProfileClock::time
   events.push_back(std::move(event));
 }
 
-/// Bytes of the elements a slot names; a broadcast dimension counts once.
-int64_t bytes_of(const Slot& slot) {
-  int64_t count = static_cast<int64_t>(size_of(slot.dtype));
-  for (int d = 0; d < slot.shape.size(); ++d)
-    if (slot.strides[d] != 0 || slot.shape[d] == 0) count *= slot.shape[d];
-  return count;
-}
-
 }  // namespace
 
 void note_step(const Primitive& step, ProfileClock::time_point begin, ProfileClock::time_point end) {
@@ -61,8 +53,7 @@ void note_step(const Primitive& step, ProfileClock::time_point begin, ProfileClo
   event.operators = step.fused.empty() ? step.operator_name : step.fused;
   event.details = step.details();
   event.flops = step.flops();
-  for (const std::vector<Slot>* slots : {&step.reads, &step.writes})
-    for (const Slot& slot : *slots) event.bytes += bytes_of(slot);
+  event.bytes = step.bytes();
   note(std::move(event), begin, end);
 }
 

@@ -13,6 +13,11 @@ bool same_layout(const Slot& slot, const Strides& strides) {
 
 }  // namespace
 
+bool same_window(const Slot& a, const Slot& b) {
+  return a.buffer == b.buffer && a.offset == b.offset && a.dtype == b.dtype && a.shape == b.shape &&
+         a.strides == b.strides;
+}
+
 bool Slot::is_contiguous() const { return count() == 0 || same_layout(*this, contiguous_strides(shape)); }
 
 bool Slot::is_channels_last() const { return count() == 0 || same_layout(*this, channels_last_strides(shape)); }
