@@ -1,6 +1,7 @@
 // What this processor can do, and which instruction-set level runs.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,23 @@ const kernels::Kernels& active_kernels();
 const kernels::Kernels& kernels_of(std::string_view level);
 /// Changes the level for plans made from now on (tests).
 void set_level(std::string_view level);
-/// Brand string, core count and instruction sets, for `pycnn info`.
+
+/// How pairs of bfloat16 are multiplied, at the level that has it; everywhere else by widening.
+enum class BFloat16Products : uint8_t {
+  Widening,       ///< as float32
+  Dot,            ///< vdpbf16ps
+  Tiles,          ///< AMX
+  EmulatedTiles,  ///< the code for AMX on tiles that are plain memory (tests)
+};
+/// What this processor is best at, or what PYCNN_BFLOAT16 names: "widening", "dot", "tiles" or "emulated_tiles" (an
+/// unknown or unavailable name throws pycnn::ValueError).
+BFloat16Products bfloat16_products();
+/// Changes it for plans made from now on (tests).
+void set_bfloat16_products(std::string_view name);
+/// The names this machine can run, best first.
+std::vector<std::string_view> available_bfloat16_products();
+
+/// Brand string, core count, instruction sets and bfloat16 products, for `pycnn info`.
 std::string processor_description();
 
 }  // namespace pycnn::cpu

@@ -1,0 +1,64 @@
+// The batch-reduce GEMM on bfloat16 operands, with float32 sums: as in brgemm.h, except that pairs of k are adjacent in
+// a panel of B, as the instructions for bfloat16 want them.
+#pragma once
+
+#include "cpu/features.h"
+#include "cpu/isa/brgemm.h"
+#include "cpu/isa/brgemm_tiles.h"
+#include "pycnn/dtype.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+
+struct BFloatProduct {
+  const BFloat16* a;  ///< rows: a[i·a_row + k]
+  const BFloat16*
+      b;  ///< a panel: b[(k/2)·2·width + 2·j + k%2], zeros for n ≤ j < width and for k ≤ depth < panel_depth
+};
+
+/// The sums Σ over products Σ_k a[i,k]·b[k,j] for rows i < m and columns j < n ≤ width go to c, or are added to what
+/// it holds. If `rounded` is given the result goes there instead, and c is only read.
+struct BFloatBatchReduce {
+  const BFloatProduct* products;
+  int64_t count;
+  int64_t m, n, k;
+  int64_t a_row;
+  int64_t width;  ///< bfloat_panel_width() of the matrix that the panel is part of
+  float* c;
+  int64_t c_row;
+  bool accumulate;
+  BFloat16* rounded;
+  int64_t rounded_row;
+};
+
+/// How this level multiplies bfloat16: what the processor is best at, as far as the level has it.
+BFloat16Products bfloat_products();
+/// Whether that is faster than float32.
+PYCNN_INLINE bool bfloat_is_fast() { return bfloat_products() != BFloat16Products::Widening; }
+
+/// Columns of a panel of B with n columns in all.
+int64_t bfloat_panel_width(int64_t n);
+/// Values of k in a panel whose products have k: even, and for tiles a multiple of their depth.
+int64_t bfloat_panel_depth(int64_t k);
+
+/// A panel of B from b[k·b_row + j·b_column], k < `k` and j < n ≤ width; zeros up to width and bfloat_panel_depth(k).
+void pack_bfloat_panel(const BFloat16* b, int64_t b_row, int64_t b_column, int64_t k, int64_t n, int64_t width,
+                       BFloat16* panel);
+/// Rows of `width` float32 values that bfloat16 represents, two by two: to[2·j] = even[j], to[2·j + 1] = odd[j].
+void interleave_bfloat_rows(const float* even, const float* odd, int64_t width, BFloat16* to);
+/// rounded[i·rounded_row + j] = c[i·c_row + j], rounded as the products' instructions round.
+void round_to_bfloat(const float* c, int64_t c_row, int64_t m, int64_t n, BFloat16* rounded, int64_t rounded_row);
+
+/// The microkernel. Make one per chunk of work and let go of it at its end: it holds the thread's tile registers.
+class BFloatGemm {
+ public:
+  BFloatGemm() : products_(bfloat_products()) {}
+  BFloatGemm(const BFloatGemm&) = delete;
+  ~BFloatGemm() { tiles_.release(); }
+  void run(const BFloatBatchReduce& g);
+
+ private:
+  BFloat16Products products_;
+  tiles::Gemm tiles_;
+};
+
+}  // namespace pycnn::cpu::PYCNN_ISA
