@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pycnn import _core
 from pycnn._core import Tensor
@@ -13,19 +13,21 @@ from pycnn._core import Tensor
 _MOST_RECORDINGS = 16
 
 
+class Guard(NamedTuple):
+    """What a recording depends on besides tensors."""
+
+    #: Its result must stay what it was.
+    value: Callable[[], Hashable]
+    #: The dictionaries and lists that `value` reads: while these hold the very same objects it is not called.
+    containers: Callable[[], tuple[dict[Any, Any] | list[Any], ...]]
+
+
 class _State(threading.local):
-    #: Of the capture that this thread is in: what its recording depends on besides tensors, as functions whose results
-    #: must not change.
-    guards: list[Callable[[], Hashable]] | None = None
+    #: Of the capture that this thread is in.
+    guards: list[Guard] | None = None
 
 
 state = _State()
-
-
-def guard(value: Callable[[], Hashable]) -> None:
-    """Called while a function may be captured: a replay is valid only as long as `value()` stays what it is now."""
-    if state.guards is not None:
-        state.guards.append(value)
 
 
 class _Slot:
@@ -86,14 +88,27 @@ def _put_together(structure: Any, tensors: list[Tensor]) -> Any:
 class _Recording:
     """One captured program and what it is valid for."""
 
-    def __init__(self, program: Any, result: Any, watched: list[Callable[[], Hashable]]) -> None:
+    def __init__(self, program: Any, result: Any, guards: list[Guard]) -> None:
         self.program = program
         self.result = result
-        self.watched = watched
-        self.seen = [value() for value in watched]
+        self.guards = list(dict.fromkeys(guards))
+        self.seen = [guard.value() for guard in self.guards]
+        self.watch()
 
-    def fits(self, tensors: list[Tensor]) -> bool:
-        return [value() for value in self.watched] == self.seen and self.program.fits(tensors)
+    def watch(self) -> None:
+        self.containers = tuple(container for guard in self.guards for container in guard.containers())
+        self.contents = _core.contents(self.containers)
+
+    def run(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> list[Tensor] | None:
+        """The results on these inputs, or None if the recording is not valid for them."""
+        if not _core.holds(self.containers, self.contents):
+            if [guard.value() for guard in self.guards] != self.seen:
+                return None
+            self.watch()
+        return self.program.attempt(tensors)
+
+    def assemble(self, results: list[Tensor]) -> Any:
+        return results[0] if type(self.result) is _Slot else _put_together(self.result, results)
 
 
 def _check_results(structure: Any) -> None:
@@ -150,6 +165,8 @@ class capture:  # noqa: N801 (used as a decorator)
         functools.update_wrapper(self, function)
         self.function = function
         self._recordings: dict[Hashable, list[_Recording]] = {}
+        #: Those for so many positional arguments, all of them tensors.
+        self._plain: dict[int, list[_Recording]] = {}
         self._warm: set[Hashable] = set()
 
     @property
@@ -160,6 +177,7 @@ class capture:  # noqa: N801 (used as a decorator)
     def reset(self) -> None:
         """Forgets all recordings."""
         self._recordings.clear()
+        self._plain.clear()
         self._warm.clear()
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -167,14 +185,19 @@ class capture:  # noqa: N801 (used as a decorator)
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs and state.guards is None:
+            for recording in self._plain.get(len(args), ()):
+                found = recording.run(args)
+                if found is not None:
+                    return recording.assemble(found)
         if _core.get_mode() == "eager" or state.guards is not None:
             return self.function(*args, **kwargs)
         tensors: list[Tensor] = []
         structure = _take_apart((args, kwargs), tensors)
-        recordings = self._recordings.get(structure, ())
-        for recording in recordings:
-            if recording.fits(tensors):
-                return _put_together(recording.result, recording.program.replay(tensors))
+        for recording in self._recordings.get(structure, ()):
+            found = recording.run(tensors)
+            if found is not None:
+                return recording.assemble(found)
         form = (structure, _core.is_grad_enabled(), *((tensor.shape, tensor.dtype) for tensor in tensors))
         if form in self._warm:
             return self._record(structure, tensors)
@@ -184,7 +207,7 @@ class capture:  # noqa: N801 (used as a decorator)
         return _put_together(result, [tensor.detach() for tensor in results])
 
     def _record(self, structure: Any, tensors: list[Tensor]) -> Any:
-        watched: list[Callable[[], Hashable]] = []
+        watched: list[Guard] = []
         scope = _core.CaptureScope(tensors)
         state.guards = watched
         try:
@@ -198,6 +221,8 @@ class capture:  # noqa: N801 (used as a decorator)
             state.guards = None
             scope.close()
         recordings = self._recordings.setdefault(structure, [])
+        if all(type(argument) is _Slot for argument in structure[1][1:]) and len(structure[2]) == 1:
+            self._plain[len(tensors)] = recordings
         recordings.insert(0, _Recording(program, result, watched))
         del recordings[_MOST_RECORDINGS:]
         return _put_together(result, [tensor.detach() for tensor in results])

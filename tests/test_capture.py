@@ -303,6 +303,25 @@ def test_hooks_and_settings_of_modules_are_noticed() -> None:
             np.testing.assert_array_equal(forward(x).numpy(), net(x).numpy())
 
 
+def test_equal_settings_in_other_objects_are_the_same_recording() -> None:
+    net = network().eval()
+    opt = pycnn.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    step = pycnn.capture(training_step(net, opt))
+    x, y = batches(1)[0]
+    for _ in range(4):  # velocities take their layout from the first gradient
+        step(x, y)
+    before = step.recordings
+    opt.param_groups[0]["lr"] = float("0.1")
+    net.remark = np.zeros(2)  # no setting, but something else in the module's dictionary
+    net[1].eps = float("1e-5")
+    for _ in range(2):
+        step(x, y)
+    assert step.recordings == before
+    net[1].eps = 1e-3
+    step(x, y)
+    assert step.recordings == before + 1
+
+
 def test_recordings_are_capped() -> None:
     weight = pycnn.ones(1, requires_grad=True)
     opt = pycnn.optim.SGD([weight], lr=0.1)

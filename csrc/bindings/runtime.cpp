@@ -1,4 +1,5 @@
 // Evaluation, modes, threads, instruction sets, the random generator.
+#include <algorithm>
 #include <map>
 
 #include "bindings/bindings.h"
@@ -117,6 +118,51 @@ void bind_profiler(Module& module) {
       py::arg("seconds") = 0.1, py::arg("bytes") = int64_t{1} << 26);
 }
 
+/// A tuple's or list's objects.
+struct Items {
+  explicit Items(PyObject* sequence)
+      : data(PySequence_Fast_ITEMS(sequence)), count(PySequence_Fast_GET_SIZE(sequence)) {}
+  PyObject** data;
+  Py_ssize_t count;
+};
+
+/// Calls visit(object) for everything that a dictionary or list holds, until it returns false.
+template <typename Visit>
+bool visit_contents(PyObject* container, const Visit& visit) {
+  if (PyDict_Check(container)) {
+    Py_ssize_t position = 0;
+    PyObject *key, *value;
+    while (PyDict_Next(container, &position, &key, &value))
+      if (!visit(value)) return false;
+    return true;
+  }
+  const Items items(container);
+  return std::all_of(items.data, items.data + items.count, visit);
+}
+
+py::tuple contents_of(const py::tuple& containers) {
+  py::list all;
+  for (py::handle container : containers) {
+    check<TypeError>(PyDict_Check(container.ptr()) || PyList_Check(container.ptr()),
+                     "contents: expected dictionaries and lists, got ", Py_TYPE(container.ptr())->tp_name);
+    visit_contents(container.ptr(), [&](PyObject* object) {
+      all.append(py::handle(object));
+      return true;
+    });
+    all.append(container);  // ends what it holds
+  }
+  return py::tuple(all);
+}
+
+bool holds(const py::tuple& containers, const py::tuple& contents) {
+  const Items expected(contents.ptr());
+  Py_ssize_t at = 0;
+  const auto is_next = [&](PyObject* object) { return at < expected.count && expected.data[at++] == object; };
+  for (py::handle container : containers)
+    if (!visit_contents(container.ptr(), is_next) || !is_next(container.ptr())) return false;
+  return at == expected.count;
+}
+
 void bind_capture(Module& module) {
   using Program = std::shared_ptr<const graph::CapturedProgram>;
   struct Replayable {
@@ -124,12 +170,24 @@ void bind_capture(Module& module) {
   };
   py::class_<Replayable>(module, "CapturedProgram", "A function's recorded work; see pycnn.capture.")
       .def(
-          "fits", [](const Replayable& self, const TensorList& inputs) { return fits(*self.program, inputs.tensors); },
-          py::arg("inputs"), "Whether it can run on these inputs and its tensors' present values.")
-      .def(
-          "replay",
-          [](const Replayable& self, const TensorList& inputs) { return replay(*self.program, inputs.tensors); },
-          py::arg("inputs"), "Runs it and returns its results.");
+          "attempt",
+          [](const Replayable& self, const py::object& inputs) -> py::object {
+            const Items items(inputs.ptr());
+            Tensors tensors;
+            tensors.reserve(static_cast<size_t>(items.count));
+            for (Py_ssize_t i = 0; i < items.count; ++i) {
+              if (!is_tensor(items.data[i])) return py::none();
+              tensors.push_back(tensor_of(items.data[i]));
+            }
+            std::optional<Tensors> results = replay(*self.program, tensors);
+            if (!results) return py::none();
+            py::list list(results->size());
+            for (size_t i = 0; i < results->size(); ++i) list[i] = py::cast(std::move((*results)[i]));
+            return list;
+          },
+          py::arg("inputs"), "Its results on these inputs, or None if it was not made for them or for the present.");
+  module.def("contents", &contents_of, py::arg("containers"));
+  module.def("holds", &holds, py::arg("containers"), py::arg("contents"));
   py::class_<CaptureScope>(module, "CaptureScope", "While open, this thread records and evaluates nothing.")
       .def(py::init([](const TensorList& inputs) { return std::make_unique<CaptureScope>(inputs.tensors); }),
            py::arg("inputs"))

@@ -108,7 +108,8 @@ class CapturedProgram {
  public:
   Computation computation;
   std::vector<Source> sources;
-  std::vector<int> results;  ///< of the plan
+  std::vector<bool> overwritten;  ///< for each source: it is a variable that the function binds to another value
+  std::vector<int> results;       ///< of the plan
   std::vector<std::pair<std::shared_ptr<Cell>, int>> variables;
   std::vector<Gradient> gradients;
   bool grad_mode;
@@ -270,40 +271,47 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
     program->gradients[i].result = place(program->gradients[i].state->grad.value());
   // What the plan was made of is not needed any more, and would keep the first values alive.
   for (graph::Gradient& gradient : program->gradients) gradient.cell = nullptr;
+  for (const Source& source : program->sources) program->overwritten.push_back(program->is_rebound(source));
   program->computation.inputs.clear();
   program->computation.results.clear();
   return program;
 }
 
-bool fits(const CapturedProgram& program, std::span<const Tensor> inputs) {
+namespace {
+
+/// The values a replay starts from, or nothing if the program was not made for these.
+std::optional<std::vector<Value>> present_values(const CapturedProgram& program, std::span<const Tensor> inputs) {
   if (program.grad_mode != is_grad_enabled() || program.kernels != &cpu::active_kernels() ||
       program.algorithms != graph::forced_algorithm_generation())
-    return false;
-  const bool same_gradients = std::all_of(
-      program.gradients.begin(), program.gradients.end(),
-      [](const graph::Gradient& gradient) { return gradient.state->grad.defined() == gradient.was_defined; });
-  if (!same_gradients) return false;
-  for (const Source& source : program.sources) {
-    if (source.kind == Source::Kind::Constant || source.kind == Source::Kind::Renewed) continue;
-    if (source.kind == Source::Kind::Argument && static_cast<size_t>(source.index) >= inputs.size()) return false;
+    return std::nullopt;
+  for (const graph::Gradient& gradient : program.gradients)
+    if (gradient.state->grad.defined() != gradient.was_defined) return std::nullopt;
+  std::vector<Value> values(program.sources.size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const Source& source = program.sources[i];
+    if (source.kind == Source::Kind::Renewed) continue;
+    if (source.kind == Source::Kind::Argument && static_cast<size_t>(source.index) >= inputs.size())
+      return std::nullopt;
     if (source.named) {
       const std::shared_ptr<graph::TensorHandle> handle = source.handle.lock();
-      if (!handle || handle->cell != source.cell) return false;
+      if (!handle || handle->cell != source.cell) return std::nullopt;
     }
-    const Value value = program.present(source, inputs);
-    if (!value.node->is_evaluated()) graph::evaluate_values(std::span(&value, 1));
-    if (!source.form.fits(value)) return false;
+    values[i] = program.present(source, inputs);
+    if (source.kind == Source::Kind::Constant) continue;
+    if (!values[i].node->is_evaluated()) graph::evaluate_values(std::span(&values[i], 1));
+    if (!source.form.fits(values[i])) return std::nullopt;
   }
-  return true;
+  for (size_t i = 0; i < values.size(); ++i)
+    if (program.sources[i].kind == Source::Kind::Renewed) values[i] = program.sources[i].renew();
+  return values;
 }
 
-Tensors replay(const CapturedProgram& program, std::span<const Tensor> inputs) {
-  check(graph::capture_log() == nullptr, "capture: a captured function cannot be part of another");
-  std::vector<Value> values;
-  values.reserve(program.sources.size());
-  for (const Source& source : program.sources) values.push_back(program.present(source, inputs));
-  std::vector<bool> last(values.size());
-  for (size_t i = 0; i < values.size(); ++i) last[i] = program.is_rebound(program.sources[i]);
+}  // namespace
+
+std::optional<Tensors> replay(const CapturedProgram& program, std::span<const Tensor> inputs) {
+  if (mode() == Mode::Eager || graph::capture_log() != nullptr) return std::nullopt;
+  const std::optional<std::vector<Value>> values = present_values(program, inputs);
+  if (!values) return std::nullopt;
   // As in an ordinary step, variables name their next values before these are computed: nobody can get hold of memory
   // that is about to be written over, and other threads wait.
   std::vector<graph::Placeholder> placeholders;
@@ -316,7 +324,8 @@ Tensors replay(const CapturedProgram& program, std::span<const Tensor> inputs) {
   for (const graph::Gradient& gradient : program.gradients)
     if (gradient.result >= 0 && !gradient.fresh) rebind(*gradient.state->grad.handle()->cell, gradient.result);
   for (size_t i = 0; i < cells.size(); ++i) cells[i]->bind(placeholders[i].value);
-  const std::vector<graph::Buffer> buffers = graph::run_captured(program.computation, values, last, placeholders);
+  const std::vector<graph::Buffer> buffers =
+      graph::run_captured(program.computation, *values, program.overwritten, placeholders);
 
   const auto made = [&](int result) {
     const graph::Computation::Form& form = program.computation.forms[static_cast<size_t>(result)];
@@ -341,7 +350,7 @@ std::function<Tensors(const Tensors&)> capture(std::function<Tensors(const Tenso
   return [shared](const Tensors& inputs) {
     evaluate(inputs);
     for (const auto& program : shared->programs)
-      if (fits(*program, inputs)) return replay(*program, inputs);
+      if (std::optional<Tensors> results = replay(*program, inputs)) return std::move(*results);
     std::vector<std::pair<Shape, DType>> form;
     for (const Tensor& input : inputs) form.emplace_back(input.shape(), input.dtype());
     const bool eager = mode() == Mode::Eager;

@@ -1,9 +1,9 @@
 #include "graph/plan.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <functional>
-#include <mutex>
 
 #include "graph/evaluate.h"
 #include "graph/profile.h"
@@ -15,16 +15,11 @@ namespace {
 constexpr size_t alignment = 64;
 size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
-std::mutex interrupt_mutex;
-std::function<bool()> interrupt_check;
+// Never freed once set: plans may be running.
+std::atomic<const std::function<bool()>*> interrupt_check{nullptr};
 
-void poll_interrupt() {
-  std::function<bool()> poll;
-  {
-    const std::lock_guard lock(interrupt_mutex);
-    poll = interrupt_check;
-  }
-  if (poll && poll()) throw Interrupted("evaluation was interrupted");
+void poll_interrupt(const std::function<bool()>* poll) {
+  if (poll != nullptr && (*poll)()) throw Interrupted("evaluation was interrupted");
 }
 
 }  // namespace
@@ -80,6 +75,7 @@ Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, c
   find_donations();
   if (fused) batch_last_phase();
   place_buffers();
+  decide_polls();
   counters().plans_compiled++;
   if (profiling) note_compilation(steps_.size(), begin, ProfileClock::now());
 }
@@ -236,6 +232,20 @@ void Plan::place_buffers() {
   }
 }
 
+void Plan::decide_polls() {
+  // Asking costs some ten nanoseconds, and steps of small networks not much more.
+  constexpr double worth_asking = 1e6;  // operations and bytes
+  double since = worth_asking;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    polls_.push_back(i == 0 || (i < last_phase_ && since >= worth_asking));
+    if (polls_.back()) since = 0;
+    since += steps_[i]->flops();
+    for (const std::vector<Slot>* slots : {&steps_[i]->reads, &steps_[i]->writes})
+      for (const Slot& slot : *slots)
+        since += static_cast<double>(slot.count()) * static_cast<double>(size_of(slot.dtype));
+  }
+}
+
 std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
   // Everything is allocated before the first step; the last phase can then neither fail nor be interrupted half-way.
   const StoragePointer arena =
@@ -268,8 +278,9 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
                      given.offset * static_cast<int64_t>(input_widths_[static_cast<size_t>(input)]);
     }
   const Addresses all{addresses, arena_data};
+  const std::function<bool()>* const interrupt = interrupt_check.load();
   for (size_t i = 0; i < steps_.size(); ++i) {
-    if (i < last_phase_ || i == 0) poll_interrupt();
+    if (polls_[i]) poll_interrupt(interrupt);
     if (!profiling.load(std::memory_order_relaxed)) {
       steps_[i]->run(kernels_, all);
       continue;
@@ -337,8 +348,7 @@ std::string Plan::describe() const {
 namespace pycnn {
 
 void set_interrupt_check(std::function<bool()> check) {
-  const std::lock_guard lock(graph::interrupt_mutex);
-  graph::interrupt_check = std::move(check);
+  graph::interrupt_check.store(check ? new std::function<bool()>(std::move(check)) : nullptr);
 }
 
 }  // namespace pycnn

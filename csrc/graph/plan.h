@@ -61,10 +61,12 @@ class Plan {
   void find_donations();
   void batch_last_phase();
   void place_buffers();
+  void decide_polls();
 
   const kernels::Kernels& kernels_;
   Primitives steps_;
-  size_t last_phase_ = 0;  ///< index of the first step that may overwrite inputs
+  std::vector<bool> polls_;  ///< before which steps an interrupt is asked for
+  size_t last_phase_ = 0;    ///< index of the first step that may overwrite inputs
   std::vector<BufferPlace> buffers_;
   std::vector<size_t> input_widths_;  ///< bytes per element of each input
   std::vector<PlanResult> results_;

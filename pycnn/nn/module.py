@@ -59,7 +59,7 @@ class Module(ModuleState):
     # -- calling -----------------------------------------------------------------------------------------------------
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if _capture.state.guards is not None:
-            _capture.state.guards.append(self._capture_guard)
+            _capture.state.guards.append(_capture.Guard(self._capture_guard, self._capture_containers))
         if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
@@ -69,6 +69,10 @@ class Module(ModuleState):
         settings = [value for value in self.__dict__.values() if value is None or isinstance(value, (int, float, str))]
         members = [*self._parameters.values(), *self._buffers.values(), *self._modules.values()]
         return (len(self._forward_pre_hooks), len(self._forward_hooks), *settings, *map(id, members))
+
+    def _capture_containers(self) -> tuple[dict[Any, Any], ...]:
+        hooks = (self._forward_pre_hooks, self._forward_hooks)
+        return (self.__dict__, self._parameters, self._buffers, self._modules, *hooks)
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for key, hook in list(self._forward_pre_hooks.items()):

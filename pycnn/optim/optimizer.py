@@ -84,6 +84,9 @@ class Optimizer:
         options = [value for group in self.param_groups for key, value in group.items() if key not in _MEMBERS]
         return (*options, *(id(value) for state in self.state.values() for value in state.values()))
 
+    def _option_containers(self) -> tuple[Any, ...]:
+        return (self.__dict__, self.param_groups, *self.param_groups, self.state, *self.state.values())
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates the parameters once. `closure` computes the loss and its gradients again; its value is given back."""
         raise NotImplementedError

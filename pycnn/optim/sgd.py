@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pycnn import _core
-from pycnn._capture import guard
+from pycnn import _capture, _core
 from pycnn._core import Tensor
 from pycnn.autograd.grad_mode import enable_grad, no_grad
 from pycnn.optim.optimizer import Optimizer
@@ -75,7 +74,8 @@ class SGD(Optimizer):
         All updates are one plan, which writes over parameters and velocities only in its last, uninterruptible phase:
         after an exception or Ctrl-C every one of them is whole, old or new.
         """
-        guard(self._options)
+        if _capture.state.guards is not None:
+            _capture.state.guards.append(_capture.Guard(self._options, self._option_containers))
         loss = None
         if closure is not None:
             with enable_grad():

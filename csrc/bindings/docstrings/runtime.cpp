@@ -169,6 +169,18 @@ Args:
 Errors: ValueError unless both are positive.)"},
       {"info", "Version, processor, levels, threads, compiler and mode, a dict."},
 
+      {"contents", R"(What the containers hold, in order, in a form for holds().
+
+Args:
+    containers: a tuple of dictionaries and lists.
+
+Errors: TypeError for anything else.)"},
+      {"holds", R"(Whether the containers hold the very same objects as when contents() was called; keys do not count.
+
+Args:
+    containers: the same tuple.
+    contents: what contents() gave.)"},
+
       // -- the default generator --------------------------------------------------------------------------------------
       {"manual_seed", R"(Seeds the default generator: the same calls then give the same random numbers.
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "pycnn/tensor.h"
@@ -37,12 +38,11 @@ class CaptureScope {
   std::unique_ptr<State> state_;
 };
 
-/// Whether the program can run on these inputs and on its tensors' present values: shapes, dtypes, layouts, gradients
-/// that are there or not.
-bool fits(const graph::CapturedProgram& program, std::span<const Tensor> inputs);
-/// Runs it: reads the inputs and the present values of the tensors it read when it was captured, changes those that it
-/// changed, draws new random numbers, and returns its results. After an exception every tensor is whole and old.
-Tensors replay(const graph::CapturedProgram& program, std::span<const Tensor> inputs);
+/// Runs the program: reads the inputs and the present values of the tensors it read when it was captured, changes those
+/// that it changed, draws new random numbers, and returns its results. After an exception every tensor is whole and
+/// old. Nothing happens if it does not fit the inputs or its tensors' present values (shapes, dtypes, layouts,
+/// gradients that are there or not), in eager mode, and while this thread is capturing.
+std::optional<Tensors> replay(const graph::CapturedProgram& program, std::span<const Tensor> inputs);
 
 /// A function that records `function` once per shapes, dtypes and layouts of its inputs, and replays it from then on.
 /// The first call with new shapes runs as usual (optimisers make their state), the second captures. Numbers that are
