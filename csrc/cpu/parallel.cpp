@@ -16,6 +16,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "pycnn/error.h"
@@ -235,6 +236,13 @@ Pool& pool() {
 
 }  // namespace
 
+namespace {
+thread_local bool serial_here = false;
+}
+
+SerialScope::SerialScope(bool serial) : before_(std::exchange(serial_here, serial || serial_here)) {}
+SerialScope::~SerialScope() { serial_here = before_; }
+
 int num_threads() {
   int n = wanted_threads.load(std::memory_order_relaxed);
   if (n == 0) {
@@ -251,7 +259,8 @@ void set_num_threads(int n) {
 }
 
 void parallel_for(int64_t chunks, ChunkFunction function, const void* context) {
-  const int threads = chunks > 1 && !forked.load(std::memory_order_relaxed) ? num_threads() : 1;
+  const bool alone = chunks <= 1 || serial_here || forked.load(std::memory_order_relaxed);
+  const int threads = alone ? 1 : num_threads();
   if (threads > 1 && pool().try_run(threads, chunks, function, context)) return;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) function(context, chunk);
 }

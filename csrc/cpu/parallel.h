@@ -12,6 +12,19 @@ int num_threads();
 /// n ≥ 1, honoured above the core count as well.
 void set_num_threads(int n);
 
+/// While one with `serial` exists, this thread's parallel_for runs in its caller: for work so small that waking others
+/// costs more.
+class SerialScope {
+ public:
+  explicit SerialScope(bool serial);
+  ~SerialScope();
+  SerialScope(const SerialScope&) = delete;
+  SerialScope& operator=(const SerialScope&) = delete;
+
+ private:
+  bool before_;
+};
+
 using ChunkFunction = void (*)(const void* context, int64_t chunk);
 /// Calls function(context, i) for every i in 0…chunks-1, on any thread, in any order; returns when all are done.
 /// A nested or concurrent call runs serially in its caller.

@@ -217,6 +217,22 @@ class Fuser {
       if (!is_needed(slot.buffer, producer, consumer)) drop_stores(formulation, slot.buffer);
   }
 
+  // Whether the plan's last phase may run the step in place: its results are the next values of inputs. Behind a
+  // product they would need memory of their own.
+  bool is_update(const PointwisePrimitive& step) const {
+    const auto is_input = [&](const Slot& slot) {
+      return std::none_of(steps_.begin(), steps_.end(),
+                          [&](const auto& other) { return other && touches(other->writes, slot.buffer); });
+    };
+    return std::all_of(step.writes.begin(), step.writes.end(), [&](const Slot& written) {
+      return kept_[static_cast<size_t>(written.buffer)] &&
+             std::any_of(step.reads.begin(), step.reads.end(), [&](const Slot& read) {
+               return read.dtype == written.dtype && read.shape == written.shape && read.strides == written.strides &&
+                      is_input(read);
+             });
+    });
+  }
+
   std::unique_ptr<Primitive> merge(Primitive& producer, PointwisePrimitive& consumer) const {
     if (auto* first = dynamic_cast<PointwisePrimitive*>(&producer)) {
       if (!(first->program.shape == consumer.program.shape) || overlap(consumer.writes, first->reads)) return nullptr;
@@ -239,6 +255,7 @@ class Fuser {
     if (auto* convolution = dynamic_cast<ConvolutionPrimitive*>(first);
         convolution != nullptr && convolution->pass == kernels::ConvolutionPass::WeightGradient)
       return nullptr;
+    if (dynamic_cast<MatmulPrimitive*>(first) != nullptr && is_update(consumer)) return nullptr;
     Known known;
     known.formulation.shape = consumer.program.shape;
     if (first->epilogue) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <functional>
 
+#include "cpu/parallel.h"
 #include "graph/evaluate.h"
 #include "graph/profile.h"
 #include "pycnn/graph.h"
@@ -75,7 +76,7 @@ Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, c
   find_donations();
   if (fused) batch_last_phase();
   place_buffers();
-  decide_polls();
+  decide_care();
   counters().plans_compiled++;
   if (profiling) note_compilation(steps_.size(), begin, ProfileClock::now());
 }
@@ -232,17 +233,22 @@ void Plan::place_buffers() {
   }
 }
 
-void Plan::decide_polls() {
-  // Asking costs some ten nanoseconds, and steps of small networks not much more.
-  constexpr double worth_asking = 1e6;  // operations and bytes
+void Plan::decide_care() {
+  // Waking another thread, or asking for interrupts, costs more than the steps of small networks. By shape alone.
+  constexpr double operations_per_microsecond = 1e5, bytes_per_microsecond = 4e4;
+  constexpr double worth_asking = 20, worth_sharing = 10, worth_sharing_at_all = 100;  // microseconds
+  std::vector<double> times;
+  double all = 0;
+  for (const auto& step : steps_) {
+    times.push_back(step->flops() / operations_per_microsecond +
+                    static_cast<double>(step->bytes()) / bytes_per_microsecond);
+    all += times.back();
+  }
   double since = worth_asking;
   for (size_t i = 0; i < steps_.size(); ++i) {
-    polls_.push_back(i == 0 || (i < last_phase_ && since >= worth_asking));
-    if (polls_.back()) since = 0;
-    since += steps_[i]->flops();
-    for (const std::vector<Slot>* slots : {&steps_[i]->reads, &steps_[i]->writes})
-      for (const Slot& slot : *slots)
-        since += static_cast<double>(slot.count()) * static_cast<double>(size_of(slot.dtype));
+    const bool asks = i == 0 || (i < last_phase_ && since >= worth_asking);
+    since = (asks ? 0 : since) + times[i];
+    care_.push_back({.asks = asks, .serial = times[i] < worth_sharing || all < worth_sharing_at_all});
   }
 }
 
@@ -280,7 +286,8 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
   const Addresses all{addresses, arena_data};
   const std::function<bool()>* const interrupt = interrupt_check.load();
   for (size_t i = 0; i < steps_.size(); ++i) {
-    if (polls_[i]) poll_interrupt(interrupt);
+    if (care_[i].asks) poll_interrupt(interrupt);
+    const cpu::SerialScope scope(care_[i].serial);
     if (!profiling.load(std::memory_order_relaxed)) {
       steps_[i]->run(kernels_, all);
       continue;

@@ -61,12 +61,16 @@ class Plan {
   void find_donations();
   void batch_last_phase();
   void place_buffers();
-  void decide_polls();
+  void decide_care();
 
   const kernels::Kernels& kernels_;
   Primitives steps_;
-  std::vector<bool> polls_;  ///< before which steps an interrupt is asked for
-  size_t last_phase_ = 0;    ///< index of the first step that may overwrite inputs
+  struct Care {
+    bool asks;    ///< for interrupts before the step
+    bool serial;  ///< it is so small that other threads are not worth waking
+  };
+  std::vector<Care> care_;  ///< of each step
+  size_t last_phase_ = 0;   ///< index of the first step that may overwrite inputs
   std::vector<BufferPlace> buffers_;
   std::vector<size_t> input_widths_;  ///< bytes per element of each input
   std::vector<PlanResult> results_;
