@@ -143,11 +143,11 @@ class capture:  # noqa: N801 (used as a decorator)
     and draws new random numbers.
 
     The signature is the shapes, dtypes and layouts of the tensors among the arguments (also in tuples, lists and
-    dictionaries), the other arguments by type and value, grad mode, what requires grad and what has a gradient, the
-    modules' `training`, hooks and settings, and the options of the optimisers that took part: if one changes, the
-    function is recorded again (so an optimiser's rate that changes at every step leaves nothing to replay). The last 16
-    recordings are kept. Everything else that Python decides on (global numbers, `if`s, prints) stays as it was when it
-    was recorded. Results are detached.
+    dictionaries), the other arguments by type and value, grad mode, autocast, what requires grad and what has a
+    gradient, the modules' `training`, hooks and settings, and the options of the optimisers that took part: if one
+    changes, the function is recorded again (so an optimiser's rate that changes at every step leaves nothing to
+    replay). The last 16 recordings are kept. Everything else that Python decides on (global numbers, `if`s, prints)
+    stays as it was when it was recorded. Results are detached.
 
     Args:
         function: takes and returns tensors, or tuples, lists and dictionaries of them. Other arguments are hashable;

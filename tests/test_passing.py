@@ -14,8 +14,6 @@ from pycnn import nn
 def test_package_accepts_what_pytorch_code_says_in_passing():
     with torch.autocast("cpu", enabled=False):
         pass
-    with pytest.raises(NotImplementedError):
-        torch.autocast("cpu")
     assert not torch.cuda.is_available() and torch.cuda.device_count() == 0
     assert not torch.accelerator.is_available() and torch.accelerator.current_accelerator() is None
     assert torch.seed() == torch.initial_seed()

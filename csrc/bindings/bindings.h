@@ -220,6 +220,7 @@ void bind_indexing(Module& module, TensorClass& tensor);
 void bind_nn_functions(Module& module);
 void bind_losses(Module& module);
 void bind_autograd(Module& module, TensorClass& tensor);
+void bind_autocast(Module& module);
 void bind_io(Module& module);
 void bind_runtime(Module& module);
 /// Calls of what is defined so far raise with the function's name and say what arguments they take.

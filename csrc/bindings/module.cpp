@@ -128,6 +128,7 @@ PYBIND11_MODULE(_core, core) {
   bind_nn_functions(module);
   bind_losses(module);
   bind_autograd(module, tensor);
+  bind_autocast(module);
   bind_runtime(module);
   explain_failing_calls(module, tensor);
   bind_io(module);

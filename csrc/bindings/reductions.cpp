@@ -136,22 +136,8 @@ void bind_products(Module& module, TensorClass& tensor) {
   define(module, tensor, "matmul", &matmul, py::arg("other"));
   define(module, tensor, "mm", &mm, py::arg("mat2"));
   define(module, tensor, "bmm", &bmm, py::arg("mat2"));
-  define(
-      module, tensor, "mv",
-      [](const Tensor& input, const Tensor& vec) {
-        check(input.dim() == 2 && vec.dim() == 1, "mv: expected a matrix and a vector, got shapes ", input.shape(),
-              " and ", vec.shape());
-        return matmul(input, vec);
-      },
-      py::arg("vec"));
-  define(
-      module, tensor, "dot",
-      [](const Tensor& input, const Tensor& other) {
-        check(input.dim() == 1 && other.dim() == 1, "1D tensors expected, but got ", input.dim(), "D and ", other.dim(),
-              "D tensors");
-        return matmul(input, other);
-      },
-      py::arg("tensor"));
+  define(module, tensor, "mv", &mv, py::arg("vec"));
+  define(module, tensor, "dot", &dot, py::arg("tensor"));
   define(
       module, tensor, "outer",
       [](const Tensor& input, const Tensor& vec2) {
@@ -160,11 +146,7 @@ void bind_products(Module& module, TensorClass& tensor) {
         return mul(unsqueeze(input, 1), vec2);
       },
       py::arg("vec2"));
-  auto add_product = [](const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
-    check(a.dim() == 2 && b.dim() == 2, "addmm: expected matrices, got shapes ", a.shape(), " and ", b.shape());
-    return add(mul(input, wrap_scalar(beta, input)), mm(a, b), alpha);
-  };
-  define(module, tensor, "addmm", add_product, py::arg("mat1"), py::arg("mat2"), py::kw_only(), py::arg("beta") = 1,
+  define(module, tensor, "addmm", &addmm, py::arg("mat1"), py::arg("mat2"), py::kw_only(), py::arg("beta") = 1,
          py::arg("alpha") = 1);
 }
 

@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "graph/autocast.h"
 #include "graph/capture.h"
 #include "graph/evaluate.h"
 #include "graph/lowering.h"
@@ -93,6 +94,7 @@ class Walk {
   }
 
   static Tensors backward_of(const std::shared_ptr<Node>& node, const Tensors& gradients) {
+    const AutocastSuspension suspension(true);
     try {
       return node->op->backward(BackwardContext(node, gradients));
     } catch (Error& error) {
@@ -238,6 +240,7 @@ class OnceDifferentiable final : public Operator {
 };
 
 Tensors CustomFunction::backward(const BackwardContext& context) const {
+  const AutocastSuspension users_code(false);
   Tensors gradients, saved;
   for (int i = 0; i < context.input_count() - inputs_; ++i) gradients.push_back(context.gradient(i));
   for (const int output : saved_outputs_) saved.push_back(context.output(output));

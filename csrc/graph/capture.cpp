@@ -1,8 +1,10 @@
 #include "graph/capture.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "cpu/features.h"
+#include "graph/autocast.h"
 #include "graph/evaluate.h"
 #include "graph/primitives.h"
 #include "pycnn/autograd.h"
@@ -113,6 +115,7 @@ class CapturedProgram {
   std::vector<std::pair<std::shared_ptr<Cell>, int>> variables;
   std::vector<Gradient> gradients;
   bool grad_mode;
+  std::optional<DType> autocast;
   const kernels::Kernels* kernels;
   int64_t algorithms;  ///< forced_algorithm_generation()
 
@@ -153,9 +156,13 @@ using graph::Value;
 struct CaptureScope::State {
   CaptureLog log;
   Tensors inputs;
+  graph::CastCache casts;  ///< the thread's, put aside while recording
   bool recording = true;
   void stop() {
-    if (recording) graph::capture_log() = nullptr;
+    if (!recording) return;
+    graph::capture_log() = nullptr;
+    graph::swap_autocast_cache(casts);
+    casts.clear();
     recording = false;
   }
 };
@@ -173,6 +180,7 @@ CaptureScope::CaptureScope(std::span<const Tensor> inputs) : state_(std::make_un
   }
   state_->log.first_sequence = graph::next_sequence();
   graph::capture_log() = &state_->log;
+  graph::swap_autocast_cache(state_->casts);
 }
 
 CaptureScope::~CaptureScope() { close(); }
@@ -235,6 +243,7 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
   }
   program->computation = graph::evaluate_captured(requested, log.first_sequence);
   program->grad_mode = is_grad_enabled();
+  program->autocast = graph::active_autocast();
   program->kernels = &cpu::active_kernels();
   program->algorithms = graph::forced_algorithm_generation();
 
@@ -281,8 +290,8 @@ namespace {
 
 /// The values a replay starts from, or nothing if the program was not made for these.
 std::optional<std::vector<Value>> present_values(const CapturedProgram& program, std::span<const Tensor> inputs) {
-  if (program.grad_mode != is_grad_enabled() || program.kernels != &cpu::active_kernels() ||
-      program.algorithms != graph::forced_algorithm_generation())
+  if (program.grad_mode != is_grad_enabled() || program.autocast != graph::active_autocast() ||
+      program.kernels != &cpu::active_kernels() || program.algorithms != graph::forced_algorithm_generation())
     return std::nullopt;
   for (const graph::Gradient& gradient : program.gradients)
     if (gradient.state->grad.defined() != gradient.was_defined) return std::nullopt;

@@ -5,6 +5,7 @@
 
 #include "graph/lowering.h"
 #include "ops/arguments.h"
+#include "ops/autocast.h"
 #include "pycnn/ops.h"
 
 namespace pycnn {
@@ -258,6 +259,8 @@ Tensor batched(const Tensor& input, int spatial, const Call& call) {
 
 Tensor conv(int spatial, const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
   const char* name = conv_names[spatial - 1];
+  if (const auto operands = ops::autocast(name, input, weight, bias))
+    return conv(spatial, (*operands)[0], (*operands)[1], (*operands)[2], options);
   const std::string_view* mode = std::get_if<std::string_view>(&options.padding);
   check(!mode || *mode == "same" || *mode == "valid", name, ": Invalid padding string: '", mode ? *mode : "", "'");
   Geometry geometry{ops::per_dimension(name, "stride", options.stride, spatial),
@@ -292,6 +295,8 @@ Tensor conv(int spatial, const Tensor& input, const Tensor& weight, const Tensor
 Tensor conv_transpose(int spatial, const Tensor& input, const Tensor& weight, const Tensor& bias,
                       const ConvTransposeOptions& options) {
   const char* name = transpose_names[spatial - 1];
+  if (const auto operands = ops::autocast(name, input, weight, bias))
+    return conv_transpose(spatial, (*operands)[0], (*operands)[1], (*operands)[2], options);
   const Geometry geometry{ops::per_dimension(name, "stride", options.stride, spatial),
                           ops::per_dimension(name, "padding", options.padding, spatial),
                           ops::per_dimension(name, "dilation", options.dilation, spatial), options.groups};

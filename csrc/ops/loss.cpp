@@ -6,6 +6,7 @@
 
 #include "graph/lowering.h"
 #include "ops/arguments.h"
+#include "ops/autocast.h"
 #include "pycnn/autograd.h"
 #include "pycnn/ops.h"
 
@@ -407,6 +408,11 @@ Tensor log_softmax(const Tensor& input, int64_t dimension, std::optional<DType> 
 }
 
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const CrossEntropyOptions& options) {
+  if (const auto operands = ops::autocast("cross_entropy", input, target, options.weight)) {
+    CrossEntropyOptions others = options;
+    others.weight = (*operands)[2];
+    return cross_entropy((*operands)[0], (*operands)[1], others);
+  }
   const double smoothing = options.label_smoothing;
   check(smoothing >= 0 && smoothing <= 1,
         "cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: ", smoothing);
@@ -420,10 +426,14 @@ Tensor cross_entropy(const Tensor& input, const Tensor& target, const CrossEntro
 
 Tensor nll_loss(const Tensor& input, const Tensor& target, const Tensor& weight, int64_t ignore_index,
                 Reduction reduction) {
+  if (const auto operands = ops::autocast("nll_loss", input, target, weight))
+    return nll_loss((*operands)[0], (*operands)[1], (*operands)[2], ignore_index, reduction);
   return class_loss(false, input, target, weight, ignore_index, reduction);
 }
 
 Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
+  if (const auto operands = ops::autocast("mse_loss", input, target))
+    return mse_loss((*operands)[0], (*operands)[1], reduction);
   return named("mse_loss", [&] {
     const Tensor difference = input - target;
     check_floating("mse_loss", difference);
@@ -432,10 +442,14 @@ Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) 
 }
 
 Tensor l1_loss(const Tensor& input, const Tensor& target, Reduction reduction) {
+  if (const auto operands = ops::autocast("l1_loss", input, target))
+    return l1_loss((*operands)[0], (*operands)[1], reduction);
   return named("l1_loss", [&] { return reduce_loss(abs(input - target), reduction); });
 }
 
 Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Tensor& weight, Reduction reduction) {
+  if (const auto operands = ops::autocast("binary_cross_entropy", input, target, weight))
+    return binary_cross_entropy((*operands)[0], (*operands)[1], (*operands)[2], reduction);
   check_binary_cross_entropy("binary_cross_entropy", input, target);
   check(target.dtype() == input.dtype(), "binary_cross_entropy: Found dtype ", ops::scalar_type_name(target.dtype()),
         " but expected ", ops::scalar_type_name(input.dtype()));
@@ -448,6 +462,10 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Ten
 
 Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target, const Tensor& weight,
                                         Reduction reduction, const Tensor& pos_weight) {
+  if (const auto operands = ops::autocast("binary_cross_entropy_with_logits", input, target, weight, pos_weight)) {
+    const Tensors& o = *operands;
+    return binary_cross_entropy_with_logits(o[0], o[1], o[2], reduction, o[3]);
+  }
   check_binary_cross_entropy("binary_cross_entropy_with_logits", input, target);
   check(is_floating_point(target.dtype()),
         "binary_cross_entropy_with_logits: result type Float can't be cast to the desired output type ",

@@ -1,8 +1,9 @@
-// Matrix products: matmul with NumPy's rules for vectors and batches, and the linear layer.
+// Matrix products: matmul with NumPy's rules for vectors and batches, matrices and vectors, and the linear layer.
 #include <array>
 
 #include "graph/lowering.h"
 #include "ops/arguments.h"
+#include "ops/autocast.h"
 #include "pycnn/ops.h"
 
 namespace pycnn {
@@ -120,9 +121,8 @@ Tensor as_matrix(const Tensor& input) {
   return input.dim() == 2 ? input : reshape(input, {rows_of(input), input.shape().back()});
 }
 
-}  // namespace
-
-Tensor matmul(const Tensor& a, const Tensor& b) {
+/// matmul in the dtypes given.
+Tensor multiply(const Tensor& a, const Tensor& b) {
   check(a.dim() > 0 && b.dim() > 0, "both arguments to matmul need to be at least 1D, but they are ", a.dim(), "D and ",
         b.dim(), "D");
   check_dtypes(a, b, "matmul");
@@ -134,11 +134,11 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   if (b.dim() == 1) {
     check(a.shape().back() == b.shape()[0], "matmul: size mismatch, got input ", ops::brackets(a.shape()), ", vector (",
           b.shape()[0], ")");
-    return squeeze(matmul(a, unsqueeze(b, 1)), Dimensions{-1});
+    return squeeze(multiply(a, unsqueeze(b, 1)), Dimensions{-1});
   }
   if (a.dim() == 1) {
     check_product(1, a.shape()[0], b.shape(), "matmul");
-    return squeeze(matmul(unsqueeze(a, 0), b), Dimensions{-2});
+    return squeeze(multiply(unsqueeze(a, 0), b), Dimensions{-2});
   }
   if (b.dim() == 2) {
     check_product(rows_of(a), a.shape().back(), b.shape(), "matmul");
@@ -153,7 +153,26 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   return record_matmul(a, b);
 }
 
+}  // namespace
+
+Tensor matmul(const Tensor& a, const Tensor& b) {
+  if (const auto operands = ops::autocast("matmul", a, b)) return multiply((*operands)[0], (*operands)[1]);
+  return multiply(a, b);
+}
+
+Tensor mv(const Tensor& input, const Tensor& vector) {
+  check(input.dim() == 2 && vector.dim() == 1, "mv: expected a matrix and a vector, got shapes ", input.shape(),
+        " and ", vector.shape());
+  return multiply(input, vector);
+}
+
+Tensor dot(const Tensor& a, const Tensor& b) {
+  check(a.dim() == 1 && b.dim() == 1, "1D tensors expected, but got ", a.dim(), "D and ", b.dim(), "D tensors");
+  return multiply(a, b);
+}
+
 Tensor mm(const Tensor& a, const Tensor& b) {
+  if (const auto operands = ops::autocast("mm", a, b)) return mm((*operands)[0], (*operands)[1]);
   check(a.dim() == 2, "mm: self must be a matrix, but got ", ops::brackets(a.shape()));
   check(b.dim() == 2, "mm: mat2 must be a matrix, but got ", ops::brackets(b.shape()));
   check_product(a.shape()[0], a.shape()[1], b.shape(), "mm");
@@ -161,7 +180,15 @@ Tensor mm(const Tensor& a, const Tensor& b) {
   return record_matmul(a, b);
 }
 
+Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
+  if (const auto operands = ops::autocast("addmm", input, a, b))
+    return addmm((*operands)[0], (*operands)[1], (*operands)[2], beta, alpha);
+  check(a.dim() == 2 && b.dim() == 2, "addmm: expected matrices, got shapes ", a.shape(), " and ", b.shape());
+  return add(mul(input, wrap_scalar(beta, input)), mm(a, b), alpha);
+}
+
 Tensor bmm(const Tensor& a, const Tensor& b) {
+  if (const auto operands = ops::autocast("bmm", a, b)) return bmm((*operands)[0], (*operands)[1]);
   check(a.dim() == 3, "bmm: batch1 must be a 3D tensor, but got ", ops::brackets(a.shape()));
   check(b.dim() == 3, "bmm: batch2 must be a 3D tensor, but got ", ops::brackets(b.shape()));
   check(a.shape()[0] == b.shape()[0] && a.shape()[2] == b.shape()[1],
@@ -172,6 +199,8 @@ Tensor bmm(const Tensor& a, const Tensor& b) {
 }
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
+  if (const auto operands = ops::autocast("linear", input, weight, bias))
+    return linear((*operands)[0], (*operands)[1], (*operands)[2]);
   check(input.dim() > 0 && weight.dim() > 0, "both arguments to linear need to be at least 1D, but they are ",
         input.dim(), "D and ", weight.dim(), "D");
   check(weight.dim() <= 2, "linear: weight must be 1D or 2D, but got ", ops::brackets(weight.shape()));

@@ -4,6 +4,7 @@
 
 #include "graph/lowering.h"
 #include "ops/arguments.h"
+#include "ops/autocast.h"
 #include "pycnn/autograd.h"
 #include "pycnn/ops.h"
 
@@ -373,8 +374,11 @@ Tensor local_response_norm(const Tensor& input, int64_t size, double alpha, doub
   check<NotImplementedError>(is_floating_point(input.dtype()), "\"local_response_norm\" not implemented for '",
                              ops::scalar_type_name(input.dtype()), "'");
   if (input.numel() == 0) return clone(input);
-  const Tensor squares =
-      record(std::make_shared<ChannelWindowSum>(size, size / 2), {square(input)}, {input.shape(), input.dtype()});
+  Tensor squares = square(input);
+  // Averages over the channels of images count as three-dimensional pooling, as in PyTorch.
+  if (const auto operands = ops::autocast(input.dim() == 3 ? "avg_pool2d" : "avg_pool3d", squares))
+    squares = (*operands)[0];
+  squares = record(std::make_shared<ChannelWindowSum>(size, size / 2), {squares}, {input.shape(), squares.dtype()});
   const Tensor averages = squares / static_cast<double>(size);
   return input / pow(averages * alpha + k, wrap_scalar(beta, input));
 }

@@ -5,6 +5,7 @@
 
 #include "graph/lowering.h"
 #include "graph/operator.h"
+#include "ops/autocast.h"
 #include "ops/promotion.h"
 #include "ops/views.h"
 
@@ -164,6 +165,12 @@ Tensor pad(const Tensor& input, const std::vector<int64_t>& padding, std::string
                         : mode == "replicate" ? Border::Replicate
                                               : Border::Circular;
   check_border(border, input, before, after, padded);
+  constexpr const char* reflection[] = {"reflection_pad1d", "reflection_pad2d", "reflection_pad3d"};
+  constexpr const char* replication[] = {"replication_pad1d", "replication_pad2d", "replication_pad3d"};
+  if (border != Border::Circular)
+    if (const auto operands = autocast((border == Border::Reflect ? reflection : replication)[padded - 1], input))
+      return pad((*operands)[0], padding, mode);
+  const graph::AutocastSuspension suspension(true);  // the parts are no operators of their own
   Tensor result = input;
   for (int d = rank - padded; d < rank; ++d) result = pad_border(result, border, d, before[d], after[d]);
   return result.handle() == input.handle() ? clone(input) : result;

@@ -6,6 +6,7 @@
 
 #include "graph/lowering.h"
 #include "ops/arguments.h"
+#include "ops/autocast.h"
 #include "pycnn/autograd.h"
 #include "pycnn/ops.h"
 
@@ -356,6 +357,8 @@ std::pair<Tensor, Tensor> max_pool(int spatial, const Tensor& input, const Dimen
                                    const MaxPoolOptions& options, bool want_indices) {
   check<ValueError>(spatial >= 1 && spatial <= 3, "max_pool: expected 1 to 3 spatial dimensions, but got ", spatial);
   const char* name = max_names[spatial - 1];
+  if (const auto operands = ops::autocast(name, input))
+    return max_pool(spatial, (*operands)[0], kernel_size, options, want_indices);
   const Geometry geometry = fixed_windows(name, input, spatial, kernel_size, options.stride, options.padding,
                                           options.dilation, options.ceil_mode);
   return max_pool(name, input, geometry, want_indices);
@@ -363,6 +366,7 @@ std::pair<Tensor, Tensor> max_pool(int spatial, const Tensor& input, const Dimen
 
 Tensor avg_pool(int spatial, const Tensor& input, const Dimensions& kernel_size, const AvgPoolOptions& options) {
   const char* name = average_names[spatial - 1];
+  if (const auto operands = ops::autocast(name, input)) return avg_pool(spatial, (*operands)[0], kernel_size, options);
   Geometry geometry =
       fixed_windows(name, input, spatial, kernel_size, options.stride, options.padding, {1}, options.ceil_mode);
   check<NotImplementedError>(is_floating_point(input.dtype()) || input.dtype() == DType::Int64, "\"", name,
@@ -403,6 +407,7 @@ Tensor adaptive_avg_pool(int spatial, const Tensor& input, const Dimensions& out
   check<ValueError>(spatial >= 1 && spatial <= 3, "adaptive_avg_pool: expected 1 to 3 spatial dimensions, but got ",
                     spatial);
   const char* name = adaptive_average_names[spatial - 1];
+  if (const auto operands = ops::autocast(name, input)) return adaptive_avg_pool(spatial, (*operands)[0], output_size);
   return average_pool(name, input, adaptive_windows(name, input, spatial, output_size));
 }
 
@@ -411,6 +416,8 @@ std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int spatial, const Tens
   check<ValueError>(spatial >= 1 && spatial <= 3, "adaptive_max_pool: expected 1 to 3 spatial dimensions, but got ",
                     spatial);
   const char* name = adaptive_max_names[spatial - 1];
+  if (const auto operands = ops::autocast(name, input))
+    return adaptive_max_pool_with_indices(spatial, (*operands)[0], output_size);
   return max_pool(name, input, adaptive_windows(name, input, spatial, output_size), true);
 }
 

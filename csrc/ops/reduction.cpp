@@ -5,6 +5,7 @@
 #include "graph/lowering.h"
 #include "graph/operator.h"
 #include "ops/arguments.h"
+#include "ops/autocast.h"
 #include "ops/pointwise.h"
 #include "ops/views.h"
 
@@ -500,6 +501,7 @@ Tensor std(const Tensor& input, const OptionalDimensions& dimensions, double cor
 }
 
 Tensor prod(const Tensor& input, std::optional<int64_t> dimension, bool keepdim, std::optional<DType> dtype) {
+  if (const auto operands = ops::autocast("prod", input)) return prod((*operands)[0], dimension, keepdim, dtype);
   const Tensor factors = widened(input, dtype);
   return ReductionOperator::record(
       std::make_shared<Product>(reduced("prod", dimension, input, keepdim), factors.dtype()), factors);

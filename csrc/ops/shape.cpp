@@ -5,6 +5,7 @@
 
 #include "graph/lowering.h"
 #include "graph/operator.h"
+#include "ops/autocast.h"
 #include "ops/promotion.h"
 #include "ops/views.h"
 
@@ -262,6 +263,7 @@ Tensor clone(const Tensor& input) { return Clone::of(input, Clone::Layout::Any);
 
 Tensor cat(std::span<const Tensor> tensors, int64_t dimension) {
   check<ValueError>(!tensors.empty(), "cat: expected a non-empty list of Tensors");
+  if (const auto operands = ops::autocast("cat", tensors)) return cat(*operands, dimension);
   // PyTorch lets empty vectors pass anywhere.
   auto ignored = [](const Tensor& t) { return t.dim() == 1 && t.numel() == 0; };
   Tensors parts;
@@ -289,6 +291,7 @@ Tensor cat(std::span<const Tensor> tensors, int64_t dimension) {
 
 Tensor stack(std::span<const Tensor> tensors, int64_t dimension) {
   check(!tensors.empty(), "stack: expects a non-empty TensorList");
+  if (const auto operands = ops::autocast("stack", tensors)) return stack(*operands, dimension);
   const int at = normalize_dimension(dimension, tensors[0].dim() + 1, "stack");
   Tensors parts;
   for (size_t i = 0; i < tensors.size(); ++i) {

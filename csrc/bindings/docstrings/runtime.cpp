@@ -49,6 +49,42 @@ Args:
 
 Args:
     mode: whether what is made from now on can never take part in recording.)"},
+      {"is_autocast_enabled", R"(Whether this thread's operators choose their dtypes, as within autocast().
+
+Args:
+    device_type: "cpu", or "cuda", where nothing runs.
+
+Errors: RuntimeError for other device types.)"},
+      {"set_autocast_enabled", R"(Switches autocast in this thread; autocast() restores what was before.
+
+Args:
+    device_type: "cpu", or "cuda", where nothing runs.
+    enabled: whether operators choose their dtypes.
+
+Errors: RuntimeError for other device types.)"},
+      {"is_any_autocast_enabled", "Whether autocast is on in this thread, for any device type."},
+      {"get_autocast_dtype", R"(The 16-bit dtype of autocast in this thread: bfloat16 on the CPU unless set.
+
+Args:
+    device_type: "cpu", or "cuda", where nothing runs.
+
+Errors: RuntimeError for other device types.)"},
+      {"set_autocast_dtype", R"(Sets the dtype that autocast gives convolutions and matrix products in this thread.
+
+Args:
+    device_type: "cpu", or "cuda", where nothing runs.
+    dtype: bfloat16, float16 or another floating dtype.
+
+Errors: RuntimeError for other device types, ValueError for integers and bool.)"},
+      {"is_autocast_cache_enabled",
+       "Whether autocast keeps its casts of weights in this thread until the outermost region ends."},
+      {"set_autocast_cache_enabled", R"(Switches this thread's cache of casts of weights.
+
+Args:
+    enabled: whether casts are kept until the outermost region ends.)"},
+      {"clear_autocast_cache", "Forgets this thread's casts of weights."},
+      {"autocast_increment_nesting", "Enters a region of autocast; gives how many this thread is in."},
+      {"autocast_decrement_nesting", "Leaves a region of autocast; gives how many this thread is still in."},
       {"backward", R"(Adds the gradients of sum(tensors * grad_tensors) to the leaves' grad, as Tensor.backward.
 
 Args:

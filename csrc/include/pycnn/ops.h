@@ -193,6 +193,11 @@ Tensor scatter_add(const Tensor& input, int64_t dimension, const Tensor& index, 
 /// Vectors, matrices and batches as numpy.matmul.
 Tensor matmul(const Tensor& a, const Tensor& b);
 Tensor mm(const Tensor& a, const Tensor& b);
+/// Matrix times vector; the sum of two vectors' products.
+Tensor mv(const Tensor& input, const Tensor& vector);
+Tensor dot(const Tensor& a, const Tensor& b);
+/// beta · input + alpha · (a × b)
+Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta = 1, Scalar alpha = 1);
 Tensor bmm(const Tensor& a, const Tensor& b);
 /// x Wᵀ + b; weight (out_features, in_features).
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias = {});

@@ -1,6 +1,7 @@
 // The whole public C++ API.
 #pragma once
 
+#include "pycnn/autocast.h"
 #include "pycnn/autograd.h"
 #include "pycnn/capture.h"
 #include "pycnn/dtype.h"

@@ -1,0 +1,38 @@
+// The autocast state of a thread as recording, differentiation and captures see it.
+#pragma once
+
+#include <optional>
+#include <unordered_map>
+
+#include "graph/node.h"
+
+namespace pycnn::graph {
+
+/// The dtype that autocast wants of matrix products, if it is on and no gradient operator is being recorded.
+std::optional<DType> active_autocast();
+/// `input` in that dtype: from the cache if it is a weight whose cast is there.
+Tensor cast_for_autocast(const Tensor& input, DType dtype);
+
+/// Sets, while it lives, whether autocast leaves this thread's operators alone: those that a backward records run in
+/// the dtypes they are given.
+class AutocastSuspension {
+ public:
+  explicit AutocastSuspension(bool suspended);
+  ~AutocastSuspension();
+  AutocastSuspension(const AutocastSuspension&) = delete;
+  AutocastSuspension& operator=(const AutocastSuspension&) = delete;
+
+ private:
+  bool previous_;
+};
+
+/// Casts of weights by the value they were made of.
+struct CachedCast {
+  std::weak_ptr<Node> source;
+  Tensor result;
+};
+using CastCache = std::unordered_map<const Output*, CachedCast>;
+/// Exchanges this thread's cache: what a capture records must not read casts made before, nor leave its own behind.
+void swap_autocast_cache(CastCache& cache);
+
+}  // namespace pycnn::graph
