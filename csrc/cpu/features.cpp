@@ -15,6 +15,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 #include "kernels/kernels.h"
@@ -22,9 +24,16 @@
 
 namespace pycnn::cpu {
 
+#if defined(PYCNN_LEVEL_portable)
 namespace portable {
 const kernels::Kernels& table();
 }
+#endif
+#if defined(PYCNN_LEVEL_neon)
+namespace neon {
+const kernels::Kernels& table();
+}
+#endif
 #if defined(PYCNN_LEVEL_avx2)
 namespace avx2 {
 const kernels::Kernels& table();
@@ -105,11 +114,28 @@ std::string brand() {
   return first == std::string::npos ? "x86-64 processor" : text.substr(first, last - first + 1);
 }
 #else
+[[maybe_unused]] bool supports_neon() {
+#if defined(__aarch64__) && defined(__linux__)
+  constexpr unsigned long advanced_simd = 1UL << 1;  // HWCAP_ASIMD
+  return (getauxval(AT_HWCAP) & advanced_simd) != 0;
+#else
+  return true;
+#endif
+}
+
+/// Linux on ARM gives numbers instead of a name.
 std::string brand() {
   std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);)
-    if (line.starts_with("model name") && line.find(": ") != std::string::npos) return line.substr(line.find(": ") + 2);
-  return "processor";
+  std::string implementer, part;
+  for (std::string line; std::getline(info, line);) {
+    const size_t colon = line.find(": ");
+    if (colon == std::string::npos) continue;
+    const std::string value = line.substr(colon + 2);
+    if (line.starts_with("model name")) return value;
+    if (line.starts_with("CPU implementer")) implementer = value;
+    if (line.starts_with("CPU part")) part = value;
+  }
+  return part.empty() ? "processor" : "processor (implementer " + implementer + ", part " + part + ")";
 }
 #endif
 
@@ -120,7 +146,12 @@ const kernels::Kernels* find(std::string_view level) {
 #if defined(PYCNN_LEVEL_avx2)
   if (level == "avx2" && supports_avx2()) return &avx2::table();
 #endif
+#if defined(PYCNN_LEVEL_neon)
+  if (level == "neon" && supports_neon()) return &neon::table();
+#endif
+#if defined(PYCNN_LEVEL_portable)
   if (level == "portable") return &portable::table();
+#endif
   return nullptr;
 }
 
@@ -175,7 +206,7 @@ std::atomic<int> active_products{undecided};
 
 std::vector<std::string_view> available_levels() {
   std::vector<std::string_view> levels;
-  for (std::string_view level : {"avx512", "avx2", "portable"})
+  for (std::string_view level : {"avx512", "avx2", "neon", "portable"})
     if (find(level)) levels.push_back(level);
   return levels;
 }

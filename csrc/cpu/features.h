@@ -12,7 +12,8 @@ struct Kernels;
 
 namespace pycnn::cpu {
 
-/// Levels this build contains and this machine can run, best first: "avx512", "avx2", "portable".
+/// Levels this build contains and this machine can run, best first: "avx512", "avx2" and "portable" on x86-64,
+/// "neon" on aarch64, "portable" elsewhere.
 std::vector<std::string_view> available_levels();
 /// The table in use: the best level, or the one PYCNN_CPU_ISA names (an unknown or unavailable name throws
 /// pycnn::ValueError).

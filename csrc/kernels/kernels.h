@@ -169,7 +169,7 @@ struct RandomArguments {
 /// What a device provides. Algorithm lists end with a null name; best first, the reference last.
 struct Kernels {
   const char* device;  ///< "cpu"
-  const char* level;   ///< "portable", "avx2", "avx512"
+  const char* level;   ///< "portable", "avx2", "avx512", "neon"
   void (*pointwise)(const PointwiseArguments&);
   /// Several programs that do not depend on each other, as one piece of work.
   void (*pointwise_batch)(const PointwiseArguments* programs, int count);

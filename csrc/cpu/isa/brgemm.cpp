@@ -31,6 +31,10 @@ void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& m
         const Vector<T> left = splat(a[r / 3][(r % 3) * a_row]);
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(left, right[v], sums[r][v]);
+#if defined(__aarch64__)
+        // GCC would load all rows' elements first, and of 34 live vectors keep two sums in memory.
+        if (r == Rows / 2 - 1) asm volatile("" : "+w"(sums[r][Vectors - 1]) : : "memory");
+#endif
       }
       for (int p = 0; p < groups; ++p) a[p] += a_column;
       b += b_row;
@@ -74,15 +78,16 @@ void column_of_tiles(const BatchReduce<T>& g, int64_t column, int64_t columns) {
   }
 }
 
+template <typename T, int Vectors>
+void column_of_vectors(const BatchReduce<T>& g, int64_t column, int64_t columns) {
+  if (columns > (Vectors - 1) * lanes<T>) return column_of_tiles<T, Vectors>(g, column, columns);
+  if constexpr (Vectors > 1) column_of_vectors<T, Vectors - 1>(g, column, columns);
+}
+
 template <typename T>
 void run(const BatchReduce<T>& g) {
-  for (int64_t column = 0; column < g.n; column += column_tile<T>) {
-    const int64_t columns = min_of(g.n - column, column_tile<T>);
-    if (columns > lanes<T>)
-      column_of_tiles<T, column_vectors>(g, column, columns);
-    else
-      column_of_tiles<T, 1>(g, column, columns);
-  }
+  for (int64_t column = 0; column < g.n; column += column_tile<T>)
+    column_of_vectors<T, column_vectors>(g, column, min_of(g.n - column, column_tile<T>));
 }
 
 }  // namespace

@@ -8,13 +8,15 @@
 
 namespace pycnn::cpu::PYCNN_ISA {
 
-/// The register tile: row_tile rows of A by column_vectors vectors of B.
+/// The register tile: row_tile rows of A by column_vectors vectors of B. Sums, vectors of B and an element of A fit
+/// into 32 registers (AVX-512, aarch64) or 16.
 #if defined(__AVX512F__)
-inline constexpr int row_tile = 14;
+inline constexpr int row_tile = 14, column_vectors = 2;
+#elif defined(__aarch64__)
+inline constexpr int row_tile = 6, column_vectors = 4;
 #else
-inline constexpr int row_tile = 6;
+inline constexpr int row_tile = 6, column_vectors = 2;
 #endif
-inline constexpr int column_vectors = 2;
 template <typename T>
 inline constexpr int column_tile = column_vectors* lanes<T>;
 
@@ -39,10 +41,11 @@ struct BatchReduce {
 void brgemm(const BatchReduce<float>& g);
 void brgemm(const BatchReduce<double>& g);
 
-/// Width of a packed panel of B with n columns in all: a whole tile, or one vector if that holds them.
+/// Width of a packed panel of B with n columns in all: a whole tile, or as many vectors as hold them.
 template <typename T>
 constexpr int64_t panel_width(int64_t n) {
-  return n <= lanes<T> ? lanes<T> : column_tile<T>;
+  if (n <= lanes<T>) return lanes<T>;
+  return n < column_tile<T> ? (n + lanes<T> - 1) / lanes<T> * lanes<T> : column_tile<T>;
 }
 
 // Integer helpers; std::min and its kin would be weak symbols shared between levels.

@@ -55,6 +55,12 @@ PYCNN_INLINE V converted(const M* from) {
   if constexpr (Count == 8 && __is_same(M, uint8_t))
     return reinterpret_cast<V>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
   else
+#elif defined(__aarch64__)
+  if constexpr (Count == 4 && __is_same(M, uint8_t)) {
+    uint32_t bytes;
+    __builtin_memcpy(&bytes, from, sizeof bytes);
+    return reinterpret_cast<V>(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(bytes))))));
+  } else
 #endif
     return __builtin_convertvector(*reinterpret_cast<const typename Packed<M, Count>::Type*>(from), V);
 }
@@ -70,6 +76,12 @@ PYCNN_INLINE void convert(M* to, V values) {
     const __m256i wide = reinterpret_cast<__m256i>(values);
     const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
     _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
+  } else
+#elif defined(__aarch64__)
+  if constexpr (Count == 4 && __is_same(M, uint8_t)) {
+    const uint16x4_t words = vmovn_u32(reinterpret_cast<uint32x4_t>(values));
+    const uint32_t bytes = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
+    __builtin_memcpy(to, &bytes, sizeof bytes);
   } else
 #endif
   {

@@ -105,8 +105,12 @@ PYCNN_INLINE Vector<float> load(const float* p, const Mask<float>& mask) {
 #elif defined(__AVX2__)
   return _mm256_maskload_ps(p, reinterpret_cast<__m256i>(mask.lane));
 #else
+  // Lanes by constant index stay in the register.
+  if (mask.count == lanes<float>) return load(p);
   Vector<float> v{};
-  for (int i = 0; i < mask.count; ++i) v[i] = p[i];
+  if (mask.count > 0) v[0] = p[0];
+  if (mask.count > 1) v[1] = p[1];
+  if (mask.count > 2) v[2] = p[2];
   return v;
 #endif
 }
@@ -116,8 +120,9 @@ PYCNN_INLINE Vector<double> load(const double* p, const Mask<double>& mask) {
 #elif defined(__AVX2__)
   return _mm256_maskload_pd(p, reinterpret_cast<__m256i>(mask.lane));
 #else
+  if (mask.count == lanes<double>) return load(p);
   Vector<double> v{};
-  for (int i = 0; i < mask.count; ++i) v[i] = p[i];
+  if (mask.count > 0) v[0] = p[0];
   return v;
 #endif
 }
@@ -127,7 +132,10 @@ PYCNN_INLINE void store(float* p, Vector<float> v, const Mask<float>& mask) {
 #elif defined(__AVX2__)
   _mm256_maskstore_ps(p, reinterpret_cast<__m256i>(mask.lane), v);
 #else
-  for (int i = 0; i < mask.count; ++i) p[i] = v[i];
+  if (mask.count == lanes<float>) return store(p, v);
+  if (mask.count > 0) p[0] = v[0];
+  if (mask.count > 1) p[1] = v[1];
+  if (mask.count > 2) p[2] = v[2];
 #endif
 }
 PYCNN_INLINE void store(double* p, Vector<double> v, const Mask<double>& mask) {
@@ -136,7 +144,8 @@ PYCNN_INLINE void store(double* p, Vector<double> v, const Mask<double>& mask) {
 #elif defined(__AVX2__)
   _mm256_maskstore_pd(p, reinterpret_cast<__m256i>(mask.lane), v);
 #else
-  for (int i = 0; i < mask.count; ++i) p[i] = v[i];
+  if (mask.count == lanes<double>) return store(p, v);
+  if (mask.count > 0) p[0] = v[0];
 #endif
 }
 
