@@ -521,6 +521,81 @@ TEST(Pointwise, SwapThroughMemoryInOneProgram) {
   }
 }
 
+/// One element of a program of float32 instructions, as its definition has it.
+void run_scalar(const std::vector<Instruction>& code, std::vector<std::vector<float>>& memory, size_t i) {
+  float r[4] = {};
+  for (const Instruction& at : code) {
+    const float a = r[at.operands[0]], b = r[at.operands[1]], c = r[at.operands[2]];
+    float& to = r[at.destination];
+    std::vector<float>& operand = memory[at.index];
+    float& place = operand[i % operand.size()];
+    switch (at.opcode) {
+      // clang-format off
+      case Opcode::Load: to = place; break;
+      case Opcode::Store: place = a; break;
+      case Opcode::Constant: to = static_cast<float>(at.floating); break;
+      case Opcode::Add: to = a + b; break;
+      case Opcode::Subtract: to = a - b; break;
+      case Opcode::Multiply: to = a * b; break;
+      case Opcode::Divide: to = a / b; break;
+      case Opcode::Maximum: to = a > b || a != a ? a : b; break;
+      case Opcode::Minimum: to = a < b || a != a ? a : b; break;
+      case Opcode::Less: to = a < b ? 1.0f : 0.0f; break;
+      case Opcode::LessEqual: to = a <= b ? 1.0f : 0.0f; break;
+      case Opcode::Select: to = a != 0 ? b : c; break;
+      default: FAIL();
+        // clang-format on
+    }
+  }
+}
+
+TEST(Pointwise, RandomProgramsThatReuseRegisters) {
+  // Results feed the next instruction or a later one, in any operand; loads and stores stand anywhere between them.
+  constexpr Opcode arithmetic[] = {Opcode::Add,  Opcode::Subtract,  Opcode::Multiply, Opcode::Maximum, Opcode::Minimum,
+                                   Opcode::Less, Opcode::LessEqual, Opcode::Select,   Opcode::Select,  Opcode::Divide};
+  Generator generator;
+  const auto draw = [&](int count) { return static_cast<uint8_t>(generator.next(0, count - 1e-9)); };
+  constexpr int64_t rows = 23, columns = 37;
+  for (int trial = 0; trial < 300; ++trial) {
+    // Operands 0 and 1 are read only, 1 repeats along rows; 2 and 3 are also written.
+    std::vector<std::vector<float>> memory;
+    for (const size_t size : {rows * columns, columns, rows * columns, rows * columns})
+      memory.push_back(generator.vector<float>(size, -2, 2));
+    memory[0][5] = static_cast<float>(nan);
+    Builder program({rows, columns});
+    for (uint8_t r = 0; r < 4; ++r) program.code.push_back({Opcode::Load, f32, f32, r, {}, r, {}});
+    uint8_t last = 0;
+    for (int step = 0; step < 12; ++step) {
+      Instruction next{arithmetic[draw(10)], f32, f32, draw(4), {draw(4), draw(4), draw(4)}, 0, {}};
+      const uint8_t kind = draw(8);
+      if (kind == 0) next = {Opcode::Load, f32, f32, draw(4), {}, draw(4), {}};
+      if (kind == 1) next = {Opcode::Store, f32, f32, 0, {draw(4), 0, 0}, static_cast<uint8_t>(2 + draw(2)), {}};
+      if (kind == 2) next = {Opcode::Constant, f32, f32, draw(4), {}, 0, {0.5}};
+      if (kind > 4) next.operands[draw(3)] = last;
+      if (next.opcode != Opcode::Store) last = next.destination;
+      program.code.push_back(next);
+    }
+    program.code.push_back({Opcode::Store, f32, f32, 0, {last, 0, 0}, 2, {}});
+    std::vector<std::vector<float>> expected = memory;
+    for (size_t i = 0; i < rows * columns; ++i) run_scalar(program.code, expected, i);
+    for (const Kernels* kernels : all_levels()) {
+      std::vector<std::vector<float>> actual = memory;
+      program.operands.clear();
+      for (auto& values : actual)
+        program.operands.push_back(
+            program.make_operand(values.data(), DType::Float32, {values.size() == columns ? 0 : columns, 1}));
+      program.registers = 4;
+      kernels->pointwise(program.arguments());
+      for (size_t k = 0; k < memory.size(); ++k)
+        for (size_t i = 0; i < memory[k].size(); ++i) {
+          const float a = actual[k][i], b = expected[k][i];
+          ASSERT_TRUE(std::isnan(b) ? std::isnan(a) : std::memcmp(&a, &b, sizeof a) == 0)
+              << kernels->level << " trial " << trial << " operand " << k << " element " << i << ": " << a << " " << b;
+        }
+    }
+  }
+}
+
 TEST(Pointwise, BitsDoNotDependOnPositionOrThreads) {
   const size_t n = 200001;
   Generator generator;

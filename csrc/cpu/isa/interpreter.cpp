@@ -156,6 +156,16 @@ struct Analysis {
       if (at(j).opcode != Opcode::Store && at(j).destination == name) return j;
     return -1;
   }
+  /// Whether the value that instruction i makes is read once and not needed after the program.
+  bool used_once(int i) const {
+    const uint8_t name = at(i).destination;
+    int uses = 0;
+    for (int j = i + 1; j < arguments.code_size; ++j) {
+      for (int s = 0; s < source_count(at(j)); ++s) uses += at(j).operands[s] == name;
+      if (at(j).opcode != Opcode::Store && at(j).destination == name) return uses == 1;
+    }
+    return uses == 1 && !(keep && keep[name]);
+  }
   /// How often the memory is stored to, and by which instruction first.
   int stores_to(const void* data, int& first) const {
     int count = 0;
@@ -178,6 +188,91 @@ struct Analysis {
     }
     return true;
   }
+};
+
+/// Joins the steps of a body into chains where one takes the result of the one before, which nobody else needs. What is
+/// loaded in between is loaded before.
+class ChainBuilder {
+ public:
+  ChainBuilder(Program& program, const Analysis& analysis) : program_(program), analysis_(analysis) {}
+
+  /// `made_by`: the instruction of each step.
+  void run(const int* made_by) {
+    const int size = program_.body_size;
+    program_.body_size = 0;
+    for (int i = 0; i < size; ++i) {
+      const Program::Step step = program_.body[i];
+      const int operands = step.kind == Program::Step::Kind::Compute ? link_operands(analysis_.at(made_by[i])) : 0;
+      if (operands > 0) {
+        const int position = value_position(step, made_by[i], operands);
+        if (position < 0) begin(step);
+        append(step, made_by[i], position < 0 ? 0 : position, operands);
+      } else {
+        const bool loads = step.kind == Program::Step::Kind::Load || step.kind == Program::Step::Kind::Constant;
+        if (open_ >= 0 && (!loads || chain_reads(step.destination))) open_ = -1;
+        program_.body[program_.body_size++] = step;
+      }
+      if (step.kind != Program::Step::Kind::Store)
+        far_[step.destination] = step.kind == Program::Step::Kind::Load && step.direct &&
+                                 program_.views[step.operand].strides[0] != 0 &&
+                                 program_.views[step.operand].inner_stride() == 1;
+    }
+  }
+
+ private:
+  /// Which operand of the step is the open chain's value; -1 if it cannot go on with this step.
+  int value_position(const Program::Step& step, int instruction, int operands) const {
+    if (open_ < 0 || !analysis_.used_once(last_) || program_.body[open_].write_through >= 0) return -1;
+    const uint8_t name = analysis_.at(last_).destination;
+    for (int s = 0; s < operands; ++s)
+      if (analysis_.at(instruction).operands[s] == name && step.sources[s] == program_.body[open_].destination &&
+          analysis_.producer(instruction, name) == last_)
+        return s;
+    return -1;
+  }
+
+  void begin(const Program::Step& step) {
+    open_ = program_.body_size++;
+    Program::Step& chain = program_.body[open_];
+    chain = step;
+    chain.kind = Program::Step::Kind::Chain;
+    chain.far = far_[step.sources[0]];
+    chain.link = static_cast<uint16_t>(program_.link_count);
+    chain.links = 0;
+  }
+
+  /// The chain ends with this step for now, behind what was loaded for it.
+  void append(const Program::Step& step, int instruction, int position, int operands) {
+    last_ = instruction;
+    Program::Step chain = program_.body[open_];
+    for (; open_ + 1 < program_.body_size; ++open_) program_.body[open_] = program_.body[open_ + 1];
+    Link& link = program_.links[program_.link_count++];
+    link = {analysis_.at(instruction).opcode, static_cast<uint8_t>(position), {}, {}};
+    for (int s = 0, other = 0; s < operands; ++s) {
+      if (s == position) continue;
+      link.places[other] = step.sources[s];
+      link.far[other++] = far_[step.sources[s]];
+    }
+    ++chain.links;
+    chain.destination = step.destination;
+    chain.write_through = step.write_through;
+    program_.body[open_] = chain;
+  }
+
+  bool chain_reads(uint8_t place) const {
+    const Program::Step& chain = program_.body[open_];
+    if (chain.sources[0] == place) return true;
+    for (int i = 0; i < chain.links; ++i)
+      for (const uint8_t other : program_.links[chain.link + i].places)
+        if (other == place) return true;
+    return false;
+  }
+
+  Program& program_;
+  const Analysis& analysis_;
+  bool far_[Program::max_places] = {};
+  int open_ = -1;  ///< step of the chain that may go on
+  int last_ = -1;  ///< instruction of its last link
 };
 
 }  // namespace
@@ -276,10 +371,11 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
   const int fitting = static_cast<int>((Machine::memory_size - Machine::spare_size) / place_size);
   const int last_place = fitting < max_places ? fitting : max_places;
   places = arguments.registers;
-  body_size = invariant_count = 0;
+  body_size = invariant_count = link_count = 0;
   for (int r = 0; r < max_registers; ++r) place_of[r] = static_cast<uint8_t>(r);
 
   int step_of[max_instructions];  // of the body, or -1
+  int made_by[max_instructions];  // the instruction of a step
   for (int i = 0; i < arguments.code_size; ++i) {
     const Instruction& instruction = arguments.code[i];
     const bool stores = instruction.opcode == Opcode::Store;
@@ -336,6 +432,7 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
         }
         break;
     }
+    made_by[body_size] = i;
     if (stores) {
       body[body_size++] = step;
       step_of[i] = -1;
@@ -349,6 +446,7 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
       body[body_size++] = step;
     }
   }
+  ChainBuilder(*this, analysis).run(made_by);
 }
 
 Machine::Machine(const Program& program, int64_t column) : program_(program), pointers_{} {
@@ -405,6 +503,10 @@ void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {
         uint64_t* to = static_cast<uint64_t*>(target);
         for (int64_t i = 0; i < n; ++i) to[i] = step.immediate;
       }
+      break;
+    case Kind::Chain:
+      run_chain(static_cast<float*>(target), static_cast<const float*>(pointers_[step.sources[0]]), step.far,
+                program_.links + step.link, step.links, pointers_, n);
       break;
     default: {
       const void* first = pointers_[step.sources[0]];

@@ -2,6 +2,7 @@
 // space that stay in the first-level cache.
 #pragma once
 
+#include "cpu/isa/chain.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/opcodes.h"
 
@@ -48,7 +49,7 @@ void store_elements(const OperandView& view, const void* source, StoreFunction s
 /// A program made ready: functions chosen, loop-invariant work set apart, registers tied to memory where that is safe.
 struct Program {
   struct Step {
-    enum class Kind : uint8_t { Load, Store, Constant, Compute } kind;
+    enum class Kind : uint8_t { Load, Store, Constant, Compute, Chain } kind;
     uint8_t destination;  ///< places: registers, then invariants
     uint8_t sources[3];
     uint8_t operand;
@@ -56,6 +57,8 @@ struct Program {
     bool through_copy;     ///< Compute in place between types of different width
     int8_t write_through;  ///< operand whose memory this step's result may be written to at once, or -1
     uint8_t width;         ///< bytes of a register's element (Compute in place: of the source's)
+    bool far;              ///< Chain: as in Link, for where it starts
+    uint16_t link, links;  ///< Chain: the first of its links, and how many there are
     union {
       ComputeFunction compute;
       LoadFunction load;
@@ -68,6 +71,7 @@ struct Program {
   int operand_count;
   int body_size;
   int invariant_count;
+  int link_count;
   int places;
   int64_t total;                             ///< elements of the iteration space
   int64_t chunk;                             ///< elements a call of run() takes at most
@@ -76,8 +80,9 @@ struct Program {
   OperandView views[kernels::max_operands];
   Step body[kernels::max_instructions];
   Step invariants[24];
+  Link links[kernels::max_instructions];
 
-  void clear() { operand_count = body_size = invariant_count = 0; }
+  void clear() { operand_count = body_size = invariant_count = link_count = 0; }
   /// Runs will begin at multiples of `alignment` (0: of the chunk, chosen here so that most operands repeat).
   /// `keep` marks registers that are read after a run.
   void prepare(const kernels::PointwiseArguments& arguments, int64_t alignment, const bool* keep);

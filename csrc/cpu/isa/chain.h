@@ -1,0 +1,24 @@
+// Chains of float32 instructions, each of which takes the result of the one before: it stays in vector registers on its
+// way. Every link rounds as the instruction alone does.
+#pragma once
+
+#include "cpu/isa/isa.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+
+/// One instruction of a chain: its operand number `position` is the chain's value, the others are places.
+struct Link {
+  kernels::Opcode opcode;
+  uint8_t position;
+  uint8_t places[2];  ///< of the other operands, in order
+  bool far[2];        ///< these are memory that is walked through: the next chunk is fetched ahead
+};
+
+/// Operands of an instruction that may be a link of a chain, 0 if it may not.
+int link_operands(const kernels::Instruction& instruction);
+
+/// to[i] = the links applied in turn to from[i], i < n. `to` may be any of the operands.
+void run_chain(float* to, const float* from, bool far, const Link* links, int count, const void* const* places,
+               int64_t n);
+
+}  // namespace pycnn::cpu::PYCNN_ISA
