@@ -3,8 +3,11 @@
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
 
-/// One register tile. The sums stay in registers over all products.
-template <typename T, int Rows, int Vectors, bool Partial>
+constexpr int64_t line_bytes = 64;
+
+/// One register tile. The sums stay in registers over all products. `Ahead`: what lies a_ahead and b_ahead elements
+/// further is brought into L2 along the way, A by the first column of tiles and B by the first row.
+template <typename T, int Rows, int Vectors, bool Partial, bool Ahead = false>
 void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& mask) {
   // Every loop over the sums is unrolled: GCC keeps an array in registers only if no index of it is a variable.
   Vector<T> sums[Rows][Vectors];
@@ -15,6 +18,7 @@ void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& m
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) sums[r][v] = Vector<T>{};
   const int64_t a_row = g.a_row, a_column = g.a_column, b_row = g.b_row, depth = g.k;
+  const int64_t a_ahead = column == 0 ? g.a_ahead : 0, b_ahead = row == 0 ? g.b_ahead : 0;
   for (int64_t i = 0; i < g.count; ++i) {
     const T* b = g.products[i].b + column;
     // One pointer for three rows: x86 addresses reach base, base + row and base + 2·row without further registers.
@@ -22,6 +26,12 @@ void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& m
     const T* a[groups];
     for (int p = 0; p < groups; ++p) a[p] = g.products[i].a + (row + 3 * p) * a_row;
     for (int64_t k = 0; k < depth; ++k) {
+      if constexpr (Ahead) {
+        __builtin_prefetch(a[0] + a_ahead, 0, 2);
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; v += line_bytes / vector_bytes)
+          __builtin_prefetch(b + v * lanes<T> + b_ahead, 0, 2);
+      }
       Vector<T> right[Vectors];
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v)
@@ -56,10 +66,10 @@ void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& m
     }
 }
 
-template <typename T, int Rows, int Vectors, bool Partial>
+template <typename T, int Rows, int Vectors, bool Partial, bool Ahead = false>
 void tile_of_rows(int rows, const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& mask) {
-  if (rows == Rows) return tile<T, Rows, Vectors, Partial>(g, row, column, mask);
-  if constexpr (Rows > 1) tile_of_rows<T, Rows - 1, Vectors, Partial>(rows, g, row, column, mask);
+  if (rows == Rows) return tile<T, Rows, Vectors, Partial, Ahead>(g, row, column, mask);
+  if constexpr (Rows > 1) tile_of_rows<T, Rows - 1, Vectors, Partial, Ahead>(rows, g, row, column, mask);
 }
 
 template <typename T, int Vectors>
@@ -71,7 +81,10 @@ void column_of_tiles(const BatchReduce<T>& g, int64_t column, int64_t columns) {
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t row = g.m * t / tiles;
     const int rows = static_cast<int>(g.m * (t + 1) / tiles - row);
-    if (last == lanes<T>)
+    const bool ahead = (column == 0 && g.a_ahead != 0) || (row == 0 && g.b_ahead != 0);
+    if (last == lanes<T> && ahead)
+      tile_of_rows<T, row_tile, Vectors, false, true>(rows, g, row, column, mask);
+    else if (last == lanes<T>)
       tile_of_rows<T, row_tile, Vectors, false>(rows, g, row, column, mask);
     else
       tile_of_rows<T, row_tile, Vectors, true>(rows, g, row, column, mask);

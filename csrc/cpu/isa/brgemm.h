@@ -35,7 +35,8 @@ struct BatchReduce {
   int64_t a_row, a_column, b_row;
   T* c;
   int64_t c_row;
-  bool accumulate;  ///< add the finished sums to c instead of overwriting it
+  bool accumulate;                   ///< add the finished sums to c instead of overwriting it
+  int64_t a_ahead = 0, b_ahead = 0;  ///< elements from a product's operands to those that are wanted in L2 next
 };
 
 void brgemm(const BatchReduce<float>& g);

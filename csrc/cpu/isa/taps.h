@@ -134,8 +134,4 @@ void few_channels_input_gradient(const kernels::ConvolutionArguments& a);
 size_t depthwise_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
 void depthwise_weight_gradient(const kernels::ConvolutionArguments& a);
 
-const char* packed_weight_gradient_declines(const kernels::ConvolutionArguments& a);
-size_t packed_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
-void packed_weight_gradient(const kernels::ConvolutionArguments& a);
-
 }  // namespace pycnn::cpu::PYCNN_ISA
