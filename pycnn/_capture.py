@@ -97,11 +97,11 @@ class _Recording:
 
     def watch(self) -> None:
         self.containers = tuple(container for guard in self.guards for container in guard.containers())
-        self.contents = _core.contents(self.containers)
+        self.contents = _core._contents(self.containers)
 
     def run(self, tensors: tuple[Tensor, ...] | list[Tensor]) -> list[Tensor] | None:
         """The results on these inputs, or None if the recording is not valid for them."""
-        if not _core.holds(self.containers, self.contents):
+        if not _core._holds(self.containers, self.contents):
             if [guard.value() for guard in self.guards] != self.seen:
                 return None
             self.watch()

@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 #include "pycnn/capture.h"
 #include "pycnn/graph.h"
+#include "pycnn/optim.h"
 #include "pycnn/profiler.h"
 #include "tensor/storage.h"
 
@@ -186,8 +187,8 @@ void bind_capture(Module& module) {
             return list;
           },
           py::arg("inputs"), "Its results on these inputs, or None if it was not made for them or for the present.");
-  module.def("contents", &contents_of, py::arg("containers"));
-  module.def("holds", &holds, py::arg("containers"), py::arg("contents"));
+  module.def("_contents", &contents_of, py::arg("containers"));
+  module.def("_holds", &holds, py::arg("containers"), py::arg("contents"));
   py::class_<CaptureScope>(module, "CaptureScope", "While open, this thread records and evaluates nothing.")
       .def(py::init([](const TensorList& inputs) { return std::make_unique<CaptureScope>(inputs.tensors); }),
            py::arg("inputs"))
@@ -197,6 +198,32 @@ void bind_capture(Module& module) {
           [](CaptureScope& self, const TensorList& results) { return Replayable{self.finish(results.tensors)}; },
           py::arg("results"), "Ends recording, computes the results and returns the program.")
       .def("close", &CaptureScope::close, "Ends recording; what was recorded stays pending.");
+}
+
+void bind_optimizers(Module& module) {
+  module.def(
+      "_sgd_step",
+      [](const TensorList& parameters, const OptionalTensorList& velocities, double lr, double momentum,
+         double dampening, double weight_decay, bool nesterov, bool maximize) {
+        check<ValueError>(parameters.tensors.size() == velocities.tensors.size(),
+                          "sgd_step: ", parameters.tensors.size(), " parameters and ", velocities.tensors.size(),
+                          " velocities");
+        Tensors changed = parameters.tensors, next = velocities.tensors;
+        optim::record_step(changed, next, {lr, momentum, dampening, weight_decay, nesterov, maximize});
+        py::dict made;
+        for (size_t i = 0; i < next.size(); ++i)
+          if (next[i].defined() && !velocities.tensors[i].defined()) made[py::int_(i)] = py::cast(next[i]);
+        return made;
+      },
+      py::arg("parameters"), py::arg("velocities"), py::arg("lr"), py::arg("momentum"), py::arg("dampening"),
+      py::arg("weight_decay"), py::arg("nesterov"), py::arg("maximize"));
+  module.def(
+      "_forget_gradients",
+      [](const TensorList& parameters) {
+        for (Tensor parameter : parameters.tensors)
+          if (parameter.grad().defined()) parameter.set_grad(Tensor());
+      },
+      py::arg("parameters"));
 }
 
 void bind_generator(Module& module) {
@@ -241,6 +268,7 @@ void bind_runtime(Module& module) {
   bind_evaluation(module);
   bind_machine(module);
   bind_capture(module);
+  bind_optimizers(module);
   bind_profiler(module);
   bind_generator(module);
   bind_type_rules(module);

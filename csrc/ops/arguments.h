@@ -30,8 +30,14 @@ inline std::string join(std::span<const int64_t> values, std::string_view separa
   return text;
 }
 
-/// A shape as PyTorch's messages print it: "[1, 3, 8, 8]".
-inline std::string brackets(const Dimensions& dimensions) { return "[" + join(dimensions, ", ") + "]"; }
+/// A shape as PyTorch's messages print it: "[1, 3, 8, 8]". Printed only if the message is; not to be kept.
+struct Brackets {
+  const Dimensions& dimensions;
+  friend std::ostream& operator<<(std::ostream& stream, const Brackets& brackets) {
+    return stream << '[' << join(brackets.dimensions, ", ") << ']';
+  }
+};
+inline Brackets brackets(const Dimensions& dimensions) { return {dimensions}; }
 
 /// The last `count` entries.
 inline Dimensions last(const Dimensions& dimensions, int count) {

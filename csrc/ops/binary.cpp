@@ -156,7 +156,7 @@ using namespace ops;
 Tensor add(const Tensor& a, const Tensor& b, Scalar alpha) {
   if (is_one(alpha)) return pointwise(add_row, {a, b});
   check_alpha("add", a, b, alpha);
-  return pointwise(add_scaled_row, {a, b, wrap_scalar(alpha, b)});
+  return ops::add_scaled(a, b, wrap_scalar(alpha, b));
 }
 
 Tensor sub(const Tensor& a, const Tensor& b, Scalar alpha) {
@@ -168,7 +168,15 @@ Tensor sub(const Tensor& a, const Tensor& b, Scalar alpha) {
         "the `~` or `logical_not()` operator instead.");
   if (is_one(alpha)) return pointwise(sub_row, {a, b});
   check_alpha("sub", a, b, alpha);
-  return pointwise(sub_scaled_row, {a, b, wrap_scalar(alpha, b)});
+  return ops::sub_scaled(a, b, wrap_scalar(alpha, b));
+}
+
+Tensor ops::add_scaled(const Tensor& a, const Tensor& b, const Tensor& alpha) {
+  return pointwise(add_scaled_row, {a, b, alpha});
+}
+
+Tensor ops::sub_scaled(const Tensor& a, const Tensor& b, const Tensor& alpha) {
+  return pointwise(sub_scaled_row, {a, b, alpha});
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) { return pointwise(mul_row, {a, b}); }

@@ -209,7 +209,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
         ", but got: ", bias.defined() ? bias.dtype() : input.dtype());
   if (weight.dim() == 1) {
     check(!bias.defined() || bias.dim() == 0, "linear: a 1D weight goes with a 0D bias, but got ",
-          bias.defined() ? ops::brackets(bias.shape()) : "");
+          ops::brackets(bias.defined() ? bias.shape() : Shape{}));
     const Tensor result = matmul(input, weight);
     return bias.defined() ? add(result, bias) : result;
   }

@@ -71,6 +71,10 @@ Tensor pointwise(const PointwiseRow& row, std::initializer_list<Tensor> inputs, 
 Tensor record_pointwise(const PointwiseRow& row, std::initializer_list<Tensor> inputs, DType compute, DType out,
                         const Parameters& parameters = {});
 
+/// a ± alpha·b with alpha as wrap_scalar() made it, which may serve several calls.
+Tensor add_scaled(const Tensor& a, const Tensor& b, const Tensor& alpha);
+Tensor sub_scaled(const Tensor& a, const Tensor& b, const Tensor& alpha);
+
 // Building blocks of gradients, with structural constants instead of plan inputs.
 /// scale · input + offset
 Tensor affine(const Tensor& input, double scale, double offset = 0);

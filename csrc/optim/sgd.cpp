@@ -1,3 +1,5 @@
+#include "pycnn/optim.h"
+
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -6,9 +8,9 @@
 #include <unordered_set>
 #include <utility>
 
+#include "ops/pointwise.h"
 #include "pycnn/autograd.h"
 #include "pycnn/ops.h"
-#include "pycnn/optim.h"
 
 namespace pycnn::optim {
 
@@ -26,19 +28,41 @@ struct Update {
   Tensor parameter, velocity;  ///< velocity is undefined without momentum
 };
 
-/// The parameter's next value and velocity, recorded.
-Update next_values(const Tensor& parameter, const Tensor& previous_velocity, const SGDOptions& options) {
-  const Tensor value = parameter.detach();
-  Tensor gradient = options.maximize ? -parameter.grad() : parameter.grad().detach();
-  if (options.weight_decay != 0) gradient = gradient + options.weight_decay * value;
-  Tensor velocity;
-  if (options.momentum != 0) {
-    velocity = previous_velocity.defined() ? options.momentum * previous_velocity + (1 - options.dampening) * gradient
-                                           : clone(gradient);
-    gradient = options.nesterov ? gradient + options.momentum * velocity : velocity;
+/// Records next values; no gradients may be recorded meanwhile. Parameters of one dtype share the options' numbers, so
+/// that a step has few inputs.
+class Rule {
+ public:
+  explicit Rule(const SGDOptions& options) : options_(options) {}
+
+  Update next_values(const Tensor& parameter, const Tensor& previous_velocity) {
+    Tensor gradient = options_.maximize ? -parameter.grad() : parameter.grad();
+    if (!lr_.defined() || dtype_ != gradient.dtype()) wrap_options(gradient);
+    if (options_.weight_decay != 0) gradient = ops::add_scaled(gradient, parameter, weight_decay_);
+    if (options_.momentum == 0) return {ops::sub_scaled(parameter, gradient, lr_), {}};
+    Tensor velocity;
+    if (!previous_velocity.defined())
+      velocity = clone(gradient);
+    else if (options_.dampening == 0)
+      velocity = mul(previous_velocity, momentum_) + gradient;
+    else
+      velocity = ops::add_scaled(mul(previous_velocity, momentum_), gradient, undampened_);
+    gradient = options_.nesterov ? ops::add_scaled(gradient, velocity, momentum_) : velocity;
+    return {ops::sub_scaled(parameter, gradient, lr_), velocity};
   }
-  return {value - options.lr * gradient, velocity};
-}
+
+ private:
+  void wrap_options(const Tensor& gradient) {
+    dtype_ = gradient.dtype();
+    lr_ = wrap_scalar(options_.lr, gradient);
+    if (options_.momentum != 0) momentum_ = wrap_scalar(options_.momentum, gradient);
+    if (options_.dampening != 0) undampened_ = wrap_scalar(1 - options_.dampening, gradient);
+    if (options_.weight_decay != 0) weight_decay_ = wrap_scalar(options_.weight_decay, gradient);
+  }
+
+  const SGDOptions& options_;
+  DType dtype_ = DType::Float32;
+  Tensor lr_, momentum_, undampened_, weight_decay_;
+};
 
 /// The shortest text that reads back as the same number.
 std::string number_text(double value) {
@@ -93,6 +117,22 @@ void SGD::add_parameter_group(ParameterGroup group) {
   groups_.push_back(std::move(group));
 }
 
+void record_step(std::span<Tensor> parameters, std::span<Tensor> velocities, const SGDOptions& options) {
+  NoGradGuard guard;
+  Rule rule(options);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!parameters[i].grad().defined()) continue;
+    const Update update = rule.next_values(parameters[i], velocities[i]);
+    parameters[i].check_in_place("SGD");
+    parameters[i].assign_(update.parameter);
+    if (!update.velocity.defined()) continue;
+    if (velocities[i].defined())
+      velocities[i].assign_(update.velocity);
+    else
+      velocities[i] = update.velocity;
+  }
+}
+
 void SGD::step() {
   NoGradGuard guard;
   struct Pending {
@@ -104,11 +144,12 @@ void SGD::step() {
   Tensors values;
   for (size_t g = 0; g < groups_.size(); ++g) {
     check_options(groups_[g].options);
+    Rule rule(groups_[g].options);
     for (size_t i = 0; i < groups_[g].parameters.size(); ++i) {
       Tensor& parameter = groups_[g].parameters[i];
       if (!parameter.grad().defined()) continue;
       Tensor& velocity = velocities_[g][i];
-      pending.push_back({&parameter, &velocity, next_values(parameter, velocity, groups_[g].options)});
+      pending.push_back({&parameter, &velocity, rule.next_values(parameter, velocity)});
       values.push_back(pending.back().update.parameter);
       if (pending.back().update.velocity.defined()) values.push_back(pending.back().update.velocity);
     }

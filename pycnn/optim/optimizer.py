@@ -75,9 +75,12 @@ class Optimizer:
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets every parameter's gradient, or sets it to zero with `set_to_none=False`."""
         for group in self.param_groups:
+            if set_to_none:
+                _core._forget_gradients(group["params"])
+                continue
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    parameter.grad = None if set_to_none else _core.zeros_like(parameter.grad)
+                    parameter.grad = _core.zeros_like(parameter.grad)
 
     def _options(self) -> tuple[Any, ...]:
         """What a captured step was recorded with: all groups' options, and which tensors are the state."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pycnn import _capture, _core
 from pycnn._core import Tensor
-from pycnn.autograd.grad_mode import enable_grad, no_grad
+from pycnn.autograd.grad_mode import enable_grad
 from pycnn.optim.optimizer import Optimizer
 
 
@@ -83,30 +83,30 @@ class SGD(Optimizer):
         for hook in list(self._step_pre_hooks.values()):
             hook(self, (closure,), {})
         changed: list[Tensor] = []
-        with no_grad():
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        changed += self._update(parameter, group)
-            _core.eval(*changed)
+        for group in self.param_groups:
+            changed += self._record(group)
+        _core.eval(changed)
         for hook in list(self._step_post_hooks.values()):
             hook(self, (closure,), {})
         return loss
 
-    def _update(self, parameter: Tensor, group: dict[str, Any]) -> list[Tensor]:
-        """Records the parameter's and its velocity's next values; returns both."""
-        gradient = -parameter.grad if group["maximize"] else parameter.grad.detach()
-        if group["weight_decay"] != 0:
-            gradient = gradient.add(parameter, alpha=group["weight_decay"])
-        changed = [parameter]
+    def _record(self, group: dict[str, Any]) -> list[Tensor]:
+        """Records the next values of a group's parameters and velocities; returns all of them."""
+        parameters = group["params"]
+        velocities: list[Any] = [None] * len(parameters)
         if group["momentum"] != 0:
-            state = self.state[parameter]
-            velocity = state.get("momentum_buffer")
-            if velocity is None:
-                velocity = state["momentum_buffer"] = gradient.clone()
-            else:
-                velocity.mul_(group["momentum"]).add_(gradient, alpha=1 - group["dampening"])
-            changed.append(velocity)
-            gradient = gradient.add(velocity, alpha=group["momentum"]) if group["nesterov"] else velocity
-        parameter.sub_(gradient, alpha=group["lr"])
-        return changed
+            state = self.state
+            velocities = [state[p].get("momentum_buffer") if p in state else None for p in parameters]
+        made = _core._sgd_step(
+            parameters,
+            velocities,
+            group["lr"],
+            group["momentum"],
+            group["dampening"],
+            group["weight_decay"],
+            group["nesterov"],
+            group["maximize"],
+        )
+        for i, velocity in made.items():
+            self.state[parameters[i]]["momentum_buffer"] = velocities[i] = velocity
+        return parameters + [velocity for velocity in velocities if velocity is not None]

@@ -205,17 +205,34 @@ Args:
 Errors: ValueError unless both are positive.)"},
       {"info", "Version, processor, levels, threads, compiler and mode, a dict."},
 
-      {"contents", R"(What the containers hold, in order, in a form for holds().
+      {"_contents", R"(What the containers hold, in order, in a form for _holds().
 
 Args:
     containers: a tuple of dictionaries and lists.
 
 Errors: TypeError for anything else.)"},
-      {"holds", R"(Whether the containers hold the very same objects as when contents() was called; keys do not count.
+      {"_holds", R"(Whether the containers hold the very same objects as when _contents() was called; keys do not count.
 
 Args:
     containers: the same tuple.
-    contents: what contents() gave.)"},
+    contents: what _contents() gave.)"},
+
+      // -- optimisers -------------------------------------------------------------------------------------------------
+      {"_sgd_step",
+       R"(Records one step of pycnn.optim.SGD for a group: parameters that have a gradient, and their velocities, get their
+next values in place. Nothing is evaluated.
+
+Args:
+    parameters: a list.
+    velocities: one per parameter, or None where there is none yet.
+    lr, momentum, dampening, weight_decay, nesterov, maximize: the group's options.
+
+Returns:
+    velocities that were made, by position.)"},
+      {"_forget_gradients", R"(Sets .grad of each of these tensors to None.
+
+Args:
+    parameters: a list.)"},
 
       // -- the default generator --------------------------------------------------------------------------------------
       {"manual_seed", R"(Seeds the default generator: the same calls then give the same random numbers.

@@ -1,6 +1,7 @@
 // Optimisers: rules that turn gradients into new parameters.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "pycnn/io.h"
@@ -16,6 +17,11 @@ struct SGDOptions {
   bool nesterov = false;    ///< looks ahead along the velocity; needs momentum and no dampening
   bool maximize = false;    ///< climbs instead
 };
+
+/// One step of SGD, recorded and not evaluated: each parameter that has a gradient is assigned its next value in place,
+/// and so is its velocity, which is made if momentum asks for one and there is none. For host languages that keep these
+/// themselves.
+void record_step(std::span<Tensor> parameters, std::span<Tensor> velocities, const SGDOptions& options);
 
 /// Parameters that share options, which may be changed between steps.
 struct ParameterGroup {
