@@ -255,6 +255,7 @@ PYCNN_INLINE void deviate_columns(T* sum, T* squares, const T* pivot, const T* x
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       const T* from = x + row * n + v * lanes<T>;
+      __builtin_prefetch(from + moment_elements, 0, 2);  // this chunk is at hand, the next is on its way
       const Vector<T> d = (Vectors == 1 ? load(from, last) : load(from)) - center[v];
       sums[v] += d;
       products[v] = multiply_add(d, d, products[v]);

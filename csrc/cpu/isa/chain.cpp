@@ -34,7 +34,7 @@ PYCNN_INLINE void run_vectors(float* to, const float* from, bool far, const Link
   V value[Vectors];
   const auto fetch_ahead = [](const float* data) __attribute__((always_inline)) {
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; v += vectors_per_line) __builtin_prefetch(data + ahead + v * lanes<float>, 0, 2);
+    for (int v = 0; v < Vectors; v += vectors_per_line) __builtin_prefetch(data + ahead + v * lanes<float>, 0, 3);
   };
   const Operand<Vectors> first{from + i, mask};
 #pragma GCC unroll 8
