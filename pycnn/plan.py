@@ -2,6 +2,15 @@
 
 `PYCNN_MODE=eager` (or `set_mode("eager")`) runs every operator when it is recorded, unfused, with the same kernels and
 the same bits; `PYCNN_VERBOSE=1` prints each choice of an algorithm and why better ones declined.
+
+Of the algorithms that a convolution or matrix product may use, the first that does not decline is taken. With
+`PYCNN_TUNE=1` all that accept (within what `set_winograd` allows) are measured when a plan first needs them, on memory
+of their own, and the fastest is taken; `PYCNN_VERBOSE=1` prints the times. A file remembers the choices:
+`$XDG_CACHE_HOME/pycnn/algorithms` (without that variable in `~/.cache`), or the one that `PYCNN_TUNE_CACHE` names. They
+hold for the processor, instruction set, number of threads and version of pycnn that they were measured with. A file
+that is damaged is ignored and one that cannot be written does without, with a RuntimeWarning. Algorithms add in
+different orders: tuned, results may differ in their last bits from one machine or number of threads to another, as
+those of different instruction sets do; with the same file and threads they are the same.
 """
 
 from __future__ import annotations

@@ -52,6 +52,12 @@ std::shared_ptr<void> leave_python() {
   return PyGILState_Check() ? std::make_shared<py::gil_scoped_release>() : nullptr;
 }
 
+/// Evaluation goes on even where the filter makes errors of warnings.
+void warn_in_python(const std::string& message) {
+  py::gil_scoped_acquire gil;
+  if (PyErr_WarnEx(PyExc_RuntimeWarning, message.c_str(), 1) != 0) PyErr_WriteUnraisable(nullptr);
+}
+
 void translate(std::exception_ptr pointer) {
   try {
     try {
@@ -108,6 +114,7 @@ PYBIND11_MODULE(_core, core) {
   main_thread = std::this_thread::get_id();
   py::register_exception_translator(&translate);
   pycnn::set_interrupt_check(&signal_pending);
+  pycnn::set_warning_handler(&warn_in_python);
   pycnn::set_evaluation_scope(&leave_python);
   TensorClass tensor(module, "Tensor", py::dynamic_attr(),
                      "An n-dimensional array, computed when somebody looks at it. Methods are torch.Tensor's.\n\n"

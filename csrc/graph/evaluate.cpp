@@ -12,8 +12,10 @@
 #include <unordered_set>
 
 #include "cpu/features.h"
+#include "cpu/parallel.h"
 #include "graph/capture.h"
 #include "graph/plan.h"
+#include "graph/tune.h"
 #include "pycnn/graph.h"
 
 namespace pycnn {
@@ -297,6 +299,7 @@ Prepared prepare(const Work& work, bool fused) {
   key.clear();
   const kernels::Kernels& kernels = cpu::active_kernels();
   key.add(reinterpret_cast<intptr_t>(&kernels)).add(forced_algorithm_generation()).add(static_cast<int64_t>(fused));
+  if (tuning()) key.add(static_cast<int64_t>(cpu::num_threads()));
   std::vector<PlanNode::Source> sources;
   sources.reserve(3 * work.nodes.size());
   PointerIndex input_index(work.nodes.size());

@@ -7,8 +7,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <optional>
 
 #include "cpu/features.h"
+#include "graph/tune.h"
 #include "pycnn/graph.h"
 
 namespace pycnn::graph {
@@ -58,11 +60,50 @@ bool verbose() {
   return enabled;
 }
 
-// The first algorithm that does not decline, or the forced one. `list` ends with a null name.
-template <typename Algorithm, typename Arguments>
-const Algorithm* choose(int primitive, const Algorithm* list, const Arguments& arguments, const std::string& shapes) {
-  const std::string wanted = forced_algorithm(primitive);
+// Of the algorithms that accept the arguments the fastest one; the last of the list, the reference, does not compete.
+// None if fewer than two do. scratch(memory) gives the arguments with addresses.
+template <typename Algorithm, typename Arguments, typename InScratch>
+const Algorithm* measured(int primitive, const kernels::Kernels& kernels, const Algorithm* list,
+                          const Arguments& arguments, const std::string& description, const InScratch& in_scratch) {
+  std::vector<const Algorithm*> accepting;
+  for (const Algorithm* algorithm = list; algorithm->name != nullptr && algorithm[1].name != nullptr; ++algorithm)
+    if (algorithm->declines(arguments) == nullptr) accepting.push_back(algorithm);
+  if (accepting.size() < 2) return nullptr;
+  const char* const name = choosable[static_cast<size_t>(primitive)];
+  Scratch memory;
+  std::optional<Arguments> ready;
+  std::vector<TuneCandidate> candidates;
+  for (const Algorithm* algorithm : accepting)
+    candidates.push_back({algorithm->name, [&, algorithm] {
+                            if (!ready) {
+                              size_t workspace = 0;
+                              for (const Algorithm* other : accepting)
+                                workspace = std::max(workspace, other->workspace(arguments));
+                              ready = in_scratch(memory);
+                              ready->workspace = memory.bytes(workspace);
+                            }
+                            algorithm->run(*ready);
+                          }});
+  const auto announce = [&](const char* algorithm, double seconds) {
+    if (verbose())
+      std::fprintf(stderr, "pycnn: %s %s: %s took %.1f us\n", name, description.c_str(), algorithm, seconds * 1e6);
+  };
+  return accepting[fastest(std::string(name) + " " + description, kernels.level, candidates, announce)];
+}
+
+// The forced algorithm, the fastest if they are measured, or else the first that does not decline. `list` ends with a
+// null name; `layout` is what else than shapes matters, empty if nothing is to be measured; in_scratch as above.
+template <typename Algorithm, typename Arguments, typename InScratch>
+const Algorithm* choose(int primitive, const kernels::Kernels& kernels, const Algorithm* list,
+                        const Arguments& arguments, const std::string& shapes, const std::string& layout,
+                        const InScratch& in_scratch) {
+  std::string wanted = forced_algorithm(primitive);
   std::string refusals;
+  if (wanted.empty() && !layout.empty())
+    if (const Algorithm* best = measured(primitive, kernels, list, arguments, shapes + " " + layout, in_scratch)) {
+      wanted = best->name;
+      refusals = " (measured)";
+    }
   for (const Algorithm* algorithm = list; algorithm->name != nullptr; ++algorithm) {
     if (!wanted.empty() && wanted != algorithm->name) continue;
     const char* reason = algorithm->declines(arguments);
@@ -242,7 +283,18 @@ kernels::ConvolutionArguments ConvolutionPrimitive::arguments() const {
 void ConvolutionPrimitive::prepare(const kernels::Kernels& kernels) {
   if (epilogue) check(compile_epilogue(*epilogue, compiled_epilogue), "internal error: an epilogue is too large");
   const kernels::ConvolutionArguments result = arguments();
-  algorithm = choose(static_cast<int>(pass), kernels.convolution[static_cast<size_t>(pass)], result, describe(shape));
+  const auto in_scratch = [&](Scratch& memory) {
+    kernels::ConvolutionArguments filled = result;
+    filled.input = memory.of(input);
+    filled.weight = memory.of(weight);
+    filled.output = memory.of(output);
+    return filled;
+  };
+  const std::string layout = tuning() && flops() > 0 ? detail::concatenate(name_of(result.dtype), " w", weight.strides,
+                                                                           " winograd ", result.winograd)
+                                                     : "";
+  algorithm = choose(static_cast<int>(pass), kernels, kernels.convolution[static_cast<size_t>(pass)], result,
+                     describe(shape), layout, in_scratch);
   workspace = algorithm->workspace(result);
 }
 
@@ -281,7 +333,17 @@ std::vector<int> MatmulPrimitive::result_order() const {
 
 void MatmulPrimitive::prepare(const kernels::Kernels& kernels) {
   if (epilogue) check(compile_epilogue(*epilogue, compiled_epilogue), "internal error: an epilogue is too large");
-  algorithm = choose(3, kernels.matmul, shape, detail::concatenate(a.shape, " x ", b.shape));
+  const auto in_scratch = [&](Scratch& memory) {
+    kernels::MatmulArguments filled = shape;
+    filled.a = memory.of(a);
+    filled.b = memory.of(b);
+    filled.c = memory.of(c);
+    return filled;
+  };
+  const std::string layout =
+      tuning() && flops() > 0 ? detail::concatenate(name_of(shape.dtype), " a", a.strides, " b", b.strides) : "";
+  algorithm =
+      choose(3, kernels, kernels.matmul, shape, detail::concatenate(a.shape, " x ", b.shape), layout, in_scratch);
   workspace = algorithm->workspace(shape);
 }
 

@@ -30,6 +30,9 @@ std::string describe_plan(std::span<const Tensor> tensors);
 /// Called between the steps of a plan; returning true interrupts it (Interrupted is thrown, every tensor stays whole).
 void set_interrupt_check(std::function<bool()> check);
 
+/// Called with what a user should know of and nothing depends on, in one line; without a handler it is dropped.
+void set_warning_handler(std::function<void(const std::string&)> handler);
+
 /// Called when a thread starts to compute or to wait for another's results; what it returns lives until that is over.
 /// A host language gives up its interpreter lock there.
 void set_evaluation_scope(std::function<std::shared_ptr<void>()> enter);
