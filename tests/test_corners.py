@@ -205,3 +205,29 @@ def test_class_weights_have_no_gradient_in_index_losses() -> None:
         F.cross_entropy(x, target, weight=weight, label_smoothing=0.1)
     F.cross_entropy(x, F.one_hot(target, 3).float(), weight=weight).backward()
     assert weight.grad is not None
+
+
+# -- strides and padding far larger than the image --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+def test_stride_far_larger_than_the_image(dimensions: int) -> None:
+    image = pycnn.ones(1, 2, *[3] * dimensions, requires_grad=True)
+    weight = pycnn.full((4, 2, *[1] * dimensions), 0.5)
+    getattr(F, f"conv{dimensions}d")(image, weight, stride=10**9).sum().backward()
+    assert image.grad is not None
+    expected = np.zeros(image.shape, np.float32)
+    expected[(0, slice(None), *[0] * dimensions)] = 4 * 0.5
+    np.testing.assert_array_equal(image.grad.numpy(), expected)
+
+
+def test_padding_far_larger_than_the_image() -> None:
+    image = pycnn.ones(1, 3, 4, 4, requires_grad=True)
+    weight = pycnn.ones(16, 3, 3, 3, requires_grad=True)
+    result = F.conv2d(image, weight, stride=10**6, padding=10**6)
+    result.sum().backward()
+    expected = np.zeros((1, 16, 3, 3), np.float32)
+    expected[:, :, 1, 1] = 3 * 3 * 3
+    np.testing.assert_array_equal(result.detach().numpy(), expected)
+    assert weight.grad is not None and weight.grad.numpy().sum() == 16 * 27
+    assert image.grad is not None and image.grad.numpy().sum() == 16 * 27

@@ -281,6 +281,7 @@ const char* padding_declines(const Taps& taps) {
   if (taps.axis[2].offset_step != 1) return "with dilation, taps of a row are not adjacent";
   if (taps.source_channels > few_channels) return "with so many channels each tap fills a product";
   if (taps.rows() == 0 || taps.axis[2].count == 0) return "there are no results";
+  if (mostly_borders(taps)) return "the copy would be hardly more than borders";
   for (const Axis& axis : taps.axis) {
     const Range extent = source_extent(axis);
     if (extent.begin < 0 || extent.end > axis.source_size) return nullptr;

@@ -112,6 +112,13 @@ int64_t padded_elements(const Taps& taps) {
   return elements;
 }
 
+bool mostly_borders(const Taps& taps) {
+  constexpr int64_t few_elements = int64_t{1} << 16, most = 16;
+  int64_t elements = taps.batch * taps.source_channels;
+  for (const Axis& axis : taps.axis) elements *= axis.source_size;
+  return padded_elements(taps) > max_of(few_elements, most * elements);
+}
+
 template <typename T>
 Taps pad_source(const Taps& taps, const T* source, T* to) {
   Range extent[3];

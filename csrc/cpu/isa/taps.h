@@ -66,13 +66,14 @@ struct Taps {
 Taps forward_taps(const kernels::ConvolutionArguments& a);
 /// The pass for the inputs at `phase` modulo the stride.
 Taps input_gradient_taps(const kernels::ConvolutionArguments& a, const int64_t (&phase)[3]);
-/// Calls function(taps) for every phase of the input gradient.
+/// Calls function(taps) for every phase of the input gradient that has inputs: a stride may be far larger than they.
 template <typename Function>
 void for_each_phase(const kernels::ConvolutionArguments& a, const Function& function) {
-  int64_t phase[3];
-  for (phase[0] = 0; phase[0] < a.shape.stride[0]; ++phase[0])
-    for (phase[1] = 0; phase[1] < a.shape.stride[1]; ++phase[1])
-      for (phase[2] = 0; phase[2] < a.shape.stride[2]; ++phase[2]) function(input_gradient_taps(a, phase));
+  int64_t phases[3], phase[3];
+  for (int d = 0; d < 3; ++d) phases[d] = min_of(a.shape.stride[d], a.shape.input[d]);
+  for (phase[0] = 0; phase[0] < phases[0]; ++phase[0])
+    for (phase[1] = 0; phase[1] < phases[1]; ++phase[1])
+      for (phase[2] = 0; phase[2] < phases[2]; ++phase[2]) function(input_gradient_taps(a, phase));
 }
 
 /// Kernel taps of several source channels as rows of results: to[(c·taps + k)·width + j] is the weight of kernel index
@@ -110,6 +111,8 @@ PYCNN_INLINE bool is_pointwise_convolution(const kernels::ConvolutionShape& s) {
 /// Extent of the source positions that any tap meets, and where they begin.
 Range source_extent(const Axis& axis);
 int64_t padded_elements(const Taps& taps);
+/// Whether a padded copy would be hardly more than borders, as with strides and padding larger than the source.
+bool mostly_borders(const Taps& taps);
 /// Copies the source with its borders of zeros to `to`; the taps returned read that copy and never leave it.
 template <typename T>
 Taps pad_source(const Taps& taps, const T* source, T* to);
