@@ -191,6 +191,39 @@ def test_a_forked_child_computes() -> None:
     assert done.stdout == "fine\n", done.stderr
 
 
+def test_children_forked_while_other_threads_compute() -> None:
+    script = """
+        import os, threading
+        import pycnn
+        pycnn.set_num_threads(2)
+        stop = threading.Event()
+        def compute():
+            size = 8
+            while not stop.is_set():
+                size = 8 + size % 40  # new shapes, hence new plans
+                a = pycnn.randn(size, 8, requires_grad=True)
+                (a @ a.t()).sum().backward()
+        threads = [threading.Thread(target=compute) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        failures = 0
+        for _ in range(60):
+            child = os.fork()
+            if child == 0:
+                import signal
+                signal.alarm(20)
+                ok = (pycnn.ones(9, 9) @ pycnn.ones(9, 9)).sum().item() == 729 and pycnn.rand(5).max().item() < 1
+                os._exit(0 if ok else 1)
+            failures += os.waitpid(child, 0)[1] != 0
+        stop.set()
+        for thread in threads:
+            thread.join()
+        print(failures)
+    """
+    done = run_script(script)
+    assert done.stdout == "0\n", done.stderr
+
+
 def test_tensors_cross_processes_evaluated() -> None:
     script = """
         import multiprocessing

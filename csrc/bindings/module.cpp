@@ -5,12 +5,13 @@
 
 #include "bindings/bindings.h"
 #include "pycnn/graph.h"
+#include "tensor/fork.h"
 
 namespace pycnn::bindings {
 namespace {
 
 // Objects dropped by threads without the GIL wait here for one that has it.
-std::mutex dropped_mutex;
+ForkSafeMutex dropped_mutex(ForkOrder::Dropped);
 std::vector<PyObject*>& dropped_objects() {
   static auto* objects = new std::vector<PyObject*>();
   return *objects;

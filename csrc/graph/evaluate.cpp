@@ -17,14 +17,16 @@
 #include "graph/plan.h"
 #include "graph/tune.h"
 #include "pycnn/graph.h"
+#include "tensor/fork.h"
 
 namespace pycnn {
 namespace graph {
 namespace {
 
 // Guards states and buffers of nodes while they are claimed and published.
-std::mutex graph_mutex;
-std::condition_variable published;
+ForkSafeMutex graph_mutex(ForkOrder::Graph);
+// Never destroyed: in a forked child it remembers waiting threads that do not exist there.
+std::condition_variable& published = *new std::condition_variable;
 
 // Pending work of a thread is bounded, so that `correct += …` over an epoch does not pile up: neither results to be
 // computed, nor batches that nobody but this work holds any more.
@@ -246,7 +248,7 @@ class PlanCache {
 
  private:
   static constexpr size_t capacity = 512;
-  std::mutex mutex_;
+  ForkSafeMutex mutex_{ForkOrder::Plans};
   std::list<CachedPlan> recent_;
   std::unordered_multimap<uint64_t, std::list<CachedPlan>::iterator> by_hash_;
 };
@@ -387,7 +389,7 @@ Computation evaluate_work(std::span<const Value> requested, std::span<const std:
   const std::shared_ptr<void> scope = evaluation_scope ? evaluation_scope() : nullptr;
   Work work;
   {
-    std::unique_lock lock(graph_mutex);
+    std::unique_lock<std::mutex> lock(graph_mutex);
     while (true) {
       work = {};
       if (std::all_of(roots.begin(), roots.end(), [&](const auto& root) { return collect(work, root); })) break;

@@ -5,6 +5,7 @@
 #include "graph/capture.h"
 #include "graph/operator.h"
 #include "pycnn/autograd.h"
+#include "tensor/fork.h"
 
 namespace pycnn::graph {
 
@@ -19,7 +20,7 @@ void Node::set_inputs(std::vector<Value> values) {
 }
 
 void Node::drop_inputs() {
-  static std::mutex mutex;
+  static ForkSafeMutex mutex(ForkOrder::Nodes);
   std::vector<Value> dropped;
   {
     const std::lock_guard lock(mutex);

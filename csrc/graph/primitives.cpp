@@ -12,6 +12,7 @@
 #include "cpu/features.h"
 #include "graph/tune.h"
 #include "pycnn/graph.h"
+#include "tensor/fork.h"
 
 namespace pycnn::graph {
 namespace {
@@ -42,7 +43,7 @@ int winograd_of_environment() {
 }
 
 struct Forced {
-  std::mutex mutex;
+  ForkSafeMutex mutex{ForkOrder::Algorithms};
   std::array<std::string, 4> names;
   std::atomic<int64_t> generation{0};
   std::atomic<int> winograd{winograd_of_environment()};

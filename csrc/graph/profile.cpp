@@ -7,6 +7,7 @@
 #include "cpu/features.h"
 #include "cpu/parallel.h"
 #include "kernels/kernels.h"
+#include "tensor/fork.h"
 #include "tensor/storage.h"
 
 namespace pycnn::graph {
@@ -15,7 +16,7 @@ std::atomic<bool> profiling = false;
 
 namespace {
 
-std::mutex profile_mutex;
+ForkSafeMutex profile_mutex(ForkOrder::Profile);
 ProfileClock::time_point profile_begin;
 std::vector<ProfileEvent> events;
 int threads_seen = 0;

@@ -9,6 +9,7 @@
 #include "graph/operator.h"
 #include "ops/promotion.h"
 #include "ops/views.h"
+#include "tensor/fork.h"
 
 namespace pycnn {
 namespace ops {
@@ -27,7 +28,7 @@ uint64_t scrambled(uint64_t x) {
 }
 
 struct Generator {
-  std::mutex mutex;
+  ForkSafeMutex mutex{ForkOrder::Random};
   uint64_t seed = 67280421310721;  // PyTorch's default
   uint64_t drawn = 0;
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "pycnn/error.h"
+#include "tensor/fork.h"
 
 namespace pycnn {
 namespace {
@@ -134,7 +135,7 @@ class CachingAllocator {
     return block;
   }
 
-  std::mutex mutex_;
+  ForkSafeMutex mutex_{ForkOrder::Memory};
   std::unordered_map<size_t, std::vector<void*>> small_;
   std::multimap<size_t, Kept> large_;
   const size_t large_cap_ = large_cap();
