@@ -81,6 +81,8 @@ def set_winograd(tile: int) -> None:
     Args:
         tile: 2 (the default, or what `PYCNN_WINOGRAD` says): tiles of 2x2, whose float32 errors are those of the direct
             algorithm. 4: also tiles of 4x4 where that is faster still, with errors some five times as large. 0: never.
+            A tile is computed from sums of its pixels: where one of them is infinite or NaN, all results of the tile
+            are NaN, not only those whose kernel meets it.
 
     Raises:
         ValueError: for any other number.

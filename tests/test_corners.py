@@ -189,6 +189,12 @@ def test_batch_norm_of_an_empty_batch(shape: tuple[int, ...]) -> None:
     assert layer.num_batches_tracked.item() == 1
 
 
+def test_moments_of_no_elements_are_nan() -> None:
+    for axis in (None, 1):
+        variance, mean = pycnn.var_mean(pycnn.zeros(2, 0, 3), dim=axis)
+        assert variance.isnan().all().item() and mean.isnan().all().item()
+
+
 # -- class weights are constants -------------------------------------------------------------------------------------
 
 

@@ -295,6 +295,11 @@ class VarMean final : public graph::Operator {
     const Slot variance = formula_of(l, {centered}, centered.shape, dtype, [degrees](ProgramBuilder& p, auto x) {
       return p.divide(x[0], p.constant(degrees, x[0].type));
     });
+    // Of no elements the kernel's mean is 0 and PyTorch's NaN.
+    if (reduced_.count(inputs[0].shape) == 0)
+      mean = formula_of(l, {mean}, mean.shape, mean.dtype, [](ProgramBuilder& p, auto x) {
+        return p.multiply(x[0], p.constant(std::numeric_limits<double>::quiet_NaN(), x[0].type));
+      });
     return {reduced_.finished(variance), reduced_.finished(l.cast(mean, dtype))};
   }
 

@@ -210,10 +210,16 @@ size_t workspace(const MatmulArguments& g) {
   return splits == 1 ? 0 : static_cast<size_t>(splits * g.batch[0] * g.batch[1] * g.m * g.n) * sizeof(T);
 }
 
-}  // namespace
+/// Whether both operands of a block, packed, fit into a thread's memory.
+template <typename T>
+constexpr bool fits_scratch() {
+  const int64_t rows = (most_rows + row_tile - 1) / row_tile * tile_pitch<T>;
+  const int64_t elements = depth_block * (rows + most_panels * column_tile<T>);
+  return static_cast<size_t>(elements) * sizeof(T) <= scratch_bytes;
+}
+static_assert(fits_scratch<float>() && fits_scratch<double>());
 
-static_assert((most_rows * 2 * column_tile<float> + most_panels * column_tile<float> * depth_block) * 2 <
-              static_cast<int64_t>(scratch_bytes));
+}  // namespace
 
 const char* blocked_declines(const MatmulArguments& g) {
   if (g.dtype != DType::Float32 && g.dtype != DType::Float64) return "the microkernel multiplies floats only";
