@@ -30,6 +30,33 @@ inline constexpr int pixel_vectors = Results <= (vector_bytes == 64 ? 4 : 3)   ?
 template <typename T>
 inline constexpr int64_t slack = 4 * lanes<T>;
 
+/// Lanes of the interleaved vector `Part` that come from row K or K + 1, on top of those from the rows before.
+template <typename T, int Results, int Part, int K, int... Is>
+PYCNN_INLINE Vector<T> interleave(const Vector<T>* rows, Vector<T> before, LaneList<Is...> list) {
+  if constexpr (K >= Results) {
+    return before;
+  } else {
+    constexpr int second = K + 1 < Results ? K + 1 : K, step = static_cast<int>(lanes<T>), first = Part * step;
+    const Vector<T> pair = __builtin_shufflevector(
+        rows[K], rows[second], ((first + Is) / Results + ((first + Is) % Results == K + 1 ? step : 0))...);
+    const Vector<T> joined =
+        K == 0 ? pair
+               : __builtin_shufflevector(before, pair, ((first + Is) % Results / 2 == K / 2 ? step + Is : Is)...);
+    return interleave<T, Results, Part, K + 2>(rows, joined, list);
+  }
+}
+
+/// to[lane·Results + r] = rows[r][lane]. Where two vectors are permuted by one instruction, that takes less than a
+/// transposition.
+template <typename T, int Results, int Part>
+PYCNN_INLINE void store_interleaved(T* to, const Vector<T>* rows) {
+  if constexpr (Part < Results) {
+    store(to + Part * lanes<T>,
+          interleave<T, Results, Part, 0>(rows, Vector<T>{}, typename MakeLaneList<lanes<T>>::Type{}));
+    store_interleaved<T, Results, Part + 1>(to, rows);
+  }
+}
+
 /// The sizes of a band: `rows` rows of results of one (batch item, depth).
 template <typename T>
 struct Band {
@@ -105,7 +132,7 @@ class FewChannels {
     T* sums = planes + band_.planes * band_.plane;
     fill_planes(n, q0, begin, end, planes);
     const int64_t pixels = (end - begin - 1) * band_.width + taps_.axis[2].count;
-    run_results<most_results>(planes, pixels, sums);
+    run_results<most_results>(planes, begin, pixels, sums);
     const Axis &height = taps_.axis[1], &across = taps_.axis[2];
     const int64_t row = across.count * results();
     T* to = result_ + ((n * taps_.axis[0].count + q0) * height.count + begin) * row;
@@ -143,6 +170,10 @@ class FewChannels {
 
   void to_planes(const T* from, int64_t pixels, T* to) const {
     const int64_t channels = taps_.source_channels;
+    if (channels == 1) {
+      std::memcpy(to, from, static_cast<size_t>(pixels) * sizeof(T));
+      return;
+    }
     if (channels <= few_sources) {
       for (int64_t c = 0; c < channels; ++c)
         for (int64_t i = 0; i < pixels; ++i) to[c * band_.plane + i] = from[i * channels + c];
@@ -166,25 +197,39 @@ class FewChannels {
     }
   }
 
+  /// Rows of the band begin at result row `first`.
   template <int Results>
-  void run_results(const T* planes, int64_t pixels, T* sums) const {
+  void run_results(const T* planes, int64_t first, int64_t pixels, T* sums) const {
     if constexpr (Results > 1)
-      if (results() < Results) return run_results<Results - 1>(planes, pixels, sums);
-    constexpr int vectors = pixel_vectors<Results>;
+      if (results() < Results) return run_results<Results - 1>(planes, first, pixels, sums);
+    constexpr int vectors = pixel_vectors<Results>, fewer = vectors > 1 ? 2 : 1;
     int64_t p = 0;
-    for (; p + vectors * lanes<T> <= pixels; p += vectors * lanes<T>)
-      pixels_of<Results, vectors>(planes + p, sums + p * Results);
-    for (; p < pixels; p += lanes<T>) pixels_of<Results, 1>(planes + p, sums + p * Results);
+    const auto run = [&]<int Vectors>() {
+      const Range rows = valid_rows(first + p / band_.width, first + (p + Vectors * lanes<T> - 1) / band_.width);
+      pixels_of<Results, Vectors>(planes + p, rows, sums + p * Results);
+      p += Vectors * lanes<T>;
+    };
+    while (p + vectors * lanes<T> <= pixels) run.template operator()<vectors>();
+    // What is left in one go, if that fills more than one vector: single ones wait for their sums.
+    while (pixels - p > lanes<T>) run.template operator()<fewer>();
+    if (p < pixels) run.template operator()<1>();
   }
 
-  /// sums (pixel, result) = Σ over planes and taps.
+  /// The rows of taps that lie inside the source at any of the result rows first … last.
+  Range valid_rows(int64_t first, int64_t last) const {
+    const Axis& height = taps_.axis[1];
+    const int64_t end = height.count - 1;
+    return {height.valid_taps(min_of(last, end)).begin, height.valid_taps(min_of(first, end)).end};
+  }
+
+  /// sums (pixel, result) = Σ over planes and taps, but for rows of taps that meet nothing but zeros.
   template <int Results, int Vectors>
-  void pixels_of(const T* x, T* to) const {
+  void pixels_of(const T* x, Range rows, T* to) const {
     const Axis &height = taps_.axis[1], &across = taps_.axis[2];
     Vector<T> sums[Results][Vectors] = {};
-    const T* w = packed_;
     for (int64_t k = 0; k < band_.planes; ++k)
-      for (int64_t j1 = 0; j1 < height.taps; ++j1) {
+      for (int64_t j1 = rows.begin; j1 < rows.end; ++j1) {
+        const T* w = packed_ + (k * height.taps + j1) * across.taps * Results;
         const T* row = x + k * band_.plane + j1 * height.offset_step * band_.width;
         for (int64_t j2 = 0; j2 < across.taps; ++j2, row += across.offset_step, w += Results) {
           Vector<T> right[Vectors];
@@ -202,6 +247,11 @@ class FewChannels {
     for (int v = 0; v < Vectors; ++v) {
       if constexpr (Results == 1) {
         store(to + v * lanes<T>, sums[0][v]);
+      } else if constexpr (vector_bytes == 64) {
+        Vector<T> rows[Results];
+#pragma GCC unroll 8
+        for (int r = 0; r < Results; ++r) rows[r] = sums[r][v];
+        store_interleaved<T, Results, 0>(to + v * lanes<T> * Results, rows);
       } else {
         // Whole vectors overwrite what the next pixel writes again.
         constexpr int parts = (Results + lanes<T> - 1) / lanes<T>;
