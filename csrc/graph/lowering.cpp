@@ -90,18 +90,45 @@ Slot Lowering::allocate_like(DType dtype, const Shape& shape, std::span<const Sl
   return allocate(dtype, shape);
 }
 
-Slot Lowering::contiguous(const Slot& slot) {
-  if (slot.is_contiguous()) return slot;
-  const Slot result = allocate(slot.dtype, slot.shape);
-  copy_into(result, slot);
+Slot Lowering::original(Slot slot) const {
+  for (auto copy = copies_.rbegin(); copy != copies_.rend(); ++copy) {
+    if (copy->to.buffer != slot.buffer) continue;
+    const Slot before = slot.seen_through(copy->to, copy->from);
+    if (before.buffer < 0) break;
+    slot = before;
+  }
+  return slot;
+}
+
+// Copies that undo each other cancel: the first of them is dead when the second reads what it read. Inputs of the plan,
+// which last anyway, are copied once for all.
+Slot Lowering::laid_out(const Slot& slot, bool (Slot::*lies_so)() const, const Strides& strides) {
+  if ((slot.*lies_so)()) return slot;
+  const Slot source = original(slot);
+  if ((source.*lies_so)()) return source;
+  if (buffers_[static_cast<size_t>(source.buffer)].input >= 0)
+    for (const Copy& copy : copies_)
+      if (same_window(copy.from, source) && copy.to.strides == strides) return copy.to;
+  const Slot result = allocate(slot.dtype, slot.shape, strides);
+  Copy made{source, result};
+  for (const Copy& copy : copies_) {
+    // A copy under another shape: its source may fit into the result under that one.
+    if (copy.to.buffer != source.buffer || copy.to.count() != source.count() || !copy.to.is_contiguous() ||
+        !source.is_contiguous())
+      continue;
+    if (const Slot same = result.reshaped(copy.to.shape); same.buffer >= 0) made = {copy.from, same};
+  }
+  copy_into(made.to, made.from);
+  copies_.push_back(made);
   return result;
 }
 
+Slot Lowering::contiguous(const Slot& slot) {
+  return laid_out(slot, &Slot::is_contiguous, contiguous_strides(slot.shape));
+}
+
 Slot Lowering::channels_last(const Slot& slot) {
-  if (slot.is_channels_last()) return slot;
-  const Slot result = allocate(slot.dtype, slot.shape, channels_last_strides(slot.shape));
-  copy_into(result, slot);
-  return result;
+  return laid_out(slot, &Slot::is_channels_last, channels_last_strides(slot.shape));
 }
 
 Slot Lowering::dense(const Slot& slot) { return slot.is_dense() ? slot : contiguous(slot); }

@@ -36,6 +36,9 @@ struct Slot {
   Slot unsqueezed(int dimension) const;
   /// The same elements under another shape, if strides allow it without a copy; otherwise buffer is -1.
   Slot reshaped(const Shape& shape) const;
+  /// What this window onto `copy` shows, as it lies in `source`, if `copy` is a dense copy of source in other strides
+  /// and strides allow it; otherwise buffer is -1.
+  Slot seen_through(const Slot& copy, const Slot& source) const;
 };
 /// Whether both name the same elements of the same buffer in the same way.
 bool same_window(const Slot& a, const Slot& b);
@@ -146,9 +149,16 @@ class Lowering {
     int input = -1;  ///< index among the plan's inputs, or -1
   };
   void append(std::unique_ptr<Primitive> primitive);
+  /// The slot where it was before it was copied, if it was.
+  Slot original(Slot slot) const;
+  Slot laid_out(const Slot& slot, bool (Slot::*lies_so)() const, const Strides& strides);
 
   const kernels::Kernels& kernels_;
   std::vector<BufferInfo> buffers_;
+  struct Copy {
+    Slot from, to;
+  };
+  std::vector<Copy> copies_;  ///< between layouts
   std::vector<std::unique_ptr<Primitive>> primitives_;
   const char* operator_name_ = "";
 };

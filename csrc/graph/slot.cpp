@@ -1,6 +1,8 @@
 // Slots: windows onto a plan's buffers.
 #include "graph/lowering.h"
 
+#include <algorithm>
+
 namespace pycnn::graph {
 namespace {
 
@@ -122,6 +124,50 @@ Slot Slot::reshaped(const Shape& target) const {
     --from;
     --to;
   }
+  return result;
+}
+
+Slot Slot::seen_through(const Slot& copy, const Slot& source) const {
+  Slot result = source;
+  result.buffer = -1;
+  if (dtype != copy.dtype || dtype != source.dtype || count() == 0) return result;
+  // Positions in the copy are numbers whose digits are its coordinates, the largest stride first. Digits that lie in
+  // the source as one are one.
+  struct Digit {
+    int64_t size, step, source_step, highest;
+  };
+  std::vector<Digit> digits;
+  for (int d = 0; d < copy.shape.size(); ++d)
+    if (copy.shape[d] != 1) digits.push_back({copy.shape[d], copy.strides[d], source.strides[d], 0});
+  std::sort(digits.begin(), digits.end(), [](const Digit& a, const Digit& b) { return a.step > b.step; });
+  size_t merged = 0;
+  for (const Digit& digit : digits) {
+    if (merged > 0 && digits[merged - 1].source_step == digit.source_step * digit.size)
+      digits[merged - 1] = {digits[merged - 1].size * digit.size, digit.step, digit.source_step, 0};
+    else
+      digits[merged++] = digit;
+  }
+  digits.resize(merged);
+  int64_t left = offset - copy.offset;
+  for (Digit& digit : digits) {
+    digit.highest = left / digit.step;
+    left %= digit.step;
+    result.offset += digit.highest * digit.source_step;
+  }
+  // Each dimension counts in one digit, and no digit may overflow.
+  result.shape = shape;
+  result.strides = contiguous_strides(shape);
+  for (int d = 0; d < shape.size(); ++d) {
+    if (shape[d] == 1) continue;
+    const auto digit =
+        std::find_if(digits.begin(), digits.end(), [&](const Digit& one) { return one.step <= strides[d]; });
+    if (strides[d] != 0 && (digit == digits.end() || strides[d] % digit->step != 0)) return result;
+    const int64_t steps = strides[d] == 0 ? 0 : strides[d] / digit->step;
+    result.strides[d] = strides[d] == 0 ? 0 : steps * digit->source_step;
+    if (steps != 0) digit->highest += steps * (shape[d] - 1);
+  }
+  if (std::all_of(digits.begin(), digits.end(), [](const Digit& digit) { return digit.highest < digit.size; }))
+    result.buffer = source.buffer;
   return result;
 }
 
