@@ -19,6 +19,7 @@
 #include "cpu/features.h"
 #include "cpu/parallel.h"
 #include "pycnn/graph.h"
+#include "tensor/fork.h"
 
 namespace pycnn::graph {
 namespace {
@@ -176,7 +177,7 @@ class Tuner {
     return best;
   }
 
-  std::mutex mutex_;
+  ForkSafeMutex mutex_{ForkOrder::Tuner};
   bool loaded_ = false, warned_ = false;
   std::filesystem::path path_;
   Choices choices_;
