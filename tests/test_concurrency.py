@@ -241,6 +241,27 @@ def test_tensors_cross_processes_evaluated() -> None:
     assert multiprocessing.get_all_start_methods()
 
 
+def test_threads_with_small_stacks_reduce() -> None:
+    script = """
+        import threading
+        import pycnn
+        threading.stack_size(256 * 1024)
+        x = pycnn.randn(64, 3, 40, 40)
+        found = []
+        def reduce():
+            found.append((x.var((0, 2, 3)).tolist(), ((x * x).sum() + (x - 1).sum()).item()))
+        threads = [threading.Thread(target=reduce) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+            thread.join()
+        reduce()
+        assert len(found) == 4 and all(values == found[0] for values in found)
+        print("fine")
+    """
+    done = run_script(script)
+    assert done.stdout == "fine\n", done.stderr
+
+
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_pickling(protocol: int) -> None:
     for made in (

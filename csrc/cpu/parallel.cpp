@@ -13,12 +13,14 @@
 #include <cstring>
 #include <fstream>
 #include <mutex>
+#include <new>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "cpu/scratch.h"
 #include "pycnn/error.h"
 
 namespace pycnn::cpu {
@@ -104,9 +106,10 @@ class Pool {
   bool try_run(int threads, int64_t chunks, ChunkFunction function, const void* context) {
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
     if (!closed_) {
-      if (static_cast<int>(workers_.size()) != threads - 1) {
+      if (threads != threads_) {
         stop_workers();
         start_workers(threads - 1);
+        threads_ = threads;
       }
       constexpr int64_t most_at_once = int64_t{1} << 30;
       for (int64_t begin = 0; begin < chunks; begin += most_at_once)
@@ -164,6 +167,11 @@ class Pool {
   }
 
   void work() {
+    try {
+      reserve_thread_scratch();
+    } catch (const std::bad_alloc&) {
+      return;  // others do the work
+    }
     const auto wanted = [&] { return (ticket_.load() & UINT32_MAX) != 0 || stopping_.load(); };
     while (!stopping_.load()) {
       while (run_one_chunk()) {
@@ -203,6 +211,7 @@ class Pool {
   std::atomic<bool> busy_{false};  ///< owned by the thread whose job runs; guards workers_ and closed_
   bool closed_ = false;
   std::vector<std::thread> workers_;
+  int threads_ = 1;  ///< asked for; the system may have given fewer
 
   std::atomic<ChunkFunction> function_{nullptr};
   std::atomic<const void*> context_{nullptr};

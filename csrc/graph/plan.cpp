@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "cpu/parallel.h"
+#include "cpu/scratch.h"
 #include "graph/evaluate.h"
 #include "graph/profile.h"
 #include "pycnn/graph.h"
@@ -254,6 +255,7 @@ void Plan::decide_care() {
 
 std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
   // Everything is allocated before the first step; the last phase can then neither fail nor be interrupted half-way.
+  cpu::reserve_thread_scratch();
   const StoragePointer arena =
       arena_bytes_ + workspace_bytes_ > 0 ? borrow_arena(workspace_bytes_ + arena_bytes_) : nullptr;
   char* const arena_data = arena ? static_cast<char*>(arena->data()) : nullptr;

@@ -6,6 +6,7 @@
 #include "cpu/isa/accumulate.h"
 #include "cpu/isa/interpreter.h"
 #include "cpu/parallel.h"
+#include "cpu/scratch.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
@@ -111,10 +112,16 @@ struct Gathered {
     data = copy;
   }
 };
-struct Gathering {
-  Gathered of[max_accumulations];
-  int64_t rows = 0;  ///< of each
+
+/// What a task of a reduction works in. It lies in the thread's scratch memory: threads of a program may have small
+/// stacks.
+struct Scratch {
+  Partials partials;
+  Gathered gathered[max_accumulations];
 };
+static_assert(sizeof(Scratch) <= scratch_bytes);
+
+Scratch& scratch() { return *static_cast<Scratch*>(thread_scratch()); }
 
 class Reduction {
  public:
@@ -144,7 +151,7 @@ class Reduction {
       const int64_t units_per_task = ceil_divide(steps_per_task, cut_.steps);
       in_parallel(ceil_divide(cut_.units, units_per_task), [&](int64_t task) {
         Machine machine(program_);
-        Partials partials;
+        Partials& partials = scratch().partials;
         const int64_t end = smaller(cut_.units, (task + 1) * units_per_task);
         for (int64_t unit = task * units_per_task; unit < end; ++unit) {
           int64_t output, n;
@@ -155,7 +162,7 @@ class Reduction {
     } else {
       in_parallel(cut_.units * cut_.parts, [&](int64_t task) {
         Machine machine(program_);
-        Partials partials;
+        Partials& partials = scratch().partials;
         const int64_t part = task % cut_.parts;
         int64_t output, n;
         accumulate(machine, partials, task / cut_.parts, part * steps_per_task,
@@ -204,7 +211,8 @@ class Reduction {
     output = (k0 * cut_.k1 + k1) * cut_.k2 + column;
     for (int a = 0; a < arguments_.accumulation_count; ++a)
       accumulators_[a].clear(partials.first[a], partials.second[a], n);
-    Gathering gathered;
+    Gathered* const gathered = scratch().gathered;
+    int64_t gathered_rows = 0;  // of each accumulation
     int64_t count = 0;
     for (int64_t step = begin; step < end; ++step) {
       const int64_t r0 = step / cut_.row_tiles;
@@ -213,21 +221,21 @@ class Reduction {
       machine.run((((k0 * cut_.r0 + r0) * cut_.k1 + k1) * cut_.r1 + r1) * cut_.k2 + column, blocks * rows * width);
       // Where groups end is a matter of sizes too.
       const bool group_ends =
-          step + 1 == end || blocks > 1 || (gathered.rows + rows + cut_.rows) * width > moment_elements;
+          step + 1 == end || blocks > 1 || (gathered_rows + rows + cut_.rows) * width > moment_elements;
       for (int a = 0; a < arguments_.accumulation_count; ++a) {
         const Accumulator& accumulator = accumulators_[a];
         const void* values = machine.result(program_.place_of[arguments_.accumulations[a].source]);
-        if (!accumulator.gathers || (group_ends && gathered.rows == 0)) {
+        if (!accumulator.gathers || (group_ends && gathered_rows == 0)) {
           accumulator.add(partials.first[a], partials.second[a], values, blocks, rows, width, count);
           continue;
         }
         const int64_t row_bytes = width * (accumulator.type == RegisterType::F32 ? 4 : 8);
-        gathered.of[a].append(values, rows * row_bytes, gathered.rows * row_bytes, !machine.is_register(values));
+        gathered[a].append(values, rows * row_bytes, gathered_rows * row_bytes, !machine.is_register(values));
         if (group_ends)
-          accumulator.add(partials.first[a], partials.second[a], gathered.of[a].data, 1, gathered.rows + rows, width,
-                          count - gathered.rows);
+          accumulator.add(partials.first[a], partials.second[a], gathered[a].data, 1, gathered_rows + rows, width,
+                          count - gathered_rows);
       }
-      gathered.rows = group_ends ? 0 : gathered.rows + rows;
+      gathered_rows = group_ends ? 0 : gathered_rows + rows;
       count += rows;
     }
   }
@@ -249,7 +257,7 @@ class Reduction {
   }
 
   void combine(int64_t output, int64_t n) {
-    Partials partials;
+    Partials& partials = scratch().partials;
     for (int a = 0; a < arguments_.accumulation_count; ++a) {
       accumulators_[a].clear(partials.first[a], partials.second[a], n);
       for (int64_t part = 0; part < cut_.parts; ++part) {
@@ -263,7 +271,7 @@ class Reduction {
   }
 
   void write_identity(int64_t output, int64_t n) {
-    Partials partials;
+    Partials& partials = scratch().partials;
     for (int a = 0; a < arguments_.accumulation_count; ++a)
       accumulators_[a].clear(partials.first[a], partials.second[a], n);
     write(partials, output, n);
