@@ -94,8 +94,12 @@ py::object to_dlpack(const Tensor& self, const py::object& max_version, const py
     PyErr_SetString(PyExc_BufferError, "Can't export tensors that require gradient, use tensor.detach()");
     throw py::error_already_set();
   }
+  // What an old consumer does not know to be read-only it may write to.
   Memory memory = evaluated_memory(self);
-  if (!copy.is_none() && copy.cast<bool>()) memory = evaluated_memory(copy_memory(memory));
+  if (!copy.is_none() && copy.cast<bool>())
+    memory = evaluated_memory(copy_memory(memory));
+  else
+    self.pin();
   const bool versioned = !max_version.is_none() && py::tuple(max_version)[0].cast<int>() >= 1;
   return versioned ? make_capsule<ManagedVersioned>(std::move(memory)) : make_capsule<Managed>(std::move(memory));
 }

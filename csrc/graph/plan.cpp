@@ -261,6 +261,7 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
   char* const arena_data = arena ? static_cast<char*>(arena->data()) : nullptr;
   std::vector<void*> addresses(buffers_.size());
   std::vector<StoragePointer> storages(buffers_.size());
+  std::vector<Storage*> donated;
   for (size_t b = 0; b < buffers_.size(); ++b) {
     const BufferPlace& place = buffers_[b];
     if (place.input >= 0) {
@@ -272,6 +273,7 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
                inputs[static_cast<size_t>(place.donor)].offset == 0) {
       storages[b] = inputs[static_cast<size_t>(place.donor)].storage;
       addresses[b] = storages[b]->data();
+      donated.push_back(storages[b].get());
       counters().buffers_donated++;
     } else {
       storages[b] = allocate_storage(place.bytes);
@@ -285,10 +287,12 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
       addresses[b] = static_cast<char*>(addresses[b]) +
                      given.offset * static_cast<int64_t>(input_widths_[static_cast<size_t>(input)]);
     }
-  const Addresses all{addresses, arena_data};
+  const Addresses all{addresses, arena_data, std::span(storages).first(inputs.size())};
   const std::function<bool()>* const interrupt = interrupt_check.load();
   for (size_t i = 0; i < steps_.size(); ++i) {
     if (care_[i].asks) poll_interrupt(interrupt);
+    if (i == last_phase_)
+      for (Storage* storage : donated) storage->forget_derived();
     const cpu::SerialScope scope(care_[i].serial);
     if (!profiling.load(std::memory_order_relaxed)) {
       steps_[i]->run(kernels_, all);

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "cpu/features.h"
+#include "graph/evaluate.h"
 #include "graph/tune.h"
 #include "pycnn/graph.h"
 #include "tensor/fork.h"
@@ -257,6 +258,35 @@ bool EpiloguePrimitive::compile_epilogue(const Formulation& formulation, Compile
   return into.compile(formulation, {.order = order, .keep_innermost = true});
 }
 
+// A weight of more bytes is read at the speed of memory anyhow, and would be there twice.
+constexpr size_t most_packed_bytes = size_t{1} << 25;
+
+template <typename Algorithm, typename Arguments>
+void Packing::prepare(const Algorithm& algorithm, const Arguments& arguments, std::span<const int64_t> form) {
+  bytes = algorithm.packed_bytes != nullptr ? algorithm.packed_bytes(arguments) : 0;
+  if (bytes > most_packed_bytes) bytes = 0;
+  key.assign(form.begin(), form.end());
+  key.push_back(reinterpret_cast<intptr_t>(algorithm.pack));
+  key.push_back(static_cast<int64_t>(arguments.dtype));
+}
+
+template <typename Algorithm, typename Arguments>
+void Packing::run(const Algorithm& algorithm, Arguments& arguments, const Slot& operand,
+                  const Addresses& addresses) const {
+  StoragePointer packed;
+  const auto buffer = static_cast<size_t>(operand.buffer);
+  if (bytes > 0 && buffer < addresses.inputs.size()) {
+    Storage& storage = *addresses.inputs[buffer];
+    packed = storage.derived(key, static_cast<char*>(addresses.of(operand)) - static_cast<char*>(storage.data()), bytes,
+                             [&](void* to) {
+                               algorithm.pack(arguments, to);
+                               counters().operands_packed++;
+                             });
+    if (packed) arguments.packed = packed->data();
+  }
+  algorithm.run(arguments);
+}
+
 const char* ConvolutionPrimitive::name() const { return choosable[static_cast<size_t>(pass)]; }
 
 std::vector<int> ConvolutionPrimitive::result_order() const {
@@ -297,6 +327,11 @@ void ConvolutionPrimitive::prepare(const kernels::Kernels& kernels) {
   algorithm = choose(static_cast<int>(pass), kernels, kernels.convolution[static_cast<size_t>(pass)], result,
                      describe(shape), layout, in_scratch);
   workspace = algorithm->workspace(result);
+  const kernels::ConvolutionShape& s = shape;
+  std::vector<int64_t> form = {s.groups, s.in_channels, s.out_channels};
+  for (const int64_t* sizes : {s.kernel, s.stride, s.padding, s.dilation, result.weight_strides})
+    form.insert(form.end(), sizes, sizes + 3);
+  if (pass != kernels::ConvolutionPass::WeightGradient) packing.prepare(*algorithm, result, form);
 }
 
 void ConvolutionPrimitive::run(const kernels::Kernels&, const Addresses& addresses) const {
@@ -312,7 +347,7 @@ void ConvolutionPrimitive::run(const kernels::Kernels&, const Addresses& address
     applied = compiled_epilogue.arguments(addresses, operands);
     result.epilogue = &applied;
   }
-  algorithm->run(result);
+  packing.run(*algorithm, result, weight, addresses);
 }
 
 double ConvolutionPrimitive::flops() const {
@@ -346,6 +381,9 @@ void MatmulPrimitive::prepare(const kernels::Kernels& kernels) {
   algorithm =
       choose(3, kernels, kernels.matmul, shape, detail::concatenate(a.shape, " x ", b.shape), layout, in_scratch);
   workspace = algorithm->workspace(shape);
+  const kernels::MatmulArguments& g = shape;
+  const int64_t form[] = {g.batch[0], g.batch[1], g.n, g.k, g.b_batch[0], g.b_batch[1], g.b_row, g.b_column};
+  packing.prepare(*algorithm, g, form);
 }
 
 void MatmulPrimitive::run(const kernels::Kernels&, const Addresses& addresses) const {
@@ -361,7 +399,7 @@ void MatmulPrimitive::run(const kernels::Kernels&, const Addresses& addresses) c
     applied = compiled_epilogue.arguments(addresses, operands);
     result.epilogue = &applied;
   }
-  algorithm->run(result);
+  packing.run(*algorithm, result, this->b, addresses);
 }
 
 double MatmulPrimitive::flops() const {

@@ -14,6 +14,7 @@ namespace pycnn::graph {
 struct Addresses {
   std::span<void* const> buffers;
   void* workspace = nullptr;
+  std::span<const StoragePointer> inputs;  ///< what the first buffers, the plan's inputs, lie in
   /// Null while planning, when there are no buffers yet.
   void* of(const Slot& slot) const {
     if (buffers.empty()) return nullptr;
@@ -164,11 +165,23 @@ struct EpiloguePrimitive : Primitive {
   const Slot& raw() const { return const_cast<EpiloguePrimitive*>(this)->raw(); }
 };
 
+/// An operand that an algorithm reads packed. It is kept so if it is an input of plans that does not change.
+struct Packing {
+  size_t bytes = 0;          ///< 0: there is nothing to keep
+  std::vector<int64_t> key;  ///< what the packed form follows from, besides the operand's elements and place
+
+  template <typename Algorithm, typename Arguments>
+  void prepare(const Algorithm& algorithm, const Arguments& arguments, std::span<const int64_t> form);
+  template <typename Algorithm, typename Arguments>
+  void run(const Algorithm& algorithm, Arguments& arguments, const Slot& operand, const Addresses& addresses) const;
+};
+
 struct ConvolutionPrimitive final : EpiloguePrimitive {
   kernels::ConvolutionPass pass;
   kernels::ConvolutionShape shape;
   Slot input, weight, output;
   const kernels::ConvolutionAlgorithm* algorithm = nullptr;
+  Packing packing;
   const char* name() const override;
   void prepare(const kernels::Kernels& kernels) override;
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
@@ -190,6 +203,7 @@ struct MatmulPrimitive final : EpiloguePrimitive {
   kernels::MatmulArguments shape{};
   Slot a, b, c;
   const kernels::MatmulAlgorithm* algorithm = nullptr;
+  Packing packing;
   const char* name() const override { return "matmul"; }
   void prepare(const kernels::Kernels& kernels) override;
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;

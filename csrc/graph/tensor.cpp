@@ -152,6 +152,11 @@ Memory Tensor::memory() const {
           output.dtype, output.shape, buffer.strides};
 }
 
+void Tensor::pin() const {
+  evaluate();
+  output_of(value()).buffer.storage->pin();
+}
+
 namespace {
 
 // Calls function(pointer) for each element in row-major order.

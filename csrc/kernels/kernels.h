@@ -75,6 +75,7 @@ struct ConvolutionArguments {
   const PointwiseArguments* epilogue;
   int winograd = 2;     ///< largest tile of results for Winograd's algorithm: 0 (never), 2 or 4 (faster and less exact)
   bool forced = false;  ///< the algorithm was asked for by name: it declines only what it cannot do
+  const void* packed = nullptr;  ///< what pack() made of the weight; null: the algorithm packs for itself
   void* workspace;
 };
 
@@ -86,6 +87,11 @@ struct ConvolutionAlgorithm {
   const char* (*declines)(const ConvolutionArguments&);
   size_t (*workspace)(const ConvolutionArguments&);
   void (*run)(const ConvolutionArguments&);
+  /// The weight as run() reads it, to be kept while the weight stays the same: bytes (0: run() reads it as it lies),
+  /// and writing them. They follow from dtype, weight and its strides, and all of the shape but batch, input and
+  /// output.
+  size_t (*packed_bytes)(const ConvolutionArguments&) = nullptr;
+  void (*pack)(const ConvolutionArguments&, void* to) = nullptr;
 };
 
 // -- matrix multiplication --------------------------------------------------------------------------------------------
@@ -101,6 +107,7 @@ struct MatmulArguments {
   int64_t c_batch[2], c_row;
   /// Innermost loop: n; the outer loops together: (batch, m) in order; or null.
   const PointwiseArguments* epilogue;
+  const void* packed = nullptr;  ///< what pack() made of b; null: the algorithm packs for itself
   void* workspace;
 };
 
@@ -109,6 +116,9 @@ struct MatmulAlgorithm {
   const char* (*declines)(const MatmulArguments&);
   size_t (*workspace)(const MatmulArguments&);
   void (*run)(const MatmulArguments&);
+  /// As for convolutions: b as run() reads it. It follows from dtype, batch, n, k, b and its strides.
+  size_t (*packed_bytes)(const MatmulArguments&) = nullptr;
+  void (*pack)(const MatmulArguments&, void* to) = nullptr;
 };
 
 // -- pooling --------------------------------------------------------------------------------------------------------

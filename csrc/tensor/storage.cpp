@@ -22,6 +22,7 @@ constexpr size_t alignment = 64;
 constexpr size_t small_bytes = size_t{1} << 16;
 constexpr size_t small_cap = size_t{1} << 26;
 constexpr size_t huge_page = size_t{1} << 21;
+constexpr size_t most_derived = 8;  // of one block
 
 /// A quarter of the machine's memory: what was needed once is needed again in the next step.
 size_t large_cap() {
@@ -162,6 +163,39 @@ StoragePointer allocate(size_t bytes, bool any) {
 }
 
 }  // namespace
+
+Storage::Derived* Storage::find_derived(std::span<const int64_t> key, int64_t offset) {
+  const auto found = std::find_if(derived_.begin(), derived_.end(), [&](const Derived& derived) {
+    return derived.offset == offset && std::ranges::equal(derived.key, key);
+  });
+  return found == derived_.end() ? nullptr : &*found;
+}
+
+StoragePointer Storage::derived(std::span<const int64_t> key, int64_t offset, size_t bytes,
+                                const std::function<void(void*)>& make) {
+  if (pinned()) return nullptr;
+  {
+    const std::lock_guard lock(derived_mutex_);
+    const Derived* known = find_derived(key, offset);
+    if (known == nullptr) {
+      if (derived_.size() >= most_derived) derived_.erase(derived_.begin());
+      derived_.push_back({offset, {key.begin(), key.end()}, nullptr});
+      return nullptr;
+    }
+    if (known->memory != nullptr) return known->memory;
+  }
+  // Two threads that come at once both make it.
+  StoragePointer made = allocate_storage(bytes);
+  make(made->data());
+  const std::lock_guard lock(derived_mutex_);
+  if (Derived* known = find_derived(key, offset)) known->memory = made;
+  return made;
+}
+
+void Storage::forget_derived() {
+  const std::lock_guard lock(derived_mutex_);
+  derived_.clear();
+}
 
 StoragePointer allocate_storage(size_t bytes) { return allocate(bytes, false); }
 StoragePointer borrow_arena(size_t bytes) { return allocate(bytes, true); }

@@ -5,10 +5,17 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
 
 namespace pycnn {
 
-/// A block of bytes. A plan writes over one only if nothing else refers to it; pinned blocks (foreign memory) never.
+class Storage;
+using StoragePointer = std::shared_ptr<Storage>;
+
+/// A block of bytes. A plan writes over one only if nothing else refers to it; pinned blocks, which somebody outside
+/// sees (foreign and exported memory), never.
 class Storage {
  public:
   Storage(void* data, size_t bytes, std::function<void()> release)
@@ -22,15 +29,34 @@ class Storage {
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   bool pinned() const { return pinned_.load(std::memory_order_acquire); }
-  void pin() { pinned_.store(true, std::memory_order_release); }
+  void pin() {
+    pinned_.store(true, std::memory_order_release);
+    forget_derived();
+  }
+
+  /// Memory that make() fills from the bytes of this block alone, such as a weight as a kernel reads it. It is kept
+  /// under its key and the offset it begins at for as long as this block stays as it is, from the second request on:
+  /// what is read once does not pay. Null before, and for pinned blocks, which may change unseen.
+  StoragePointer derived(std::span<const int64_t> key, int64_t offset, size_t bytes,
+                         const std::function<void(void*)>& make);
+  /// To be called before the block is written over.
+  void forget_derived();
 
  private:
+  struct Derived {
+    int64_t offset;
+    std::vector<int64_t> key;
+    StoragePointer memory;  ///< null after the first request
+  };
+  Derived* find_derived(std::span<const int64_t> key, int64_t offset);
+
   void* data_;
   size_t bytes_;
   std::function<void()> release_;
   std::atomic<bool> pinned_{false};
+  std::mutex derived_mutex_;
+  std::vector<Derived> derived_;
 };
-using StoragePointer = std::shared_ptr<Storage>;
 
 /// 64-byte aligned memory from a caching allocator: freed blocks are kept for reuse up to a cap, because fresh pages
 /// cost more than arithmetic. Throws pycnn::Error naming the size if there is none.

@@ -162,6 +162,15 @@ void check_case(const Case& c, ConvolutionPass pass, const kernels::ConvolutionA
         EXPECT_LE(difference(got, reference), tolerance_of<T>(algorithm));
       }
       EXPECT_TRUE(same_bits(first, got)) << threads << " threads";
+      if (algorithm.packed_bytes == nullptr) continue;
+      std::vector<T> packed = fresh<T>(static_cast<int64_t>(algorithm.packed_bytes(data.arguments) / sizeof(T)));
+      if (packed.empty()) continue;
+      algorithm.pack(data.arguments, packed.data());
+      data.arguments.packed = packed.data();
+      got = fresh<T>(static_cast<int64_t>(got.size()));
+      data.arguments.weight = nullptr;
+      algorithm.run(data.arguments);
+      EXPECT_TRUE(same_bits(first, got)) << threads << " threads, weight packed before";
     }
   }
 }

@@ -113,6 +113,14 @@ void check_case(const Case& c, const kernels::MatmulAlgorithm& algorithm, bool w
         EXPECT_TRUE(std::isnan(data.c[static_cast<size_t>(row * (c.n + c.c_gap) + c.n)])) << "wrote between rows";
     }
     EXPECT_TRUE(same_bits(first, got)) << threads << " threads";
+    if (algorithm.packed_bytes == nullptr || algorithm.packed_bytes(data.arguments) == 0) continue;
+    std::vector<T> packed = fresh<T>(static_cast<int64_t>(algorithm.packed_bytes(data.arguments) / sizeof(T)));
+    algorithm.pack(data.arguments, packed.data());
+    data.arguments.packed = packed.data();
+    data.c.assign(data.c.size(), T{});
+    data.arguments.b = nullptr;
+    algorithm.run(data.arguments);
+    EXPECT_TRUE(same_bits(first, dense(c, data.c))) << threads << " threads, b packed before";
   }
 }
 

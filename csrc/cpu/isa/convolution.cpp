@@ -23,7 +23,7 @@ constexpr int64_t few_channels = 12;
 template <typename T>
 class TapGemm {
  public:
-  TapGemm(const Taps& taps, const T* source, const T* weight, T* result, T* packed)
+  TapGemm(const Taps& taps, const T* source, const T* weight, T* result, const T* packed)
       : taps_(taps), source_(source), weight_(weight), result_(result), packed_(packed) {
     // Adjacent taps of one row are adjacent in memory: one long product instead of several.
     merge_ = taps.groups == 1 && taps.axis[2].offset_step == 1;
@@ -38,7 +38,6 @@ class TapGemm {
   void run(const kernels::PointwiseArguments* arguments) const {
     const int64_t rows = taps_.rows(), pixels = taps_.axis[2].count;
     if (rows * pixels * taps_.result_channels == 0) return;
-    pack();
     const Cut cut = cut_into_chunks();
     const int64_t bands = ceil_divide(rows, cut.rows), last = (cut.blocks_per_span - 1) * cut.panels;
     const Epilogue epilogue(arguments, channel_end(cut.panels - 1), channel_end(cut.span - 1) - channel_begin(last));
@@ -61,8 +60,10 @@ class TapGemm {
     });
   }
 
- private:
-  void pack() const {
+  int64_t packed_elements() const { return taps_.groups * panels_ * panel_elements_; }
+
+  /// Writes the panels that run() reads.
+  void pack(T* to) const {
     const int64_t in = taps_.source_group();
     const int64_t count = taps_.kernel[0] * taps_.kernel[1] * taps_.kernel[2];
     // Channels whose taps fit into L1 are gathered at once and dealt out to the taps; a lone tap needs no dealing.
@@ -74,7 +75,7 @@ class TapGemm {
         for_each_tap([&](int64_t tap, int64_t kernel) {
           pack_panel(weight + kernel * taps_.weight_tap, taps_.weight_source, taps_.weight_result, in,
                      min_of(taps_.result_group() - column, width_), width_,
-                     packed_ + panel * panel_elements_ + tap * in * width_);
+                     to + panel * panel_elements_ + tap * in * width_);
         });
       });
       return;
@@ -87,14 +88,15 @@ class TapGemm {
       gather_weight(taps_, weight_ + group * taps_.weight_group, c, n, panel * width_,
                     min_of(taps_.result_group() - panel * width_, width_), width_, gathered);
       for_each_tap([&](int64_t tap, int64_t kernel) {
-        T* to = packed_ + (group * panels_ + panel) * panel_elements_ + (tap * in + c) * width_;
-        for (int64_t i = 0; i < n; ++i, to += width_)
+        T* row = to + (group * panels_ + panel) * panel_elements_ + (tap * in + c) * width_;
+        for (int64_t i = 0; i < n; ++i, row += width_)
           for (int64_t j = 0; j < width_; j += lanes<T>)
-            store(to + j, load(gathered + (i * count + kernel) * width_ + j));
+            store(row + j, load(gathered + (i * count + kernel) * width_ + j));
       });
     });
   }
 
+ private:
   /// function(tap, kernel index) in the order of packing.
   template <typename Function>
   void for_each_tap(const Function& function) const {
@@ -229,7 +231,7 @@ class TapGemm {
   const T* source_;
   const T* weight_;
   T* result_;
-  T* packed_;
+  const T* packed_;
   bool merge_;
   int64_t width_ = panel_width<T>(taps_.result_group());
   int64_t panels_ = ceil_divide(taps_.result_group(), width_);
@@ -254,23 +256,36 @@ size_t packed_bytes(const ConvolutionArguments& a, bool forward) {
 
 template <typename T>
 void forward(const ConvolutionArguments& a, bool padded) {
-  T* packed = static_cast<T*>(a.workspace);
+  T* workspace = static_cast<T*>(a.workspace);
   const T* source = static_cast<const T*>(a.input);
   Taps taps = forward_taps(a);
   if (padded) {
-    T* copy = packed + packed_bytes(a, true) / sizeof(T);
+    T* copy = workspace + packed_bytes(a, true) / sizeof(T);
     taps = pad_source(taps, source, copy);
     source = copy;
   }
-  TapGemm<T>(taps, source, static_cast<const T*>(a.weight), static_cast<T*>(a.output), packed).run(a.epilogue);
+  const TapGemm<T> gemm(taps, source, static_cast<const T*>(a.weight), static_cast<T*>(a.output),
+                        a.packed ? static_cast<const T*>(a.packed) : workspace);
+  if (!a.packed) gemm.pack(workspace);
+  gemm.run(a.epilogue);
+}
+
+template <typename T>
+void pack_forward(const ConvolutionArguments& a, void* to) {
+  const Taps taps = forward_taps(a);
+  TapGemm<T>(taps, nullptr, static_cast<const T*>(a.weight), nullptr, nullptr).pack(static_cast<T*>(to));
+}
+
+size_t packed_forward_bytes(const ConvolutionArguments& a) { return packed_bytes(a, true); }
+
+void pack_forward(const ConvolutionArguments& a, void* to) {
+  a.dtype == DType::Float32 ? pack_forward<float>(a, to) : pack_forward<double>(a, to);
 }
 
 template <bool Padded>
 void run_forward(const ConvolutionArguments& a) {
   a.dtype == DType::Float32 ? forward<float>(a, Padded) : forward<double>(a, Padded);
 }
-
-size_t direct_forward_workspace(const ConvolutionArguments& a) { return packed_bytes(a, true); }
 
 size_t padded_forward_workspace(const ConvolutionArguments& a) {
   return packed_bytes(a, true) + aligned_bytes(padded_elements(forward_taps(a)), element_size(a));
@@ -310,6 +325,7 @@ kernels::MatmulArguments as_matmul(const ConvolutionArguments& a) {
   g.b_column = a.weight_strides[Forward ? 0 : 1];
   g.c_row = g.n;
   g.epilogue = a.epilogue;
+  g.packed = a.packed;
   g.workspace = a.workspace;
   return g;
 }
@@ -339,35 +355,69 @@ void run_gemm(const ConvolutionArguments& a) {
   chosen(g).run(g);
 }
 
+template <bool Forward>
+size_t packed_gemm_bytes(const ConvolutionArguments& a) {
+  const kernels::MatmulArguments g = as_matmul<Forward>(a);
+  const kernels::MatmulAlgorithm& algorithm = chosen(g);
+  return algorithm.packed_bytes ? algorithm.packed_bytes(g) : 0;
+}
+
+template <bool Forward>
+void pack_gemm(const ConvolutionArguments& a, void* to) {
+  const kernels::MatmulArguments g = as_matmul<Forward>(a);
+  chosen(g).pack(g, to);
+}
+
 // -- input gradient
 // -----------------------------------------------------------------------------------------------------
 
 template <typename T>
 void input_gradient(const ConvolutionArguments& a, bool padded) {
-  T* packed = static_cast<T*>(a.workspace);
+  T* workspace = static_cast<T*>(a.workspace);
+  const T* packed = static_cast<const T*>(a.packed);
   bool dense = true;
   for_each_phase(a, [&](const Taps& phase) {
     const T* source = static_cast<const T*>(a.output);
     Taps taps = phase;
     if (padded) {
-      T* copy = packed + packed_bytes(a, false) / sizeof(T);
+      T* copy = workspace + packed_bytes(a, false) / sizeof(T);
       taps = pad_source(phase, source, copy);
       source = copy;
     }
     dense = taps.dense_results();
-    TapGemm<T>(taps, source, static_cast<const T*>(a.weight), static_cast<T*>(a.input), packed)
-        .run(dense ? a.epilogue : nullptr);
+    const TapGemm<T> gemm(taps, source, static_cast<const T*>(a.weight), static_cast<T*>(a.input),
+                          packed ? packed : workspace);
+    if (packed)
+      packed += gemm.packed_elements();
+    else
+      gemm.pack(workspace);
+    gemm.run(dense ? a.epilogue : nullptr);
   });
   // With stride, the pixels of a row come from several passes.
   if (a.epilogue && !dense) pointwise(*a.epilogue);
+}
+
+/// One phase behind the other.
+template <typename T>
+void pack_input_gradient(const ConvolutionArguments& a, T* to) {
+  for_each_phase(a, [&](const Taps& phase) {
+    const TapGemm<T> gemm(phase, nullptr, static_cast<const T*>(a.weight), nullptr, nullptr);
+    gemm.pack(to);
+    to += gemm.packed_elements();
+  });
+}
+
+size_t packed_input_gradient_bytes(const ConvolutionArguments& a) { return packed_bytes(a, false); }
+
+void pack_input_gradient(const ConvolutionArguments& a, void* to) {
+  a.dtype == DType::Float32 ? pack_input_gradient(a, static_cast<float*>(to))
+                            : pack_input_gradient(a, static_cast<double*>(to));
 }
 
 template <bool Padded>
 void run_input_gradient(const ConvolutionArguments& a) {
   a.dtype == DType::Float32 ? input_gradient<float>(a, Padded) : input_gradient<double>(a, Padded);
 }
-
-size_t direct_input_gradient_workspace(const ConvolutionArguments& a) { return packed_bytes(a, false); }
 
 size_t padded_input_gradient_workspace(const ConvolutionArguments& a) {
   return packed_bytes(a, false) + aligned_bytes(padded_elements(input_gradient_taps(a, {0, 0, 0})), element_size(a));
@@ -393,25 +443,32 @@ void run_reference(const ConvolutionArguments& a) {
 }  // namespace
 
 const kernels::ConvolutionAlgorithm convolution_forward[] = {
-    {"gemm_1x1", gemm_declines, gemm_workspace<true>, run_gemm<true>},
+    {"gemm_1x1", gemm_declines, gemm_workspace<true>, run_gemm<true>, packed_gemm_bytes<true>, pack_gemm<true>},
     {"depthwise", depthwise_declines, depthwise_workspace, depthwise_forward},
     {"few_channels", few_channels_forward_declines, few_channels_workspace, few_channels_forward},
-    {"winograd_4x4", winograd_declines<4, true>, winograd_workspace<4, true>, winograd<4, true>},
-    {"winograd_2x2", winograd_declines<2, true>, winograd_workspace<2, true>, winograd<2, true>},
-    {"padded_brgemm", padded_forward_declines, padded_forward_workspace, run_forward<true>},
-    {"direct_brgemm", never_declines, direct_forward_workspace, run_forward<false>},
+    {"winograd_4x4", winograd_declines<4, true>, winograd_workspace<4, true>, winograd<4, true>,
+     packed_winograd_bytes<4, true>, pack_winograd<4, true>},
+    {"winograd_2x2", winograd_declines<2, true>, winograd_workspace<2, true>, winograd<2, true>,
+     packed_winograd_bytes<2, true>, pack_winograd<2, true>},
+    {"padded_brgemm", padded_forward_declines, padded_forward_workspace, run_forward<true>, packed_forward_bytes,
+     pack_forward},
+    {"direct_brgemm", never_declines, packed_forward_bytes, run_forward<false>, packed_forward_bytes, pack_forward},
     {"reference", never_declines, no_workspace, run_reference<reference::convolution_forward>},
     {nullptr, nullptr, nullptr, nullptr},
 };
 
 const kernels::ConvolutionAlgorithm convolution_input_gradient[] = {
-    {"gemm_1x1", gemm_declines, gemm_workspace<false>, run_gemm<false>},
+    {"gemm_1x1", gemm_declines, gemm_workspace<false>, run_gemm<false>, packed_gemm_bytes<false>, pack_gemm<false>},
     {"depthwise", depthwise_declines, depthwise_workspace, depthwise_input_gradient},
     {"few_channels", few_channels_input_gradient_declines, few_channels_workspace, few_channels_input_gradient},
-    {"winograd_4x4", winograd_declines<4, false>, winograd_workspace<4, false>, winograd<4, false>},
-    {"winograd_2x2", winograd_declines<2, false>, winograd_workspace<2, false>, winograd<2, false>},
-    {"padded_brgemm", padded_input_gradient_declines, padded_input_gradient_workspace, run_input_gradient<true>},
-    {"direct_brgemm", never_declines, direct_input_gradient_workspace, run_input_gradient<false>},
+    {"winograd_4x4", winograd_declines<4, false>, winograd_workspace<4, false>, winograd<4, false>,
+     packed_winograd_bytes<4, false>, pack_winograd<4, false>},
+    {"winograd_2x2", winograd_declines<2, false>, winograd_workspace<2, false>, winograd<2, false>,
+     packed_winograd_bytes<2, false>, pack_winograd<2, false>},
+    {"padded_brgemm", padded_input_gradient_declines, padded_input_gradient_workspace, run_input_gradient<true>,
+     packed_input_gradient_bytes, pack_input_gradient},
+    {"direct_brgemm", never_declines, packed_input_gradient_bytes, run_input_gradient<false>,
+     packed_input_gradient_bytes, pack_input_gradient},
     {"reference", never_declines, no_workspace, run_reference<reference::convolution_input_gradient>},
     {nullptr, nullptr, nullptr, nullptr},
 };

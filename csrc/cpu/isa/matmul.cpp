@@ -32,9 +32,6 @@ Blocks blocks_of(const MatmulArguments& g, int64_t panels) {
   return b;
 }
 
-/// How many different matrices B there are in each batch dimension.
-int64_t distinct(int64_t batch, int64_t stride) { return stride == 0 ? min_of(batch, 1) : batch; }
-
 /// Elements from row to row of a copy of A whose rows do not collide.
 template <typename T>
 int64_t copied_row(const MatmulArguments& g) {
@@ -48,29 +45,15 @@ size_t copied_elements(const MatmulArguments& g) {
 }
 
 template <typename T>
-size_t packed_elements(const MatmulArguments& g) {
-  const int64_t width = panel_width<T>(g.n);
-  return static_cast<size_t>(distinct(g.batch[0], g.b_batch[0]) * distinct(g.batch[1], g.b_batch[1]) *
-                             ceil_divide(g.n, width) * width * g.k);
-}
-
-template <typename T>
 void multiply(const MatmulArguments& g, bool packed) {
   if (g.batch[0] * g.batch[1] * g.m * g.n == 0) return;
-  const int64_t width = panel_width<T>(g.n), panels = ceil_divide(g.n, width);
-  const int64_t b0 = distinct(g.batch[0], g.b_batch[0]), b1 = distinct(g.batch[1], g.b_batch[1]);
+  const PackedB<T> layout(g);
+  const int64_t width = layout.width, panels = layout.panels;
   T* const workspace = static_cast<T*>(g.workspace);
-  if (packed) {
-    parallel_for(b0 * b1 * panels, [&](int64_t chunk) {
-      const int64_t panel = chunk % panels, second = chunk / panels % b1, first = chunk / panels / b1;
-      const T* b =
-          static_cast<const T*>(g.b) + first * g.b_batch[0] + second * g.b_batch[1] + panel * width * g.b_column;
-      pack_panel(b, g.b_row, g.b_column, g.k, min_of(g.n - panel * width, width), width,
-                 workspace + chunk * width * g.k);
-    });
-  }
+  const T* const all_packed = g.packed ? static_cast<const T*>(g.packed) : workspace;
+  if (packed && !g.packed) layout.pack(g, workspace);
   const bool copied = packed && rows_collide<T>(g);
-  T* const copy = workspace + (packed ? packed_elements<T>(g) : 0);
+  T* const copy = workspace + (packed ? layout.elements() : 0);
   if (copied) {
     parallel_for(g.batch[0] * g.batch[1] * g.m, [&](int64_t chunk) {
       const int64_t row = chunk % g.m, first = chunk / g.m / g.batch[1], second = chunk / g.m % g.batch[1];
@@ -93,7 +76,7 @@ void multiply(const MatmulArguments& g, bool packed) {
     const T* a = copied ? copy + (product * g.m + row) * a_row
                         : static_cast<const T*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1] + row * a_row;
     const T* b = static_cast<const T*>(g.b) + first * g.b_batch[0] + second * g.b_batch[1];
-    const T* b_packed = workspace + ((b0 == 1 ? 0 : first) * b1 + (b1 == 1 ? 0 : second)) * panels * width * g.k;
+    const T* b_packed = all_packed + layout.offset(first, second);
     T* c = static_cast<T*>(g.c) + first * g.c_batch[0] + second * g.c_batch[1] + row * g.c_row;
     const int64_t column_end = min_of(g.n, panel_end * width), depth = packed ? depth_block : unpacked_depth_block;
     int64_t k = 0;
@@ -135,8 +118,8 @@ const char* unpacked_declines(const MatmulArguments& g) {
 size_t no_workspace(const MatmulArguments&) { return 0; }
 
 size_t packed_workspace(const MatmulArguments& g) {
-  return g.dtype == DType::Float32 ? (packed_elements<float>(g) + copied_elements<float>(g)) * sizeof(float)
-                                   : (packed_elements<double>(g) + copied_elements<double>(g)) * sizeof(double);
+  return packed_b_bytes(g) + (g.dtype == DType::Float32 ? copied_elements<float>(g) * sizeof(float)
+                                                        : copied_elements<double>(g) * sizeof(double));
 }
 
 template <bool Packed>
@@ -153,11 +136,30 @@ void run_reference(const MatmulArguments& g) {
 
 }  // namespace
 
+template <typename T>
+void PackedB<T>::pack(const MatmulArguments& g, T* to) const {
+  parallel_for(first * second * panels, [&](int64_t chunk) {
+    const int64_t panel = chunk % panels, j = chunk / panels % second, i = chunk / panels / second;
+    const T* b = static_cast<const T*>(g.b) + i * g.b_batch[0] + j * g.b_batch[1] + panel * width * g.b_column;
+    pack_panel(b, g.b_row, g.b_column, g.k, min_of(g.n - panel * width, width), width, to + chunk * panel_elements);
+  });
+}
+
+size_t packed_b_bytes(const MatmulArguments& g) {
+  return g.dtype == DType::Float32 ? static_cast<size_t>(PackedB<float>(g).elements()) * sizeof(float)
+                                   : static_cast<size_t>(PackedB<double>(g).elements()) * sizeof(double);
+}
+
+void pack_b(const MatmulArguments& g, void* to) {
+  g.dtype == DType::Float32 ? PackedB<float>(g).pack(g, static_cast<float*>(to))
+                            : PackedB<double>(g).pack(g, static_cast<double*>(to));
+}
+
 const kernels::MatmulAlgorithm matmul[] = {
     {"dot", dot_declines, no_workspace, dot_matmul},
     {"unpacked_brgemm", unpacked_declines, no_workspace, run<false>},
-    {"blocked_brgemm", blocked_declines, blocked_workspace, blocked_matmul},
-    {"packed_brgemm", integers_decline, packed_workspace, run<true>},
+    {"blocked_brgemm", blocked_declines, blocked_workspace, blocked_matmul, blocked_packed_bytes, pack_b},
+    {"packed_brgemm", integers_decline, packed_workspace, run<true>, packed_b_bytes, pack_b},
     {"reference", never_declines, no_workspace, run_reference},
     {nullptr, nullptr, nullptr, nullptr},
 };

@@ -12,11 +12,38 @@ bool rows_collide(const kernels::MatmulArguments& g) {
   return g.m > 4 && g.a_row != 0 && g.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
 }
 
+/// How many different matrices B there are in each batch dimension.
+PYCNN_INLINE int64_t distinct(int64_t batch, int64_t stride) { return stride == 0 ? min_of(batch, 1) : batch; }
+
+/// B packed as all algorithms read it: for each of its matrices, panels of panel_width() columns × k rows.
+template <typename T>
+struct PackedB {
+  explicit PackedB(const kernels::MatmulArguments& g)
+      : width(panel_width<T>(g.n)),
+        panels(ceil_divide(g.n, width)),
+        first(distinct(g.batch[0], g.b_batch[0])),
+        second(distinct(g.batch[1], g.b_batch[1])),
+        panel_elements(width * g.k) {}
+  int64_t elements() const { return first * second * panels * panel_elements; }
+  /// Where the matrix of product (i, j) begins.
+  int64_t offset(int64_t i, int64_t j) const {
+    return ((first == 1 ? 0 : i) * second + (second == 1 ? 0 : j)) * panels * panel_elements;
+  }
+  void pack(const kernels::MatmulArguments& g, T* to) const;
+
+  int64_t width, panels;
+  int64_t first, second;  ///< how many matrices
+  int64_t panel_elements;
+};
+size_t packed_b_bytes(const kernels::MatmulArguments& g);
+void pack_b(const kernels::MatmulArguments& g, void* to);
+
 const char* dot_declines(const kernels::MatmulArguments& g);
 void dot_matmul(const kernels::MatmulArguments& g);
 
 const char* blocked_declines(const kernels::MatmulArguments& g);
 size_t blocked_workspace(const kernels::MatmulArguments& g);
+size_t blocked_packed_bytes(const kernels::MatmulArguments& g);
 void blocked_matmul(const kernels::MatmulArguments& g);
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -60,6 +60,16 @@ struct Cut {
 };
 
 template <typename T>
+bool far(int64_t stride) {
+  return stride * static_cast<int64_t>(sizeof(T)) >= far_apart;
+}
+
+template <typename T>
+bool packs_b(const MatmulArguments& g) {
+  return g.b_column != 1 || far<T>(g.b_row);
+}
+
+template <typename T>
 class Blocked {
  public:
   explicit Blocked(const MatmulArguments& g) : g_(g) {}
@@ -106,6 +116,9 @@ class Blocked {
     const T* a = static_cast<const T*>(g_.a) + first * g_.a_batch[0] + second * g_.a_batch[1] + c.row * g_.a_row;
     const T* b = static_cast<const T*>(g_.b) + first * g_.b_batch[0] + second * g_.b_batch[1] + c.column * g_.b_column;
     const int64_t panels = ceil_divide(c.columns, cut_.width), tiles = ceil_divide(c.rows, row_tile);
+    const T* const packed = g_.packed ? static_cast<const T*>(g_.packed) + layout_.offset(first, second) +
+                                            c.column / cut_.width * layout_.panel_elements
+                                      : nullptr;
     T* const packed_b = static_cast<T*>(thread_scratch());
     T* const packed_a = packed_b + panels * cut_.width * depth_block;
     int64_t k = c.k;
@@ -115,7 +128,7 @@ class Blocked {
       // Rows of B that lie as they are taken are read in one go, columns panel by panel as they are needed.
       const bool tiles_first = depth <= tiles_first_depth;
       const bool at_once = tiles_first || g_.b_column == 1;
-      if (pack_b_ && at_once) {
+      if (pack_b_ && at_once && !g_.packed) {
         if (g_.b_column == 1)
           pack_rows_of_b(b + k * g_.b_row, c, depth, packed_b);
         else
@@ -124,7 +137,9 @@ class Blocked {
       }
       const auto product = [&](int64_t panel, int64_t tile, int64_t tile_end) {
         const int64_t row = c.rows * tile / tiles, column = panel * cut_.width;
-        const T* right = !pack_b_ ? b + k * g_.b_row + column : packed_b + (at_once ? panel * panel_elements : 0);
+        const T* right = packed    ? packed + panel * layout_.panel_elements + k * cut_.width
+                         : pack_b_ ? packed_b + (at_once ? panel * panel_elements : 0)
+                                   : b + k * g_.b_row + column;
         const Product<T> factors{
             pack_a_ ? packed_a + tile * tile_pitch<T> * depth : a + row * g_.a_row + k * g_.a_column, right};
         brgemm(BatchReduce<T>{.products = &factors,
@@ -144,7 +159,7 @@ class Blocked {
           for (int64_t panel = 0; panel < panels; ++panel) product(panel, tile, tile + 1);
       } else {
         for (int64_t panel = 0; panel < panels; ++panel) {
-          if (!at_once) pack_panel_of_b(b + k * g_.b_row, c, panel, depth, packed_b);
+          if (!at_once && !g_.packed) pack_panel_of_b(b + k * g_.b_row, c, panel, depth, packed_b);
           for (int64_t tile = 0; tile < tiles; tile += pack_a_ ? 1 : tiles)
             product(panel, tile, pack_a_ ? tile + 1 : tiles);
         }
@@ -199,9 +214,9 @@ class Blocked {
 
   const MatmulArguments& g_;
   Cut<T> cut_{g_};
-  static bool far(int64_t stride) { return stride * static_cast<int64_t>(sizeof(T)) >= far_apart; }
-  bool pack_a_ = far(g_.a_column) || rows_collide<T>(g_);
-  bool pack_b_ = g_.b_column != 1 || far(g_.b_row);
+  bool pack_a_ = far<T>(g_.a_column) || rows_collide<T>(g_);
+  bool pack_b_ = packs_b<T>(g_);
+  PackedB<T> layout_{g_};
 };
 
 template <typename T>
@@ -230,6 +245,11 @@ const char* blocked_declines(const MatmulArguments& g) {
 
 size_t blocked_workspace(const MatmulArguments& g) {
   return g.dtype == DType::Float32 ? workspace<float>(g) : workspace<double>(g);
+}
+
+size_t blocked_packed_bytes(const MatmulArguments& g) {
+  const bool packs = g.dtype == DType::Float32 ? packs_b<float>(g) : packs_b<double>(g);
+  return packs ? packed_b_bytes(g) : 0;
 }
 
 void blocked_matmul(const MatmulArguments& g) {

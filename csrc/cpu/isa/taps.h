@@ -124,6 +124,10 @@ template <int Tile, bool Forward>
 size_t winograd_workspace(const kernels::ConvolutionArguments& a);
 template <int Tile, bool Forward>
 void winograd(const kernels::ConvolutionArguments& a);
+template <int Tile, bool Forward>
+size_t packed_winograd_bytes(const kernels::ConvolutionArguments& a);
+template <int Tile, bool Forward>
+void pack_winograd(const kernels::ConvolutionArguments& a, void* to);
 
 const char* depthwise_declines(const kernels::ConvolutionArguments& a);
 size_t depthwise_workspace(const kernels::ConvolutionArguments& a);

@@ -104,7 +104,7 @@ struct Layout {
     tiles_high = ceil_divide(taps.axis[1].count, Tile);
     tiles_wide = ceil_divide(taps.axis[2].count, Tile);
     rows = taps.batch * taps.axis[0].count * tiles_high;
-    weight_elements = panels * planes * source_channels * width;
+    weight_elements = weight_elements_of(taps);
     zero_elements = ceil_divide(source_channels, line) * line;
     const int64_t tile_bytes = planes * source_channels * size;
     // A weight that stays in L2 meets blocks whose sources stay there too; a larger one streams past the largest such
@@ -122,6 +122,12 @@ struct Layout {
     result_plane = (ceil_divide(block_rows * block_columns * width, line) + 1) * line;
     source_elements = planes * source_plane;
     result_elements = planes * result_plane;
+  }
+
+  /// Of the transformed weight.
+  static int64_t weight_elements_of(const Taps& taps) {
+    const int64_t width = panel_width<T>(taps.result_channels);
+    return ceil_divide(taps.result_channels, width) * width * planes * taps.source_channels;
   }
 
   /// Blocks of whole rows of tiles, or of a part of one.
@@ -145,9 +151,9 @@ struct Layout {
 template <typename T, int Tile>
 class Winograd {
  public:
-  Winograd(const Taps& taps, const T* source, const T* weight, T* result, T* workspace)
-      : taps_(taps), layout_(taps), source_(source), weight_(weight), result_(result), weights_(workspace) {
-    zeros_ = weights_ + layout_.weight_elements;
+  Winograd(const Taps& taps, const T* source, const T* weights, T* result, T* workspace)
+      : taps_(taps), layout_(taps), source_(source), result_(result), weights_(weights) {
+    zeros_ = workspace + layout_.weight_elements;
     sources_ = zeros_ + layout_.zero_elements;
     results_ = sources_ + (layout_.shared ? layout_.blocks : layout_.slots) * layout_.source_elements;
   }
@@ -155,7 +161,6 @@ class Winograd {
   void run(const kernels::PointwiseArguments* arguments) const {
     const Layout<T, Tile>& l = layout_;
     for (int64_t i = 0; i < l.zero_elements; ++i) zeros_[i] = 0;
-    transform_weight();
     const int64_t channels = l.group_panels * l.width;
     const Epilogue epilogue(arguments, min_of(channels, l.result_channels),
                             l.result_channels - (l.groups - 1) * channels);
@@ -177,6 +182,22 @@ class Winograd {
     });
   }
 
+  /// `to`: per panel and plane, source channels × width.
+  static void transform_weight(const Taps& taps, const T* weight, T* to) {
+    const int64_t in = taps.source_channels, out = taps.result_channels, width = panel_width<T>(out);
+    const int64_t parts = ceil_divide(in, weight_rows_per_chunk);
+    parallel_for(ceil_divide(out, width) * parts, [&](int64_t chunk) {
+      const int64_t panel = chunk / parts, begin = chunk % parts * weight_rows_per_chunk;
+      const int64_t columns = min_of(out - panel * width, width), end = min_of(in, begin + weight_rows_per_chunk);
+      T* rows = to + (panel * planes * in + begin) * width;
+      alignas(64) T gathered[weight_rows_per_chunk * 9 * column_tile<T>];
+      gather_weight(taps, weight, begin, end - begin, panel * width, columns, width, gathered);
+      for (int64_t c = 0; c < end - begin; ++c, rows += width)
+        for (int64_t i = 0; i < width; i += lanes<T>)
+          transform_taps(taps, gathered + c * 9 * width + i, width, rows + i, in * width);
+    });
+  }
+
  private:
   static constexpr int side = Tile + 2, planes = side * side;
 
@@ -191,29 +212,12 @@ class Winograd {
             min_of(column + layout_.block_columns, layout_.tiles_wide)};
   }
 
-  /// weights_: per panel and plane, source channels × width.
-  void transform_weight() const {
-    const int64_t in = layout_.source_channels, width = layout_.width;
-    const int64_t parts = ceil_divide(in, weight_rows_per_chunk);
-    parallel_for(layout_.panels * parts, [&](int64_t chunk) {
-      const int64_t panel = chunk / parts, begin = chunk % parts * weight_rows_per_chunk;
-      const int64_t columns = min_of(layout_.result_channels - panel * width, width);
-      const int64_t end = min_of(in, begin + weight_rows_per_chunk);
-      T* to = weights_ + (panel * planes * in + begin) * width;
-      alignas(64) T gathered[weight_rows_per_chunk * 9 * column_tile<T>];
-      gather_weight(taps_, weight_, begin, end - begin, panel * width, columns, width, gathered);
-      for (int64_t c = 0; c < end - begin; ++c, to += width)
-        for (int64_t i = 0; i < width; i += lanes<T>)
-          transform_taps(gathered + c * 9 * width + i, width, to + i, in * width);
-    });
-  }
-
   /// Nine rows of taps in the kernel's order.
-  void transform_taps(const T* taps, int64_t row, T* to, int64_t plane) const {
+  static void transform_taps(const Taps& order, const T* taps, int64_t row, T* to, int64_t plane) {
     Vector<T> half[side][3];
     for (int j = 0; j < 3; ++j) {
       Vector<T> g[3], u[side];
-      for (int i = 0; i < 3; ++i) g[i] = load(taps + taps_.kernel_index(0, i, j) * row);
+      for (int i = 0; i < 3; ++i) g[i] = load(taps + order.kernel_index(0, i, j) * row);
       Transform<Tile>::template weight<T>(g, u);
       for (int i = 0; i < side; ++i) half[i][j] = u[i];
     }
@@ -370,9 +374,8 @@ class Winograd {
   const Taps& taps_;
   const Layout<T, Tile> layout_;
   const T* source_;
-  const T* weight_;
   T* result_;
-  T* weights_;
+  const T* weights_;  ///< transformed
   T* zeros_;
   T* sources_;
   T* results_;
@@ -388,8 +391,10 @@ void run(const ConvolutionArguments& a, bool forward) {
   if (taps.rows() * taps.axis[2].count * taps.result_channels == 0) return;
   const T* source = static_cast<const T*>(forward ? a.input : a.output);
   T* result = static_cast<T*>(forward ? a.output : a.input);
-  Winograd<T, Tile>(taps, source, static_cast<const T*>(a.weight), result, static_cast<T*>(a.workspace))
-      .run(a.epilogue);
+  T* workspace = static_cast<T*>(a.workspace);
+  if (!a.packed) Winograd<T, Tile>::transform_weight(taps, static_cast<const T*>(a.weight), workspace);
+  const T* weights = a.packed ? static_cast<const T*>(a.packed) : workspace;
+  Winograd<T, Tile>(taps, source, weights, result, workspace).run(a.epilogue);
 }
 
 /// Whether the direct algorithm is faster, as measured; by shape alone.
@@ -429,9 +434,27 @@ void winograd(const ConvolutionArguments& a) {
   a.dtype == DType::Float32 ? run<float, Tile>(a, Forward) : run<double, Tile>(a, Forward);
 }
 
+template <int Tile, bool Forward>
+size_t packed_winograd_bytes(const ConvolutionArguments& a) {
+  const Taps taps = taps_of(a, Forward);
+  return a.dtype == DType::Float32 ? aligned_bytes(Layout<float, Tile>::weight_elements_of(taps), sizeof(float))
+                                   : aligned_bytes(Layout<double, Tile>::weight_elements_of(taps), sizeof(double));
+}
+
+template <int Tile, bool Forward>
+void pack_winograd(const ConvolutionArguments& a, void* to) {
+  const Taps taps = taps_of(a, Forward);
+  if (a.dtype == DType::Float32)
+    Winograd<float, Tile>::transform_weight(taps, static_cast<const float*>(a.weight), static_cast<float*>(to));
+  else
+    Winograd<double, Tile>::transform_weight(taps, static_cast<const double*>(a.weight), static_cast<double*>(to));
+}
+
 #define PYCNN_WINOGRAD(tile, forward)                                                   \
   template const char* winograd_declines<tile, forward>(const ConvolutionArguments& a); \
   template size_t winograd_workspace<tile, forward>(const ConvolutionArguments& a);     \
+  template size_t packed_winograd_bytes<tile, forward>(const ConvolutionArguments& a);  \
+  template void pack_winograd<tile, forward>(const ConvolutionArguments& a, void* to);  \
   template void winograd<tile, forward>(const ConvolutionArguments& a);
 PYCNN_WINOGRAD(2, true)
 PYCNN_WINOGRAD(2, false)

@@ -81,8 +81,11 @@ class Tensor {
   /// The only element, converted to T. Throws if there is not exactly one.
   template <typename T>
   T item() const;
-  /// The evaluated elements where they lie, with logical strides; no copy.
+  /// The evaluated elements where they lie, with logical strides; no copy. For reading: see pin().
   Memory memory() const;
+  /// To be called before the memory is given to somebody who may write to it: the library will neither write over it
+  /// nor remember anything about its elements.
+  void pin() const;
   /// The elements in row-major order. T must be the tensor's dtype.
   template <typename T>
   std::vector<T> to_vector() const;
