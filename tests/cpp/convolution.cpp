@@ -167,7 +167,7 @@ void check_case(const Case& c, ConvolutionPass pass, const kernels::ConvolutionA
       if (packed.empty()) continue;
       algorithm.pack(data.arguments, packed.data());
       data.arguments.packed = packed.data();
-      got = fresh<T>(static_cast<int64_t>(got.size()));
+      got.assign(got.size(), T{});
       data.arguments.weight = nullptr;
       algorithm.run(data.arguments);
       EXPECT_TRUE(same_bits(first, got)) << threads << " threads, weight packed before";

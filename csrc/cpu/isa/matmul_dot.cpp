@@ -32,7 +32,7 @@ struct Block {
   T* c;
   int64_t a_row, b_column, c_row;
   int64_t n, k;
-  bool accumulate;
+  bool accumulate = false;
 };
 
 template <typename T, int Rows, int Columns>
@@ -76,13 +76,26 @@ void tile(const Block<T>& g, int64_t column) {
     }
 }
 
+/// All of K for some rows of B, which are each read from end to end, as hardware foresees it.
+template <typename T, int Rows, int Columns>
+void column_of_tiles(const Block<T>& g, int64_t column) {
+  Block<T> part = g;
+  for (int64_t k = 0; k == 0 || k < g.k; k += depth_block) {
+    part.a = g.a + k;
+    part.b = g.b + k;
+    part.k = min_of(g.k - k, depth_block);
+    part.accumulate = k > 0;
+    tile<T, Rows, Columns>(part, column);
+  }
+}
+
 template <typename T, int Rows>
 void multiply(const Block<T>& g) {
   // As many rows of B side by side as there are registers for their sums.
   constexpr int columns = Rows == 1 ? 8 : vector_bytes == 64 ? (Rows == 2 ? 8 : 4) : (Rows == 2 ? 4 : 2);
   int64_t column = 0;
-  for (; column + columns <= g.n; column += columns) tile<T, Rows, columns>(g, column);
-  for (; column < g.n; ++column) tile<T, Rows, 1>(g, column);
+  for (; column + columns <= g.n; column += columns) column_of_tiles<T, Rows, columns>(g, column);
+  for (; column < g.n; ++column) column_of_tiles<T, Rows, 1>(g, column);
 }
 
 template <typename T>
@@ -99,23 +112,18 @@ void run(const MatmulArguments& g) {
     const T* a = static_cast<const T*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1];
     const T* b = static_cast<const T*>(g.b) + first * g.b_batch[0] + second * g.b_batch[1] + column * g.b_column;
     T* c = static_cast<T*>(g.c) + first * g.c_batch[0] + second * g.c_batch[1] + column;
-    int64_t k = 0;
-    do {
-      const Block<T> block{.a = a + k,
-                           .b = b + k,
-                           .c = c,
-                           .a_row = g.a_row,
-                           .b_column = g.b_column,
-                           .c_row = g.c_row,
-                           .n = min_of(g.n - column, columns),
-                           .k = min_of(g.k - k, depth_block),
-                           .accumulate = k > 0};
-      if (g.m == 1) multiply<T, 1>(block);
-      if (g.m == 2) multiply<T, 2>(block);
-      if (g.m == 3) multiply<T, 3>(block);
-      if (g.m == 4) multiply<T, 4>(block);
-      k += depth_block;
-    } while (k < g.k);
+    const Block<T> block{.a = a,
+                         .b = b,
+                         .c = c,
+                         .a_row = g.a_row,
+                         .b_column = g.b_column,
+                         .c_row = g.c_row,
+                         .n = min_of(g.n - column, columns),
+                         .k = g.k};
+    if (g.m == 1) multiply<T, 1>(block);
+    if (g.m == 2) multiply<T, 2>(block);
+    if (g.m == 3) multiply<T, 3>(block);
+    if (g.m == 4) multiply<T, 4>(block);
     EpilogueColumns(epilogue, column, min_of(g.n - column, columns)).run(product * g.m, (product + 1) * g.m);
   });
 }
