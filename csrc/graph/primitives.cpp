@@ -331,6 +331,8 @@ void ConvolutionPrimitive::prepare(const kernels::Kernels& kernels) {
   std::vector<int64_t> form = {s.groups, s.in_channels, s.out_channels};
   for (const int64_t* sizes : {s.kernel, s.stride, s.padding, s.dilation, result.weight_strides})
     form.insert(form.end(), sizes, sizes + 3);
+  // Fewer inputs than the stride meet fewer phases of the kernel.
+  for (int d = 0; d < 3; ++d) form.push_back(std::min(s.stride[d], s.input[d]));
   if (pass != kernels::ConvolutionPass::WeightGradient) packing.prepare(*algorithm, result, form);
 }
 

@@ -88,8 +88,8 @@ struct ConvolutionAlgorithm {
   size_t (*workspace)(const ConvolutionArguments&);
   void (*run)(const ConvolutionArguments&);
   /// The weight as run() reads it, to be kept while the weight stays the same: bytes (0: run() reads it as it lies),
-  /// and writing them. They follow from dtype, weight and its strides, and all of the shape but batch, input and
-  /// output.
+  /// and writing them. They follow from dtype, weight and its strides, and all of the shape but batch, output and
+  /// input, of which only min(input, stride) matters.
   size_t (*packed_bytes)(const ConvolutionArguments&) = nullptr;
   void (*pack)(const ConvolutionArguments&, void* to) = nullptr;
 };

@@ -164,6 +164,13 @@ StoragePointer allocate(size_t bytes, bool any) {
 
 }  // namespace
 
+namespace {
+
+// Held for no longer than it takes to look something up.
+ForkSafeMutex derived_mutex(ForkOrder::Derived);
+
+}  // namespace
+
 Storage::Derived* Storage::find_derived(std::span<const int64_t> key, int64_t offset) {
   const auto found = std::find_if(derived_.begin(), derived_.end(), [&](const Derived& derived) {
     return derived.offset == offset && std::ranges::equal(derived.key, key);
@@ -175,7 +182,7 @@ StoragePointer Storage::derived(std::span<const int64_t> key, int64_t offset, si
                                 const std::function<void(void*)>& make) {
   if (pinned()) return nullptr;
   {
-    const std::lock_guard lock(derived_mutex_);
+    const std::lock_guard lock(derived_mutex);
     const Derived* known = find_derived(key, offset);
     if (known == nullptr) {
       if (derived_.size() >= most_derived) derived_.erase(derived_.begin());
@@ -187,13 +194,13 @@ StoragePointer Storage::derived(std::span<const int64_t> key, int64_t offset, si
   // Two threads that come at once both make it.
   StoragePointer made = allocate_storage(bytes);
   make(made->data());
-  const std::lock_guard lock(derived_mutex_);
+  const std::lock_guard lock(derived_mutex);
   if (Derived* known = find_derived(key, offset)) known->memory = made;
   return made;
 }
 
 void Storage::forget_derived() {
-  const std::lock_guard lock(derived_mutex_);
+  const std::lock_guard lock(derived_mutex);
   derived_.clear();
 }
 

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <vector>
 
@@ -54,8 +53,7 @@ class Storage {
   size_t bytes_;
   std::function<void()> release_;
   std::atomic<bool> pinned_{false};
-  std::mutex derived_mutex_;
-  std::vector<Derived> derived_;
+  std::vector<Derived> derived_;  ///< guarded by a mutex of all storages
 };
 
 /// 64-byte aligned memory from a caching allocator: freed blocks are kept for reuse up to a cap, because fresh pages
