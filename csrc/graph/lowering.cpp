@@ -405,9 +405,25 @@ Slot Lowering::matmul(const Slot& a, const Slot& b) {
   return cast(result, a.dtype);
 }
 
+namespace {
+
+/// What pooling kernels are given: bfloat16 as it is, unless sums over too many windows were rounded in between.
+DType pooling_dtype(DType dtype) { return dtype == DType::BFloat16 ? dtype : accumulation_dtype(dtype); }
+DType pooling_dtype(DType dtype, const Lowering::PoolingWindows& windows) {
+  int64_t seen[3] = {0, 0, 0};
+  for (int d = 0; d < 3; ++d)
+    for (size_t i = 0; i < windows.seen_begin[d].size(); ++i)
+      seen[d] = std::max(seen[d], windows.seen_end[d][i] - windows.seen_begin[d][i]);
+  const int64_t rows = seen[0] * seen[1];
+  const bool at_once = rows <= kernels::pooling_rows_at_once && rows * seen[2] <= kernels::pooling_windows_at_once;
+  return at_once ? pooling_dtype(dtype) : accumulation_dtype(dtype);
+}
+
+}  // namespace
+
 std::vector<Slot> Lowering::max_pool(const Slot& input, const Shape& output,
                                      std::shared_ptr<const PoolingWindows> windows, MaximumPlaces places) {
-  DType compute = accumulation_dtype(input.dtype);
+  DType compute = pooling_dtype(input.dtype);
   if (!is_floating_point(compute)) compute = DType::Int64;
   auto primitive = std::make_unique<PoolingPrimitive>();
   primitive->kind = PoolingPrimitive::Kind::Maximum;
@@ -430,7 +446,7 @@ std::vector<Slot> Lowering::max_pool(const Slot& input, const Shape& output,
 
 Slot Lowering::max_pool_backward(const Slot& output_gradient, const Slot& places, const Shape& input,
                                  std::shared_ptr<const PoolingWindows> windows) {
-  const DType compute = accumulation_dtype(output_gradient.dtype);
+  const DType compute = pooling_dtype(output_gradient.dtype, *windows);
   auto primitive = std::make_unique<PoolingPrimitive>();
   primitive->kind = PoolingPrimitive::Kind::MaximumBackward;
   primitive->windows = std::move(windows);
@@ -445,7 +461,7 @@ Slot Lowering::max_pool_backward(const Slot& output_gradient, const Slot& places
 }
 
 Slot Lowering::max_pool_gather(const Slot& input, const Slot& places, std::shared_ptr<const PoolingWindows> windows) {
-  const DType compute = accumulation_dtype(input.dtype);
+  const DType compute = pooling_dtype(input.dtype);
   auto primitive = std::make_unique<PoolingPrimitive>();
   primitive->kind = PoolingPrimitive::Kind::MaximumGather;
   primitive->windows = std::move(windows);
@@ -460,7 +476,7 @@ Slot Lowering::max_pool_gather(const Slot& input, const Slot& places, std::share
 }
 
 Slot Lowering::average_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows) {
-  const DType compute = accumulation_dtype(input.dtype);
+  const DType compute = pooling_dtype(input.dtype);
   auto primitive = std::make_unique<PoolingPrimitive>();
   primitive->kind = PoolingPrimitive::Kind::Average;
   primitive->windows = std::move(windows);
@@ -475,7 +491,7 @@ Slot Lowering::average_pool(const Slot& input, const Shape& output, std::shared_
 
 Slot Lowering::average_pool_backward(const Slot& output_gradient, const Shape& input,
                                      std::shared_ptr<const PoolingWindows> windows) {
-  const DType compute = accumulation_dtype(output_gradient.dtype);
+  const DType compute = pooling_dtype(output_gradient.dtype, *windows);
   auto primitive = std::make_unique<PoolingPrimitive>();
   primitive->kind = PoolingPrimitive::Kind::AverageBackward;
   primitive->windows = std::move(windows);

@@ -124,12 +124,15 @@ struct MatmulAlgorithm {
 // -- pooling --------------------------------------------------------------------------------------------------------
 /// The window offset of an output without a tap.
 inline constexpr uint8_t no_tap = 255;
+/// How many windows of how many rows of outputs a backward kernel adds up for an element before it stores the sum,
+/// which bfloat16 may not outlive.
+inline constexpr int pooling_rows_at_once = 32, pooling_windows_at_once = 64;
 
 /// Windows per spatial dimension as tables, which covers stride, padding, dilation, ceil_mode and adaptive pooling
 /// alike: output position o sees the inputs begin[d][o], begin[d][o] + step[d], … < end[d][o], all of them inside the
 /// input. The place of a maximum is kept in one of two forms, in output's layout: first wins ties, NaN wins all.
 struct PoolingArguments {
-  DType dtype;  ///< Float32, Float64; Maximum also Int64
+  DType dtype;  ///< Float32, Float64, BFloat16 (backward: as many windows as are added at once); Maximum also Int64
   int64_t batch, channels, input_size[3], output_size[3];
   const int64_t* begin[3];
   const int64_t* end[3];

@@ -98,8 +98,9 @@ Shape with_spatial(const Shape& shape, const Dimensions& sizes) {
   return result;
 }
 
-DType pooling_dtype(DType dtype, bool average) {
-  return average && !is_floating_point(dtype) ? DType::Float64 : ops::compute_dtype(dtype);
+/// Averages of integers are taken in float64, exact below 2^53.
+Slot averaged(Lowering& l, const Slot& slot) {
+  return is_floating_point(slot.dtype) ? slot : l.cast(slot, DType::Float64);
 }
 
 class Pooling : public Operator {
@@ -152,8 +153,7 @@ class MaxPoolGather final : public Pooling {
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const DType dtype = inputs[0].dtype;
     if (inputs[1].count() == 0) return {l.allocate(dtype, inputs[1].shape)};
-    const Slot input = l.cast(inputs[0], pooling_dtype(dtype, false));
-    return {l.cast(l.max_pool_gather(input, inputs[1], windows_of(geometry_, input.shape)), dtype)};
+    return {l.max_pool_gather(inputs[0], inputs[1], windows_of(geometry_, inputs[0].shape))};
   }
 };
 
@@ -171,8 +171,7 @@ class MaxPoolBackward final : public PoolingBackward {
     const Shape shape = with_spatial(inputs[0].shape, input_);
     const DType dtype = inputs[0].dtype;
     if (inputs[0].count() == 0) return {zeros(l, dtype, shape)};
-    const Slot gradient = l.cast(inputs[0], pooling_dtype(dtype, false));
-    return {l.cast(l.max_pool_backward(gradient, inputs[1], shape, windows_of(geometry_, shape)), dtype)};
+    return {l.max_pool_backward(inputs[0], inputs[1], shape, windows_of(geometry_, shape))};
   }
 };
 
@@ -202,10 +201,7 @@ class MaxPool final : public Pooling {
     const Shape shape = with_spatial(inputs[0].shape, geometry_.output);
     const DType dtype = inputs[0].dtype;
     if (element_count(shape) == 0) return {l.allocate(dtype, shape), l.allocate(places_dtype(places_), shape)};
-    std::vector<Slot> result = l.max_pool(l.cast(inputs[0], pooling_dtype(dtype, false)), shape,
-                                          windows_of(geometry_, inputs[0].shape), places_);
-    result[0] = l.cast(result[0], dtype);
-    return result;
+    return l.max_pool(inputs[0], shape, windows_of(geometry_, inputs[0].shape), places_);
   }
   static DType places_dtype(Places places) { return places == Places::Offsets ? DType::UInt8 : DType::Int64; }
 
@@ -229,8 +225,7 @@ class AveragePoolBackward final : public PoolingBackward {
     const Shape shape = with_spatial(inputs[0].shape, input_);
     const DType dtype = inputs[0].dtype;
     if (inputs[0].count() == 0) return {zeros(l, dtype, shape)};
-    const Slot gradient = l.cast(inputs[0], pooling_dtype(dtype, true));
-    return {l.cast(l.average_pool_backward(gradient, shape, windows_of(geometry_, shape)), dtype)};
+    return {l.cast(l.average_pool_backward(averaged(l, inputs[0]), shape, windows_of(geometry_, shape)), dtype)};
   }
 };
 
@@ -247,8 +242,7 @@ class AveragePool final : public Pooling {
     const Shape shape = with_spatial(inputs[0].shape, geometry_.output);
     const DType dtype = inputs[0].dtype;
     if (element_count(shape) == 0) return {l.allocate(dtype, shape)};
-    const Slot input = l.cast(inputs[0], pooling_dtype(dtype, true));
-    return {l.cast(l.average_pool(input, shape, windows_of(geometry_, inputs[0].shape)), dtype)};
+    return {l.cast(l.average_pool(averaged(l, inputs[0]), shape, windows_of(geometry_, inputs[0].shape)), dtype)};
   }
 };
 

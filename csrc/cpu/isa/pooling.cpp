@@ -1,10 +1,12 @@
 // Pooling over channels-last tensors: vectors run over a pixel's channels, rows of pixels in parallel. Backward passes
 // gather: each element of the input adds up the windows that see it, in the order of the outputs.
+// bfloat16 is widened as it is read and rounded as it is written, nothing between is.
 // With few channels a vector reaches into the next pixel, whose elements are read (and written) again in their turn.
 #include <cstring>
 
 #include "cpu/isa/brgemm.h"
 #include "cpu/isa/isa.h"
+#include "cpu/isa/lanes.h"
 #include "cpu/parallel.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
@@ -36,75 +38,6 @@ template <typename T>
 using Values = typename Lane<T>::Values;
 template <typename T>
 using Labels = typename Lane<typename LabelOf<T>::Type>::Values;
-/// A vector of `Count` elements of M, wherever it lies.
-template <typename M, int Count>
-struct Packed {
-  typedef M Type __attribute__((vector_size(sizeof(M) * Count), aligned(sizeof(M)), may_alias));
-};
-
-// Conversions between what memory holds and lanes. GCC 12 takes them element by element where sizes differ fourfold,
-// hence the intrinsics (masked ones, or it warns of uninitialised values).
-template <typename V, int Count, typename M>
-PYCNN_INLINE V converted(const M* from) {
-#if defined(__AVX512F__)
-  if constexpr (Count == 16 && __is_same(M, uint8_t))
-    return reinterpret_cast<V>(
-        _mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
-  else
-#elif defined(__AVX2__)
-  if constexpr (Count == 8 && __is_same(M, uint8_t))
-    return reinterpret_cast<V>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
-  else
-#elif defined(__aarch64__)
-  if constexpr (Count == 4 && __is_same(M, uint8_t)) {
-    uint32_t bytes;
-    __builtin_memcpy(&bytes, from, sizeof bytes);
-    return reinterpret_cast<V>(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(bytes))))));
-  } else
-#endif
-    return __builtin_convertvector(*reinterpret_cast<const typename Packed<M, Count>::Type*>(from), V);
-}
-template <int Count, typename M, typename V>
-PYCNN_INLINE void convert(M* to, V values) {
-#if defined(__AVX512F__)
-  if constexpr (Count == 16 && __is_same(M, uint8_t))
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                     _mm512_maskz_cvtepi32_epi8(0xffff, reinterpret_cast<__m512i>(values)));
-  else
-#elif defined(__AVX2__)
-  if constexpr (Count == 8 && __is_same(M, uint8_t)) {
-    const __m256i wide = reinterpret_cast<__m256i>(values);
-    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
-  } else
-#elif defined(__aarch64__)
-  if constexpr (Count == 4 && __is_same(M, uint8_t)) {
-    const uint16x4_t words = vmovn_u32(reinterpret_cast<uint32x4_t>(values));
-    const uint32_t bytes = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(words, words))), 0);
-    __builtin_memcpy(to, &bytes, sizeof bytes);
-  } else
-#endif
-  {
-    using Memory = typename Packed<M, Count>::Type;
-    *reinterpret_cast<Memory*>(to) = __builtin_convertvector(values, Memory);
-  }
-}
-
-/// Elements [0, count) of memory as lanes; with Whole a whole vector may be read (and written, below).
-template <typename V, int Count, bool Whole, typename M>
-PYCNN_INLINE V take(const M* from, int count) {
-  if constexpr (Whole) return converted<V, Count>(from);
-  M buffer[Count] = {};
-  for (int i = 0; i < count; ++i) buffer[i] = from[i];
-  return converted<V, Count>(buffer);
-}
-template <int Count, bool Whole, typename M, typename V>
-PYCNN_INLINE void put(M* to, V values, int count) {
-  if constexpr (Whole) return convert<Count>(to, values);
-  M buffer[Count];
-  convert<Count>(buffer, values);
-  for (int i = 0; i < count; ++i) to[i] = buffer[i];
-}
 /// Calls function<Whole>(channel, lanes in use) for the vectors of a pixel; `whole` says that the last one may reach
 /// past the pixel.
 template <int Count, typename Function>
@@ -217,8 +150,9 @@ PYCNN_INLINE void for_each_tap(const Window& w, const Function& function) {
 /// What a maximum notes of its place: nothing, a tap's number in its window, or an index within D×H×W.
 struct NoPlace {};
 
-template <typename T, typename M, int Rows, int Columns, bool Whole>
-PYCNN_INLINE void maximum_of(const Window& window, const T* input, T* output, M* places, int64_t first, int count) {
+template <typename S, typename M, int Rows, int Columns, bool Whole>
+PYCNN_INLINE void maximum_of(const Window& window, const S* input, S* output, M* places, int64_t first, int count) {
+  using T = Compute<S>;
   constexpr int lane_count = Lane<T>::count;
   constexpr bool placed = !__is_same(M, NoPlace);
   using Label = typename LabelOf<T>::Type;
@@ -242,74 +176,79 @@ PYCNN_INLINE void maximum_of(const Window& window, const T* input, T* output, M*
   if constexpr (placed) put<lane_count, Whole>(places, label, count);
 }
 
-template <typename T, typename M, int Rows, int Columns>
+template <typename S, typename M, int Rows, int Columns>
 void maxima(const PoolingArguments& a, const Outputs& outputs, M* places) {
-  const T* inputs = static_cast<const T*>(a.input);
-  T* to = static_cast<T*>(a.output);
+  const S* inputs = static_cast<const S*>(a.input);
+  S* to = static_cast<S*>(a.output);
   for_each_output(
       a,
       outputs, [&](int64_t first, int64_t input, int64_t output, bool whole, int64_t) __attribute__((always_inline)) {
-        for_each_vector<Lane<T>::count>(
+        for_each_vector<Lane<Compute<S>>::count>(
             a.channels, whole, [&]<bool Whole>(int64_t c, int count) __attribute__((always_inline)) {
-              maximum_of<T, M, Rows, Columns, Whole>(outputs.window, inputs + input + c, to + output + c,
+              maximum_of<S, M, Rows, Columns, Whole>(outputs.window, inputs + input + c, to + output + c,
                                                      places ? places + output + c : nullptr, first, count);
             });
       });
 }
 
-template <typename T>
-T lowest() {
-  return static_cast<T>(-__builtin_inf());
+template <typename S>
+S lowest() {
+  return static_cast<S>(-__builtin_inf());
+}
+template <>
+BFloat16 lowest<BFloat16>() {
+  return {0xff80};
 }
 template <>
 int64_t lowest<int64_t>() {
   return INT64_MIN;
 }
 
-template <typename T, typename M>
+template <typename S, typename M>
 void max_pool_of(const PoolingArguments& a, M* places) {
   for_each_run(a, a.output_size, [&](int64_t begin, int64_t end) {
-    for_each_outputs(a, Lane<T>::count, begin, end, [&](const Outputs& o) {
+    for_each_outputs(a, Lane<Compute<S>>::count, begin, end, [&](const Outputs& o) {
       const int64_t(&count)[3] = o.window.count;
       if (o.window.taps() == 0) {
         for (int64_t i = o.output + o.begin * a.channels; i < o.output + o.end * a.channels; ++i) {
-          static_cast<T*>(a.output)[i] = lowest<T>();
+          static_cast<S*>(a.output)[i] = lowest<S>();
           if constexpr (__is_same(M, uint8_t)) places[i] = kernels::no_tap;
           if constexpr (__is_same(M, int64_t)) places[i] = -1;
         }
       } else if (count[0] == 1 && count[1] == 2 && count[2] == 2) {
-        maxima<T, M, 2, 2>(a, o, places);
+        maxima<S, M, 2, 2>(a, o, places);
       } else if (count[0] == 1 && count[1] == 3 && count[2] == 3) {
-        maxima<T, M, 3, 3>(a, o, places);
+        maxima<S, M, 3, 3>(a, o, places);
       } else {
-        maxima<T, M, 0, 0>(a, o, places);
+        maxima<S, M, 0, 0>(a, o, places);
       }
     });
   });
 }
 
-template <typename T>
+template <typename S>
 void max_pool_of(const PoolingArguments& a) {
   if (a.indices)
-    max_pool_of<T>(a, a.indices);
+    max_pool_of<S>(a, a.indices);
   else if (a.offsets)
-    max_pool_of<T>(a, a.offsets);
+    max_pool_of<S>(a, a.offsets);
   else
-    max_pool_of<T>(a, static_cast<NoPlace*>(nullptr));
+    max_pool_of<S>(a, static_cast<NoPlace*>(nullptr));
 }
 
 // -- gather
 // -----------------------------------------------------------------------------------------------------------
 
-template <typename T, typename M>
+template <typename S, typename M>
 void max_pool_gather_of(const PoolingArguments& a, const M* places) {
+  using T = Compute<S>;
   constexpr int lane_count = Lane<T>::count;
   using Label = typename LabelOf<T>::Type;
   for_each_run(a, a.output_size, [&](int64_t begin, int64_t end) {
     for_each_outputs(a, lane_count, begin, end, [&](const Outputs& o) {
       for_each_output(a, o, [&](int64_t first, int64_t input, int64_t output, bool whole, int64_t) {
         for_each_vector<lane_count>(a.channels, whole, [&]<bool Whole>(int64_t c, int count) {
-          const T* from = static_cast<const T*>(a.input) + input + c;
+          const S* from = static_cast<const S*>(a.input) + input + c;
           const Labels<T> place = take<Labels<T>, lane_count, Whole>(places + output + c, count);
           const Label base = static_cast<Label>(__is_same(M, int64_t) ? first : 0);
           Values<T> result{};
@@ -317,7 +256,7 @@ void max_pool_gather_of(const PoolingArguments& a, const M* places) {
             const Values<T> x = take<Values<T>, lane_count, Whole>(from + offset, count);
             result = place == base + static_cast<Label>(number) ? x : result;
           });
-          put<lane_count, Whole>(static_cast<T*>(a.output) + output + c, result, count);
+          put<lane_count, Whole>(static_cast<S*>(a.output) + output + c, result, count);
         });
       });
     });
@@ -328,8 +267,8 @@ void max_pool_gather_of(const PoolingArguments& a, const M* places) {
 // ---------------------------------------------------------------------------------------------------------
 
 /// `Vectors` vectors of sums, held in double: large windows (global pooling) must not lose digits.
-template <typename T, int Vectors, bool Whole>
-PYCNN_INLINE void average_of(const Window& window, const T* input, T* output, double factor, int count) {
+template <typename S, int Vectors, bool Whole>
+PYCNN_INLINE void average_of(const Window& window, const S* input, S* output, double factor, int count) {
   constexpr int lane_count = Lane<double>::count;
   Values<double> sums[Vectors] = {};
   for_each_tap<0, 0>(
@@ -342,7 +281,7 @@ PYCNN_INLINE void average_of(const Window& window, const T* input, T* output, do
   for (int v = 0; v < Vectors; ++v) put<lane_count, Whole>(output + v * lane_count, sums[v] * factor, count);
 }
 
-template <typename T>
+template <typename S>
 void average_pool_of(const PoolingArguments& a) {
   constexpr int lane_count = Lane<double>::count, block = 8;
   for_each_run(a, a.output_size, [&](int64_t begin, int64_t end) {
@@ -351,14 +290,14 @@ void average_pool_of(const PoolingArguments& a) {
       for_each_output(
           a, o, [&](int64_t, int64_t from, int64_t to, bool whole, int64_t ow) __attribute__((always_inline)) {
             const double factor = 1 / static_cast<double>(row_divisor * a.divisor[2][ow]);
-            const T* input = static_cast<const T*>(a.input) + from;
-            T* output = static_cast<T*>(a.output) + to;
+            const S* input = static_cast<const S*>(a.input) + from;
+            S* output = static_cast<S*>(a.output) + to;
             int64_t done = 0;
             for (; done + block * lane_count <= a.channels; done += block * lane_count)
-              average_of<T, block, true>(o.window, input + done, output + done, factor, lane_count);
+              average_of<S, block, true>(o.window, input + done, output + done, factor, lane_count);
             for_each_vector<lane_count>(
                 a.channels - done, whole, [&]<bool Whole>(int64_t c, int count) __attribute__((always_inline)) {
-                  average_of<T, 1, Whole>(o.window, input + done + c, output + done + c, factor, count);
+                  average_of<S, 1, Whole>(o.window, input + done + c, output + done + c, factor, count);
                 });
           });
     });
@@ -393,8 +332,10 @@ bool columns_tile(const PoolingArguments& a) {
 
 /// The input gradient: sums over the windows that see an element, in order, of Term::of(window, element, lanes in use),
 /// which is selected by tap with Term::at.
-template <typename T, typename Term>
+template <typename S, typename Term>
 class Backward {
+  using T = Compute<S>;
+
  public:
   Backward(const PoolingArguments& a, const Term& term) : a_(a), term_(term), tiled_(columns_tile(a)) {}
 
@@ -408,7 +349,7 @@ class Backward {
 
  private:
   static constexpr int lane_count = Lane<T>::count;
-  static constexpr int seen_rows = 32, seen_windows = 64;
+  static constexpr int seen_rows = kernels::pooling_rows_at_once, seen_windows = kernels::pooling_windows_at_once;
 
   /// What the vectors of a pixel take, in elements.
   int64_t reach() const { return ceil_divide(a_.channels, lane_count) * lane_count; }
@@ -446,7 +387,7 @@ class Backward {
   /// One window each: an output's gradient goes to its taps in this row.
   void spread_row(int64_t row, const SeenWindow& seen, int64_t last_input) const {
     const int64_t channels = a_.channels, width = a_.input_size[2], index = index_of(row);
-    T* line = static_cast<T*>(a_.input) + row * width * channels;
+    S* line = static_cast<S*>(a_.input) + row * width * channels;
     int64_t w = 0;
     for (int64_t o = 0; o < a_.output_size[2]; ++o) {
       const int64_t begin = w, end = a_.end[2][o], output = seen.output + o;
@@ -470,7 +411,7 @@ class Backward {
       }
       w = end;
     }
-    for (int64_t i = w * channels; i < width * channels; ++i) line[i] = 0;
+    for (int64_t i = w * channels; i < width * channels; ++i) line[i] = S{};
   }
 
   /// Sums over these rows of outputs; continues earlier sums unless they are the first.
@@ -499,7 +440,7 @@ class Backward {
 
   void sum_pixel(int64_t pixel, const SeenWindow* windows, int count, bool first, bool whole, int64_t index) const {
     const int64_t channels = a_.channels;
-    T* to = static_cast<T*>(a_.input) + pixel * channels;
+    S* to = static_cast<S*>(a_.input) + pixel * channels;
     whole = whole && (count == 0 || whole_output(windows[count - 1].output));
     for_each_vector<lane_count>(
         channels, whole, [&]<bool Whole>(int64_t c, int used) __attribute__((always_inline)) {
@@ -518,13 +459,14 @@ class Backward {
 };
 
 /// An output's gradient and where it goes.
-template <typename T, typename M>
+template <typename S, typename M>
 struct MaximumTerm {
+  using T = Compute<S>;
   struct Part {
     Values<T> gradient;
     Labels<T> place;
   };
-  const T* gradients;
+  const S* gradients;
   const M* places;
 
   template <bool Whole>
@@ -538,9 +480,10 @@ struct MaximumTerm {
   }
 };
 
-template <typename T>
+template <typename S>
 struct AverageTerm {
-  const T* gradients;
+  using T = Compute<S>;
+  const S* gradients;
 
   template <bool Whole>
   __attribute__((always_inline)) Values<T> of(int64_t from, int64_t divisor, int count) const {
@@ -549,49 +492,49 @@ struct AverageTerm {
   __attribute__((always_inline)) Values<T> at(const Values<T>& share, int64_t, int64_t) const { return share; }
 };
 
-template <typename T, typename M>
+template <typename S, typename M>
 void max_pool_backward_of(const PoolingArguments& a, const M* places) {
-  const MaximumTerm<T, M> term{static_cast<const T*>(a.output), places};
-  Backward<T, MaximumTerm<T, M>>(a, term).run();
+  const MaximumTerm<S, M> term{static_cast<const S*>(a.output), places};
+  Backward<S, MaximumTerm<S, M>>(a, term).run();
+}
+
+/// Calls function(S{}) with the elements of memory, floating ones.
+template <typename Function>
+void with_elements(DType dtype, const Function& function) {
+  if (dtype == DType::BFloat16)
+    function(BFloat16{});
+  else if (dtype == DType::Float32)
+    function(float{});
+  else
+    function(double{});
 }
 
 }  // namespace
 
-void max_pool(const PoolingArguments& arguments) {
-  if (arguments.dtype == DType::Float32)
-    max_pool_of<float>(arguments);
-  else if (arguments.dtype == DType::Float64)
-    max_pool_of<double>(arguments);
-  else
-    max_pool_of<int64_t>(arguments);
+void max_pool(const PoolingArguments& a) {
+  if (a.dtype == DType::Int64) return max_pool_of<int64_t>(a);
+  with_elements(a.dtype, [&]<typename S>(S) { max_pool_of<S>(a); });
 }
 
 void max_pool_backward(const PoolingArguments& a) {
-  if (a.dtype == DType::Float32)
-    a.indices ? max_pool_backward_of<float>(a, a.indices) : max_pool_backward_of<float>(a, a.offsets);
-  else
-    a.indices ? max_pool_backward_of<double>(a, a.indices) : max_pool_backward_of<double>(a, a.offsets);
+  with_elements(a.dtype, [&]<typename S>(S) {
+    a.indices ? max_pool_backward_of<S>(a, a.indices) : max_pool_backward_of<S>(a, a.offsets);
+  });
 }
 
 void max_pool_gather(const PoolingArguments& a) {
-  if (a.dtype == DType::Float32)
-    a.indices ? max_pool_gather_of<float>(a, a.indices) : max_pool_gather_of<float>(a, a.offsets);
-  else
-    a.indices ? max_pool_gather_of<double>(a, a.indices) : max_pool_gather_of<double>(a, a.offsets);
+  with_elements(a.dtype, [&]<typename S>(S) {
+    a.indices ? max_pool_gather_of<S>(a, a.indices) : max_pool_gather_of<S>(a, a.offsets);
+  });
 }
 
-void average_pool(const PoolingArguments& arguments) {
-  if (arguments.dtype == DType::Float32)
-    average_pool_of<float>(arguments);
-  else
-    average_pool_of<double>(arguments);
+void average_pool(const PoolingArguments& a) {
+  with_elements(a.dtype, [&]<typename S>(S) { average_pool_of<S>(a); });
 }
 
-void average_pool_backward(const PoolingArguments& arguments) {
-  if (arguments.dtype == DType::Float32)
-    Backward<float, AverageTerm<float>>(arguments, {static_cast<const float*>(arguments.output)}).run();
-  else
-    Backward<double, AverageTerm<double>>(arguments, {static_cast<const double*>(arguments.output)}).run();
+void average_pool_backward(const PoolingArguments& a) {
+  with_elements(a.dtype,
+                [&]<typename S>(S) { Backward<S, AverageTerm<S>>(a, {static_cast<const S*>(a.output)}).run(); });
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA
