@@ -77,11 +77,6 @@ def load(peer: Peer, threads: int) -> Any:
         library.set_num_threads(threads)
     if peer.library == "pycnn" and peer.compiled and not hasattr(library, "capture"):
         raise Unavailable("pycnn.capture is not available")
-    if peer.library == "pycnn" and peer.dtype == "bfloat16":
-        try:
-            library.autocast("cpu", dtype=library.bfloat16)
-        except NotImplementedError as error:
-            raise Unavailable(str(error)) from None
     return library
 
 
