@@ -596,6 +596,36 @@ TEST(Pointwise, RandomProgramsThatReuseRegisters) {
   }
 }
 
+TEST(Pointwise, LargeResultsGoPastTheCaches) {
+  // Aligned and not; one result is also read by a later instruction, one is written over what was loaded.
+  const size_t n = (size_t{1} << 22) + 77;
+  Generator generator;
+  const auto x0 = generator.vector<float>(n + 16, -1, 1);
+  for (const Kernels* kernels : all_levels())
+    for (size_t shift : {size_t{0}, size_t{3}}) {
+      pycnn::cpu::set_num_threads(3);
+      std::vector<float> x = x0, y(n + 16), z(n + 16);
+      const size_t aligned = (64 - reinterpret_cast<uintptr_t>(y.data()) % 64) % 64 / sizeof(float) + shift;
+      if (aligned > 16) continue;
+      Builder program({static_cast<int64_t>(n)});
+      const uint8_t value = program.load(f32, x.data(), DType::Float32, {1});
+      const uint8_t half = program.constant(f32, 0.5);
+      const uint8_t scaled = program.apply(Opcode::Multiply, f32, value, half);
+      program.store(f32, scaled, x.data(), DType::Float32, {1});
+      const uint8_t sum = program.apply(Opcode::Add, f32, scaled, half);
+      program.store(f32, sum, z.data(), DType::Float32, {1});
+      program.store(f32, program.apply(Opcode::Maximum, f32, program.apply(Opcode::Subtract, f32, sum, scaled), sum),
+                    y.data() + aligned, DType::Float32, {1});
+      kernels->pointwise(program.arguments());
+      for (size_t i = 0; i < n; ++i) {
+        const float s = x0[i] * 0.5f, t = s + 0.5f;
+        ASSERT_EQ(x[i], s);
+        ASSERT_EQ(z[i], t);
+        ASSERT_EQ(y[i + aligned], std::max(t - s, t));
+      }
+    }
+}
+
 TEST(Pointwise, BitsDoNotDependOnPositionOrThreads) {
   const size_t n = 200001;
   Generator generator;

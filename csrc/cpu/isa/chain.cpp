@@ -29,7 +29,7 @@ struct Operand {
 
 /// The chain for `Vectors` vectors from element i on, or for a part of a single one.
 template <int Vectors>
-PYCNN_INLINE void run_vectors(float* to, const float* from, bool far, const Link* links, int count,
+PYCNN_INLINE void run_vectors(float* to, bool streams, const float* from, bool far, const Link* links, int count,
                               const void* const* places, int64_t i, const Mask<float>& mask) {
   V value[Vectors];
   const auto fetch_ahead = [](const float* data) __attribute__((always_inline)) {
@@ -87,6 +87,11 @@ PYCNN_INLINE void run_vectors(float* to, const float* from, bool far, const Link
       }
     }
   }
+  if (Vectors > 1 && streams) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) stream(to + i + v * lanes<float>, value[v]);
+    return;
+  }
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v)
     if (Vectors == 1)
@@ -115,14 +120,15 @@ int link_operands(const Instruction& instruction) {
   }
 }
 
-void run_chain(float* to, const float* from, bool far, const Link* links, int count, const void* const* places,
-               int64_t n) {
+void run_chain(float* to, bool streams, const float* from, bool far, const Link* links, int count,
+               const void* const* places, int64_t n) {
+  streams = streams && reinterpret_cast<uintptr_t>(to) % vector_bytes == 0;
   int64_t i = 0;
   const Mask<float> whole(lanes<float>);
   for (; i + most_vectors * lanes<float> <= n; i += most_vectors * lanes<float>)
-    run_vectors<most_vectors>(to, from, far, links, count, places, i, whole);
+    run_vectors<most_vectors>(to, streams, from, far, links, count, places, i, whole);
   for (; i < n; i += lanes<float>)
-    run_vectors<1>(to, from, far, links, count, places, i,
+    run_vectors<1>(to, streams, from, far, links, count, places, i,
                    n - i < lanes<float> ? Mask<float>(static_cast<int>(n - i)) : whole);
 }
 

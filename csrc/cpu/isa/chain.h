@@ -17,8 +17,9 @@ struct Link {
 /// Operands of an instruction that may be a link of a chain, 0 if it may not.
 int link_operands(const kernels::Instruction& instruction);
 
-/// to[i] = the links applied in turn to from[i], i < n. `to` may be any of the operands.
-void run_chain(float* to, const float* from, bool far, const Link* links, int count, const void* const* places,
-               int64_t n);
+/// to[i] = the links applied in turn to from[i], i < n. `to` may be any of the operands. With `streams`, results go
+/// past the caches where they are aligned.
+void run_chain(float* to, bool streams, const float* from, bool far, const Link* links, int count,
+               const void* const* places, int64_t n);
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -17,6 +17,9 @@ using kernels::Opcode;
 using kernels::PointwiseArguments;
 using kernels::RegisterType;
 
+/// Results of this size will not be in a cache when they are read.
+constexpr int64_t streamed_bytes = int64_t{1} << 24;
+
 /// Copies narrow rows as they are, if they are one or two vectors wide: a loop over so few columns is all overhead.
 template <typename To, typename From>
 bool copy_narrow_rows(To*, const From*, int64_t, int64_t, int64_t, int64_t) {
@@ -449,6 +452,24 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
   ChainBuilder(*this, analysis).run(made_by);
 }
 
+bool Program::stream_large_results() {
+  if (total * static_cast<int64_t>(sizeof(float)) < streamed_bytes) return false;
+  bool any = false;
+  for (int i = 0; i < body_size; ++i) {
+    Step& step = body[i];
+    if (step.kind != Step::Kind::Chain || step.write_through < 0) continue;
+    const char* const data = views[step.write_through].data;
+    step.streams = true;
+    for (int j = 0; j < body_size; ++j)
+      if (body[j].kind == Step::Kind::Load && views[body[j].operand].data == data) step.streams = false;
+    // A result that later steps take as an operand is at hand only if it stays in the cache.
+    for (int j = i + 1; j < body_size; ++j)
+      if (body[j].kind != Step::Kind::Store || views[body[j].operand].data != data) step.streams = false;
+    any |= step.streams;
+  }
+  return any;
+}
+
 Machine::Machine(const Program& program, int64_t column) : program_(program), pointers_{} {
   for (int k = 0; k < program.operand_count; ++k) {
     views_[k] = program.views[k];
@@ -505,8 +526,9 @@ void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {
       }
       break;
     case Kind::Chain:
-      run_chain(static_cast<float*>(target), static_cast<const float*>(pointers_[step.sources[0]]), step.far,
-                program_.links + step.link, step.links, pointers_, n);
+      run_chain(static_cast<float*>(target), step.streams && target != memory_of(step.destination),
+                static_cast<const float*>(pointers_[step.sources[0]]), step.far, program_.links + step.link, step.links,
+                pointers_, n);
       break;
     default: {
       const void* first = pointers_[step.sources[0]];

@@ -58,6 +58,7 @@ struct Program {
     int8_t write_through;  ///< operand whose memory this step's result may be written to at once, or -1
     uint8_t width;         ///< bytes of a register's element (Compute in place: of the source's)
     bool far;              ///< Chain: as in Link, for where it starts
+    bool streams;          ///< Chain: what it writes through to is so large that it goes past the caches
     uint16_t link, links;  ///< Chain: the first of its links, and how many there are
     union {
       ComputeFunction compute;
@@ -86,6 +87,9 @@ struct Program {
   /// Runs will begin at multiples of `alignment` (0: of the chunk, chosen here so that most operands repeat).
   /// `keep` marks registers that are read after a run.
   void prepare(const kernels::PointwiseArguments& arguments, int64_t alignment, const bool* keep);
+  /// Lets results that are not read here go past the caches if the iteration space is large. Returns whether any do;
+  /// then every thread ends with stream_fence().
+  bool stream_large_results();
 };
 
 /// A thread's registers.

@@ -1,5 +1,6 @@
 // Pointwise programs over whole iteration spaces, in parallel, and over parts of them.
 #include "cpu/isa/epilogue.h"
+#include "cpu/isa/simd.h"
 #include "cpu/parallel.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
@@ -25,6 +26,7 @@ void pointwise(const PointwiseArguments& arguments) {
   if (transposed_copy(arguments)) return;
   Program program;
   program.prepare(arguments, 0, nullptr);
+  const bool streams = program.stream_large_results();
   const int64_t per_task = program.chunk * chunks_per_task;
   if (program.total <= per_task) {
     run_range(program, 0, program.total);
@@ -33,6 +35,7 @@ void pointwise(const PointwiseArguments& arguments) {
   parallel_for((program.total + per_task - 1) / per_task, [&](int64_t task) {
     const int64_t end = (task + 1) * per_task;
     run_range(program, task * per_task, end < program.total ? end : program.total);
+    if (streams) stream_fence();
   });
 }
 

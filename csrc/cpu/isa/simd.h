@@ -51,6 +51,21 @@ template <typename T>
 PYCNN_INLINE void store(T* p, Vector<T> v) {
   *reinterpret_cast<typename VectorOf<T>::Unaligned*>(p) = v;
 }
+/// Past the caches, for what will not be read soon; p is aligned to vectors. stream_fence() before others may read it.
+PYCNN_INLINE void stream(float* p, Vector<float> v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, v);
+#elif defined(__AVX2__)
+  _mm256_stream_ps(p, v);
+#else
+  store(p, v);
+#endif
+}
+PYCNN_INLINE void stream_fence() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
+}
 template <typename T>
 PYCNN_INLINE Vector<T> splat(T value) {
   return value - Vector<T>{};
