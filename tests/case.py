@@ -184,6 +184,16 @@ def run(
     return Result([numpy_of(r) for r in results], found, wanted)
 
 
+def in_bfloat16(case: Case) -> Case:
+    """The same operator on operands cast to bfloat16; what is given and returned stays as it was."""
+
+    def function(package: ModuleType, *tensors: Any, **_: Any) -> list[Any]:
+        narrow = [t.bfloat16() if t is not None and t.is_floating_point() else t for t in tensors]
+        return [r.float() if r.is_floating_point() else r for r in case.call(package, narrow)]
+
+    return replace(case, function=function)
+
+
 def distance(actual: Array, expected: Array) -> float:
     """|actual - expected| / |expected| in the 2-norm; non-finite elements must be the same ones."""
     assert actual.shape == expected.shape, f"shape {actual.shape} instead of {expected.shape}"

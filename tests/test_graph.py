@@ -181,7 +181,9 @@ def test_verbose_tells_choices() -> None:
     assert (quiet.stdout, quiet.stderr) == ("", "")
 
 
-@pytest.mark.parametrize(("variable", "value"), [("PYCNN_CPU_ISA", "avx1024"), ("PYCNN_MODE", "sometimes")])
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PYCNN_CPU_ISA", "avx1024"), ("PYCNN_MODE", "sometimes"), ("PYCNN_BFLOAT16", "cubes")]
+)
 def test_unknown_settings_are_errors(variable: str, value: str) -> None:
     done = run_script("import pycnn; print((pycnn.ones(2) + 1).tolist())", **{variable: value})
     assert done.returncode != 0

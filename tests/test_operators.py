@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from case import Array, Case, cotangents, distance, run
+from case import Array, Case, cotangents, distance, in_bfloat16, run
 from operator_cases import CASES
 
 import pycnn
@@ -140,16 +140,35 @@ def test_each_algorithm_agrees_with_float64(forced: tuple[str, str]) -> None:
     """An algorithm may decline a shape; it must serve at least one row and be right wherever it serves."""
     primitive, algorithm = forced
     served = 0
+    narrow = algorithm == "widened" or algorithm.startswith("bfloat16")
     for case in (c for c in CASES if c.name.startswith(_PRIMITIVES[primitive])):
         expected = run(pycnn, case, "float64")
         _core.force_algorithm(primitive, algorithm)
         try:
-            found = run(pycnn, case, "float32")
+            found = run(pycnn, in_bfloat16(case) if narrow else case, "float32")
         except RuntimeError as error:
             assert algorithm in str(error), error
             continue
         finally:
             _core.force_algorithm(primitive, None)
-        assert_near(case, found, expected, case.float32_tolerance)
+        assert_near(case, found, expected, 0.02 if narrow else case.float32_tolerance)
         served += 1
     assert served > 0
+
+
+_PRODUCTS = [c for c in CASES if c.name.startswith(("conv", "matmul", "linear", "bmm"))]
+
+
+@pytest.mark.parametrize("case", _PRODUCTS, ids=lambda case: case.name)
+def test_bfloat16_products(case: Case) -> None:
+    """Operands and results rounded to 8 bits; the same bits in both modes, on any number of threads."""
+    narrow = in_bfloat16(case)
+    found = run(pycnn, narrow, "float32")
+    assert_near(case, found, run(pycnn, case, "float64"), 0.02)
+    bits = []
+    for threads in (1, 2, 3, 7):
+        pycnn.set_num_threads(threads)
+        bits.append(run(pycnn, narrow, "float32").bits())
+    _core.set_mode("eager")
+    bits.append(run(pycnn, narrow, "float32").bits())
+    assert bits == [found.bits()] * 5

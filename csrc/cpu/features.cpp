@@ -216,6 +216,7 @@ const kernels::Kernels& active_kernels() {
   if (!table) {
     const char* wanted = std::getenv("PYCNN_CPU_ISA");
     table = wanted && *wanted ? &require(wanted, "PYCNN_CPU_ISA") : find(available_levels().front());
+    bfloat16_products();  // a wrong PYCNN_BFLOAT16 is an error at once
     active.store(table, std::memory_order_release);
   }
   return *table;

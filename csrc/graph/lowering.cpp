@@ -42,6 +42,9 @@ DType accumulation_dtype(DType dtype) {
   return dtype == DType::Float16 || dtype == DType::BFloat16 ? DType::Float32 : dtype;
 }
 
+// What products read and write: they add up bfloat16 in float32 themselves.
+DType product_dtype(DType dtype) { return dtype == DType::BFloat16 ? dtype : accumulation_dtype(dtype); }
+
 // Merges dimensions [begin, end) of a slot into one stride; false if they do not lie evenly.
 bool merge_dimensions(const Slot& slot, int begin, int end, int64_t& stride) {
   stride = 0;
@@ -296,7 +299,7 @@ bool weight_lies_evenly(const Slot& weight) {
 
 Slot Lowering::convolution(const kernels::ConvolutionShape& shape, const Slot& input, const Slot& weight,
                            const Shape& output) {
-  const DType compute = accumulation_dtype(input.dtype);
+  const DType compute = product_dtype(input.dtype);
   auto primitive = std::make_unique<ConvolutionPrimitive>();
   primitive->pass = kernels::ConvolutionPass::Forward;
   primitive->shape = shape;
@@ -313,7 +316,7 @@ Slot Lowering::convolution(const kernels::ConvolutionShape& shape, const Slot& i
 
 Slot Lowering::convolution_input_gradient(const kernels::ConvolutionShape& shape, const Slot& output_gradient,
                                           const Slot& weight, const Shape& input) {
-  const DType compute = accumulation_dtype(output_gradient.dtype);
+  const DType compute = product_dtype(output_gradient.dtype);
   auto primitive = std::make_unique<ConvolutionPrimitive>();
   primitive->pass = kernels::ConvolutionPass::InputGradient;
   primitive->shape = shape;
@@ -345,7 +348,7 @@ Slot Lowering::convolution_weight_gradient(const kernels::ConvolutionShape& shap
 }
 
 Slot Lowering::matmul(const Slot& a, const Slot& b) {
-  DType compute = accumulation_dtype(a.dtype);
+  DType compute = product_dtype(a.dtype);
   if (!is_floating_point(compute)) compute = DType::Int64;
   const int rank = std::max(a.shape.size(), b.shape.size());
   Shape result_shape = Dimensions::filled(rank, 1);

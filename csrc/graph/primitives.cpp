@@ -371,6 +371,7 @@ std::vector<int> MatmulPrimitive::result_order() const {
 
 void MatmulPrimitive::prepare(const kernels::Kernels& kernels) {
   if (epilogue) check(compile_epilogue(*epilogue, compiled_epilogue), "internal error: an epilogue is too large");
+  shape.forced = !forced_algorithm(3).empty();
   const auto in_scratch = [&](Scratch& memory) {
     kernels::MatmulArguments filled = shape;
     filled.a = memory.of(a);

@@ -61,7 +61,7 @@ struct ConvolutionShape {
 };
 
 /// input and output are dense channels-last: (batch, D, H, W, C). The pass decides which of the three is written.
-/// dtype is Float32 or Float64.
+/// dtype is Float32, Float64 or BFloat16 (summed in float32, rounded once before the epilogue).
 struct ConvolutionArguments {
   ConvolutionShape shape;
   DType dtype;
@@ -95,7 +95,8 @@ struct ConvolutionAlgorithm {
 };
 
 // -- matrix multiplication --------------------------------------------------------------------------------------------
-/// c[i,j] = Σ_k a[i,k] b[k,j] for each of batch[0]·batch[1] products. dtype: Float32, Float64 or Int64.
+/// c[i,j] = Σ_k a[i,k] b[k,j] for each of batch[0]·batch[1] products. dtype: Float32, Float64, Int64 or BFloat16
+/// (summed in float32, rounded once before the epilogue).
 struct MatmulArguments {
   DType dtype;
   int64_t batch[2], m, n, k;
@@ -108,6 +109,7 @@ struct MatmulArguments {
   /// Innermost loop: n; the outer loops together: (batch, m) in order; or null.
   const PointwiseArguments* epilogue;
   const void* packed = nullptr;  ///< what pack() made of b; null: the algorithm packs for itself
+  bool forced = false;           ///< the algorithm was asked for by name: it declines only what it cannot do
   void* workspace;
 };
 

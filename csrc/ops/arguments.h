@@ -23,6 +23,9 @@ constexpr DType compute_dtype(DType dtype) {
   return is_floating_point(dtype) ? DType::Float32 : DType::Int64;
 }
 
+/// The dtype in which products take and give elements: they add up bfloat16 in float32 themselves.
+constexpr DType product_dtype(DType dtype) { return dtype == DType::BFloat16 ? dtype : compute_dtype(dtype); }
+
 /// The elements with a separator: "1, 3, 8" or "2 x 2".
 inline std::string join(std::span<const int64_t> values, std::string_view separator) {
   std::string text;

@@ -58,7 +58,7 @@ bool is_empty(const ConvolutionShape& shape) {
   return shape.batch == 0 || shape.in_channels == 0 || shape.out_channels == 0;
 }
 
-/// What the three passes share. They compute in float32 or float64 (integers in float64, exact below 2^53).
+/// What the three passes share. They run in float32, float64 or bfloat16 (integers in float64, exact below 2^53).
 class ConvolutionPass : public Operator {
  public:
   ConvolutionPass(const char* name, const Geometry& geometry, const Dimensions& size)
@@ -70,7 +70,7 @@ class ConvolutionPass : public Operator {
   BackwardReads backward_reads() const override { return {.inputs = 0b11}; }
 
  protected:
-  static DType compute(DType dtype) { return is_floating_point(dtype) ? ops::compute_dtype(dtype) : DType::Float64; }
+  static DType compute(DType dtype) { return is_floating_point(dtype) ? ops::product_dtype(dtype) : DType::Float64; }
 
   static Slot zeros(Lowering& l, DType dtype, const Shape& shape) {
     Slot result = l.allocate(dtype, shape, channels_last_strides(shape));
@@ -78,13 +78,13 @@ class ConvolutionPass : public Operator {
     return result;
   }
 
-  /// Adds the bias, if there is one, before the only rounding to the result's dtype.
+  /// Adds the bias, if there is one.
   static Slot finish(Lowering& l, const Slot& result, std::span<const Slot> inputs) {
     const DType dtype = inputs[0].dtype;
     if (inputs.size() < 3) return l.cast(result, dtype);
     Slot bias = inputs[2];
     for (int d = 2; d < result.shape.size(); ++d) bias = bias.unsqueezed(d - 1);
-    return l.pointwise(std::array{result, bias}, result.shape, result.dtype, dtype,
+    return l.pointwise(std::array{result, bias}, result.shape, ops::compute_dtype(result.dtype), dtype,
                        [](ProgramBuilder& p, std::span<const Expression> in) { return p.add(in[0], in[1]); });
   }
 
@@ -170,7 +170,7 @@ class ConvolutionWeightGradient final : public ConvolutionPass {
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const Shape weight = join(inputs[1].shape[1], inputs[0].shape[1] / geometry_.groups, size_);
     const ConvolutionShape shape = convolution_shape(geometry_, inputs[0].shape, weight, inputs[1].shape);
-    const DType dtype = compute(inputs[0].dtype);
+    const DType dtype = inputs[0].dtype == DType::BFloat16 ? DType::Float32 : compute(inputs[0].dtype);
     if (is_empty(shape)) return {l.cast(zeros(l, dtype, weight), inputs[0].dtype)};
     const Slot result =
         l.convolution_weight_gradient(shape, l.cast(inputs[0], dtype), l.cast(inputs[1], dtype), weight);

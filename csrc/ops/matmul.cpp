@@ -31,9 +31,9 @@ Slot transposed(const Slot& slot) {
   return slot.permuted(order);
 }
 
-/// a × b in the dtype of computation; a product over nothing is zero.
+/// a × b in the dtype of products; a product over nothing is zero.
 Slot product(Lowering& l, const Slot& a, const Slot& b) {
-  const DType compute = ops::compute_dtype(a.dtype);
+  const DType compute = ops::product_dtype(a.dtype);
   if (a.shape.back() != 0) return l.matmul(l.cast(a, compute), l.cast(b, compute));
   const Slot result = l.allocate(compute, stack_of(leading(a.shape), a.shape[a.shape.size() - 2], b.shape.back()));
   l.fill(result, 0);
@@ -94,7 +94,7 @@ class Linear final : public Operator {
     const DType dtype = inputs[0].dtype;
     const Slot result = product(l, inputs[0], transposed(inputs[1]));
     if (inputs.size() < 3) return {l.cast(result, dtype)};
-    return {l.pointwise(std::array{result, inputs[2]}, result.shape, result.dtype, dtype,
+    return {l.pointwise(std::array{result, inputs[2]}, result.shape, ops::compute_dtype(result.dtype), dtype,
                         [](ProgramBuilder& p, std::span<const Expression> in) { return p.add(in[0], in[1]); })};
   }
 };

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "cpu/features.h"
@@ -54,6 +55,11 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
 
+/// Whether an algorithm is for bfloat16 alone; those are tested in bfloat16.cpp.
+inline bool is_for_bfloat16(const std::string& algorithm) {
+  return algorithm.starts_with("bfloat16") || algorithm == "widened";
+}
+
 /// Restores the number of threads.
 class ThreadCount {
  public:
@@ -69,7 +75,7 @@ class BiasRelu {
  public:
   BiasRelu(T* out, T* bias, int64_t rows, int64_t columns) {
     using kernels::Opcode;
-    const auto type = sizeof(T) == 4 ? kernels::RegisterType::F32 : kernels::RegisterType::F64;
+    const auto type = sizeof(T) == 8 ? kernels::RegisterType::F64 : kernels::RegisterType::F32;
     const DType dtype = dtype_of<T>();
     operands_[0] = {out, dtype, {columns, 1}};
     operands_[1] = {bias, dtype, {0, 1}};

@@ -138,7 +138,8 @@ void check_all(bool with_epilogue) {
         check_case<T>(c, *algorithm, with_epilogue);
       }
     for (const kernels::MatmulAlgorithm* algorithm = table.matmul; algorithm->name; ++algorithm)
-      EXPECT_TRUE(ran.contains(algorithm->name)) << algorithm->name << " took no case";
+      EXPECT_TRUE(ran.contains(algorithm->name) || is_for_bfloat16(algorithm->name))
+          << algorithm->name << " took no case";
   }
 }
 

@@ -1,8 +1,10 @@
 // bfloat16 in vector registers: widened to float32, or pairs as they lie in a panel.
 #pragma once
 
-#include "cpu/isa/convert.h"
+#include <cstddef>
+
 #include "cpu/isa/simd.h"
+#include "pycnn/dtype.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 
@@ -45,6 +47,13 @@ PYCNN_INLINE Vector<float> load(const BFloat16* p, const Mask<float>& mask) {
 #endif
 }
 
+/// One element in the type it is computed in.
+PYCNN_INLINE float element(BFloat16 value) {
+  return __builtin_bit_cast(float, static_cast<uint32_t>(value.bits) << 16);
+}
+PYCNN_INLINE float element(float value) { return value; }
+PYCNN_INLINE double element(double value) { return value; }
+
 /// The first `count` lanes, rounded to nearest, ties to even.
 PYCNN_INLINE void store_rounded(Vector<float> values, BFloat16* to, int count) {
   const BFloatPairs bits = reinterpret_cast<BFloatPairs>(values);
@@ -54,7 +63,7 @@ PYCNN_INLINE void store_rounded(Vector<float> values, BFloat16* to, int count) {
   if (count == lanes<float>)
     *reinterpret_cast<UnalignedBFloatLanes*>(to) = narrow;
   else
-    for (int i = 0; i < count; ++i) to[i].bits = narrow[i];
+    __builtin_memcpy(to, &narrow, static_cast<size_t>(count) * sizeof *to);
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

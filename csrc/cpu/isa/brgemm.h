@@ -55,15 +55,20 @@ PYCNN_INLINE int64_t max_of(int64_t a, int64_t b) { return a < b ? b : a; }
 /// ⌈a / b⌉ for b > 0 and any a.
 PYCNN_INLINE int64_t ceil_divide(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
 
+/// A workspace is a sequence of pieces, each aligned to cache lines.
+PYCNN_INLINE size_t aligned_bytes(int64_t elements, size_t element) {
+  return (static_cast<size_t>(elements) * element + 63) / 64 * 64;
+}
+
 /// Copies `count` rows of n elements to rows of `width` elements, zeros behind; width is a multiple of lanes<T>. What
-/// lies `ahead` elements further is brought into the cache.
-template <typename T>
-void pack_rows(const T* from, int64_t from_row, int64_t count, int64_t n, int64_t width, T* to, int64_t ahead) {
+/// lies `ahead` elements further is brought into the cache. From is T, or BFloat16 to be widened.
+template <typename T, typename From>
+void pack_rows(const From* from, int64_t from_row, int64_t count, int64_t n, int64_t width, T* to, int64_t ahead) {
   for (int64_t column = 0; column < width; column += lanes<T>) {
     const Mask<T> mask(static_cast<int>(max_of(0, min_of(n - column, lanes<T>))));
     if (n - column >= lanes<T>) {
       for (int64_t row = 0; row < count; ++row) {
-        const T* source = from + row * from_row + column;
+        const From* source = from + row * from_row + column;
         __builtin_prefetch(source + ahead, 0, 2);
         store(to + row * width + column, load(source));
       }
@@ -77,14 +82,14 @@ void pack_rows(const T* from, int64_t from_row, int64_t count, int64_t n, int64_
 constexpr int64_t rows_ahead = 8;  // rows far apart are not foreseen by hardware
 
 /// Writes rows of `width` elements: panel[k·width + j] = b[k·b_row + j·b_column] for j < n, then zeros.
-template <typename T>
-void pack_panel(const T* b, int64_t b_row, int64_t b_column, int64_t k, int64_t n, int64_t width, T* panel) {
+template <typename T, typename From>
+void pack_panel(const From* b, int64_t b_row, int64_t b_column, int64_t k, int64_t n, int64_t width, T* panel) {
   if (b_column == 1) return pack_rows(b, b_row, k, n, width, panel, rows_ahead * b_row);
   if (b_row == 1) return pack_transposed(b, b_column, n, k, width, panel, k);
   for (int64_t row = 0; row < k; ++row) {
-    const T* source = b + row * b_row;
+    const From* source = b + row * b_row;
     T* destination = panel + row * width;
-    for (int64_t j = 0; j < n; ++j) destination[j] = source[j * b_column];
+    for (int64_t j = 0; j < n; ++j) destination[j] = element(source[j * b_column]);
     for (int64_t j = n; j < width; ++j) destination[j] = 0;
   }
 }

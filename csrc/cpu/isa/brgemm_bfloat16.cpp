@@ -108,22 +108,23 @@ void tile_of_rows(int rows, const BFloatBatchReduce& g, int64_t row, int64_t col
   if constexpr (Rows > 1) tile_of_rows<Products, Rows - 1, Vectors>(rows, g, row, column, last);
 }
 
+template <typename Products, int Vectors>
+void column_of_tiles(const BFloatBatchReduce& g, int64_t column, int64_t columns) {
+  if constexpr (Vectors > 1)
+    if (columns <= (Vectors - 1) * lanes<float>) return column_of_tiles<Products, Vectors - 1>(g, column, columns);
+  const int last = static_cast<int>(columns - (Vectors - 1) * lanes<float>);
+  const int64_t tiles = ceil_divide(g.m, row_tile);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t row = g.m * t / tiles;
+    const int rows = static_cast<int>(g.m * (t + 1) / tiles - row);
+    tile_of_rows<Products, row_tile, Vectors>(rows, g, row, column, last);
+  }
+}
+
 template <typename Products>
 void run_on_registers(const BFloatBatchReduce& g) {
-  for (int64_t column = 0; column < g.n; column += column_tile<float>) {
-    const int64_t columns = min_of(g.n - column, column_tile<float>);
-    const bool one = columns <= lanes<float>;
-    const int last = static_cast<int>(columns - (one ? 0 : lanes<float>));
-    const int64_t tiles = ceil_divide(g.m, row_tile);
-    for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t row = g.m * t / tiles;
-      const int rows = static_cast<int>(g.m * (t + 1) / tiles - row);
-      if (one)
-        tile_of_rows<Products, row_tile, 1>(rows, g, row, column, last);
-      else
-        tile_of_rows<Products, row_tile, column_vectors>(rows, g, row, column, last);
-    }
-  }
+  for (int64_t column = 0; column < g.n; column += column_tile<float>)
+    column_of_tiles<Products, column_vectors>(g, column, min_of(g.n - column, column_tile<float>));
 }
 
 template <typename Products>

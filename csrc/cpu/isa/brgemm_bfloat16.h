@@ -43,6 +43,9 @@ int64_t bfloat_panel_depth(int64_t k);
 /// A panel of B from b[k·b_row + j·b_column], k < `k` and j < n ≤ width; zeros up to width and bfloat_panel_depth(k).
 void pack_bfloat_panel(const BFloat16* b, int64_t b_row, int64_t b_column, int64_t k, int64_t n, int64_t width,
                        BFloat16* panel);
+/// to[i·to_row + k] = a[i·a_row + k·a_column] for i < m and k < `k`: rows with adjacent k.
+void copy_bfloat_rows(const BFloat16* a, int64_t a_row, int64_t a_column, int64_t m, int64_t k, BFloat16* to,
+                      int64_t to_row);
 /// Rows of `width` float32 values that bfloat16 represents, two by two: to[2·j] = even[j], to[2·j + 1] = odd[j].
 void interleave_bfloat_rows(const float* even, const float* odd, int64_t width, BFloat16* to);
 /// rounded[i·rounded_row + j] = c[i·c_row + j], rounded as the products' instructions round.

@@ -1,8 +1,7 @@
 // Forward pass and input gradient: a row of results is a batch-reduce GEMM over its taps, A read from channels-last
 // rows as they lie, B packed panels of the weight. Taps whose valid columns agree share one call.
-#include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
-#include "cpu/isa/taps.h"
+#include "cpu/isa/tap_panels.h"
 #include "cpu/parallel.h"
 #include "cpu/reference/reference.h"
 
@@ -13,11 +12,6 @@ using kernels::ConvolutionArguments;
 using kernels::ConvolutionShape;
 
 constexpr int64_t max_products = 64;
-constexpr int64_t chunk_flops = int64_t{1} << 23;
-constexpr int64_t chunk_pixels = 196;  // fewer would read the weight panel too often
-constexpr int64_t enough_chunks = 32;
-constexpr int64_t cached_weight_bytes = int64_t{1} << 19;
-constexpr int64_t epilogue_elements = int64_t{1} << 13;  // results that wait for their epilogue in L1 or L2
 constexpr int64_t few_channels = 12;
 
 template <typename T>
@@ -38,29 +32,13 @@ class TapGemm {
   void run(const kernels::PointwiseArguments* arguments) const {
     const int64_t rows = taps_.rows(), pixels = taps_.axis[2].count;
     if (rows * pixels * taps_.result_channels == 0) return;
-    const Cut cut = cut_into_chunks();
-    const int64_t bands = ceil_divide(rows, cut.rows), last = (cut.blocks_per_span - 1) * cut.panels;
-    const Epilogue epilogue(arguments, channel_end(cut.panels - 1), channel_end(cut.span - 1) - channel_begin(last));
-    parallel_for(bands * cut.blocks, [&](int64_t chunk) {
-      const int64_t band = chunk % bands, block = chunk / bands;
-      const int64_t span = block / cut.blocks_per_span * cut.span;
-      const int64_t panel_begin = span + block % cut.blocks_per_span * cut.panels;
-      const int64_t panel_end = min_of(panel_begin + cut.panels, span + cut.span);
-      const int64_t channel = channel_begin(panel_begin), channels = channel_end(panel_end - 1) - channel;
-      EpilogueColumns finish(epilogue, channel, channels);
-      const int64_t end = min_of(rows, (band + 1) * cut.rows);
-      // Results meet the epilogue in L1 if that does not mean to read the weight from afar for a few rows.
-      const int64_t step = cached(panel_end - panel_begin) ? max_of(1, epilogue_elements / (pixels * channels)) : end;
-      for (int64_t first = band * cut.rows, stop; first < end; first = stop) {
-        stop = min_of(end, first + step);
-        for (int64_t panel = panel_begin; panel < panel_end; ++panel)
-          for (int64_t row = first; row < stop; ++row) run_row(row, panel);
-        finish.run(first * pixels, stop * pixels);
-      }
+    panels_.run(arguments, [&](int64_t first, int64_t stop, int64_t panel_begin, int64_t panel_end) {
+      for (int64_t panel = panel_begin; panel < panel_end; ++panel)
+        for (int64_t row = first; row < stop; ++row) run_row(row, panel);
     });
   }
 
-  int64_t packed_elements() const { return taps_.groups * panels_ * panel_elements_; }
+  int64_t packed_elements() const { return panels_.all() * panel_elements_; }
 
   /// Writes the panels that run() reads.
   void pack(T* to) const {
@@ -69,10 +47,10 @@ class TapGemm {
     // Channels whose taps fit into L1 are gathered at once and dealt out to the taps; a lone tap needs no dealing.
     const int64_t at_once = count == 1 ? 0 : min_of(in, gathered_elements / (count * width_));
     if (at_once == 0) {
-      parallel_for(taps_.groups * panels_, [&](int64_t panel) {
-        const int64_t column = panel % panels_ * width_;
-        const T* weight = weight_ + panel / panels_ * taps_.weight_group + column * taps_.weight_result;
-        for_each_tap([&](int64_t tap, int64_t kernel) {
+      parallel_for(panels_.all(), [&](int64_t panel) {
+        const int64_t column = panel % panels_.count * width_;
+        const T* weight = weight_ + panel / panels_.count * taps_.weight_group + column * taps_.weight_result;
+        panels_.for_each_tap([&](int64_t tap, int64_t kernel) {
           pack_panel(weight + kernel * taps_.weight_tap, taps_.weight_source, taps_.weight_result, in,
                      min_of(taps_.result_group() - column, width_), width_,
                      to + panel * panel_elements_ + tap * in * width_);
@@ -81,14 +59,14 @@ class TapGemm {
       return;
     }
     const int64_t parts = ceil_divide(in, at_once);
-    parallel_for(taps_.groups * panels_ * parts, [&](int64_t chunk) {
-      const int64_t group = chunk / (panels_ * parts), panel = chunk / parts % panels_;
+    parallel_for(panels_.all() * parts, [&](int64_t chunk) {
+      const int64_t group = chunk / (panels_.count * parts), panel = chunk / parts % panels_.count;
       const int64_t c = chunk % parts * at_once, n = min_of(at_once, in - c);
       alignas(64) T gathered[gathered_elements];
       gather_weight(taps_, weight_ + group * taps_.weight_group, c, n, panel * width_,
                     min_of(taps_.result_group() - panel * width_, width_), width_, gathered);
-      for_each_tap([&](int64_t tap, int64_t kernel) {
-        T* row = to + (group * panels_ + panel) * panel_elements_ + (tap * in + c) * width_;
+      panels_.for_each_tap([&](int64_t tap, int64_t kernel) {
+        T* row = to + (group * panels_.count + panel) * panel_elements_ + (tap * in + c) * width_;
         for (int64_t i = 0; i < n; ++i, row += width_)
           for (int64_t j = 0; j < width_; j += lanes<T>)
             store(row + j, load(gathered + (i * count + kernel) * width_ + j));
@@ -97,63 +75,11 @@ class TapGemm {
   }
 
  private:
-  /// function(tap, kernel index) in the order of packing.
-  template <typename Function>
-  void for_each_tap(const Function& function) const {
-    const Axis* axis = taps_.axis;
-    int64_t tap = 0;
-    for (int64_t j0 = 0; j0 < axis[0].taps; ++j0)
-      for (int64_t j1 = 0; j1 < axis[1].taps; ++j1)
-        for (int64_t j2 = 0; j2 < axis[2].taps; ++j2) function(tap++, taps_.kernel_index(j0, j1, j2));
-  }
-
-  int64_t channel_begin(int64_t panel) const {
-    return panel / panels_ * taps_.result_group() + panel % panels_ * width_;
-  }
-  int64_t channel_end(int64_t panel) const {
-    return min_of(channel_begin(panel) + width_, (panel / panels_ + 1) * taps_.result_group());
-  }
-
-  /// A chunk is a band of rows × a block of panels. Panels of groups that need several are cut within the group.
-  struct Cut {
-    int64_t rows;    ///< of a band
-    int64_t panels;  ///< of a block, the last one of a span may have fewer
-    int64_t span;    ///< panels that are cut into blocks together
-    int64_t blocks_per_span;
-    int64_t blocks;
-  };
-
-  /// Whether the weight of so many panels stays in L2.
-  bool cached(int64_t panels) const {
-    return panels * panel_elements_ * static_cast<int64_t>(sizeof(T)) <= cached_weight_bytes;
-  }
-
-  /// All panels, so that the epilogue meets whole pixels; rows for enough work to be worth a claim; enough chunks for
-  /// many cores. By shape alone.
-  Cut cut_into_chunks() const {
-    const int64_t all = taps_.groups * panels_, rows = taps_.rows(), pixels = taps_.axis[2].count;
-    const int64_t flops = 2 * pixels * taps_.result_channels * max_of(1, taps_.tap_count() * taps_.source_group());
-    Cut cut{.rows = ceil_divide(chunk_flops, flops), .panels = all, .span = all, .blocks_per_span = 1, .blocks = 1};
-    const auto too_few = [&] { return ceil_divide(rows, cut.rows) * cut.blocks < enough_chunks; };
-    const bool weight_cached = cached(all);
-    if (!weight_cached) cut.rows = max_of(cut.rows, ceil_divide(chunk_pixels, pixels));
-    while (weight_cached && cut.rows > 1 && too_few()) cut.rows /= 2;
-    while (cut.panels > 1 && too_few()) {
-      cut.panels = ceil_divide(cut.panels, 2);
-      cut.span = panels_ > 1 ? panels_ : taps_.groups;
-      cut.blocks_per_span = ceil_divide(cut.span, cut.panels);
-      cut.panels = ceil_divide(cut.span, cut.blocks_per_span);
-      cut.blocks = all / cut.span * cut.blocks_per_span;
-    }
-    while (cut.rows > 1 && too_few()) cut.rows /= 2;
-    return cut;
-  }
-
   void run_row(int64_t row, int64_t all_panel) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
     const int64_t q1 = row % height.count, q0 = row / height.count % depth.count, n = row / height.count / depth.count;
-    const int64_t group = all_panel / panels_;
-    const int64_t channel = channel_begin(all_panel), columns = channel_end(all_panel) - channel;
+    const int64_t group = all_panel / panels_.count;
+    const int64_t channel = panels_.channel_begin(all_panel), columns = panels_.channel_end(all_panel) - channel;
     T* result = result_ + taps_.result_pixel(n, q0, q1) * taps_.result_channels + channel;
     const int64_t result_row = width.result_step * taps_.result_channels;
     const T* panel = packed_ + all_panel * panel_elements_;
@@ -234,8 +160,9 @@ class TapGemm {
   const T* packed_;
   bool merge_;
   int64_t width_ = panel_width<T>(taps_.result_group());
-  int64_t panels_ = ceil_divide(taps_.result_group(), width_);
   int64_t panel_elements_ = taps_.tap_count() * taps_.source_group() * width_;
+  TapPanels panels_{taps_, width_, ceil_divide(taps_.result_group(), width_),
+                    panel_elements_* static_cast<int64_t>(sizeof(T))};
 };
 
 template <typename T>
@@ -289,19 +216,6 @@ void run_forward(const ConvolutionArguments& a) {
 
 size_t padded_forward_workspace(const ConvolutionArguments& a) {
   return packed_bytes(a, true) + aligned_bytes(padded_elements(forward_taps(a)), element_size(a));
-}
-
-const char* padding_declines(const Taps& taps) {
-  if (taps.groups != 1) return "the channels of a group are not adjacent";
-  if (taps.axis[2].offset_step != 1) return "with dilation, taps of a row are not adjacent";
-  if (taps.source_channels > few_channels) return "with so many channels each tap fills a product";
-  if (taps.rows() == 0 || taps.axis[2].count == 0) return "there are no results";
-  if (mostly_borders(taps)) return "the copy would be hardly more than borders";
-  for (const Axis& axis : taps.axis) {
-    const Range extent = source_extent(axis);
-    if (extent.begin < 0 || extent.end > axis.source_size) return nullptr;
-  }
-  return "no tap leaves the source";
 }
 
 const char* padded_forward_declines(const ConvolutionArguments& a) { return padding_declines(forward_taps(a)); }
@@ -440,35 +354,66 @@ void run_reference(const ConvolutionArguments& a) {
   if (a.epilogue) pointwise(*a.epilogue);
 }
 
+/// Of an algorithm that knows no bfloat16.
+template <const char* (*Declines)(const ConvolutionArguments&)>
+const char* in_full_precision(const ConvolutionArguments& a) {
+  return a.dtype == DType::BFloat16 ? "the operands are bfloat16" : Declines(a);
+}
+
 }  // namespace
+
+const char* padding_declines(const Taps& taps) {
+  if (taps.groups != 1) return "the channels of a group are not adjacent";
+  if (taps.axis[2].offset_step != 1) return "with dilation, taps of a row are not adjacent";
+  if (taps.source_channels > few_channels) return "with so many channels each tap fills a product";
+  if (taps.rows() == 0 || taps.axis[2].count == 0) return "there are no results";
+  if (mostly_borders(taps)) return "the copy would be hardly more than borders";
+  for (const Axis& axis : taps.axis) {
+    const Range extent = source_extent(axis);
+    if (extent.begin < 0 || extent.end > axis.source_size) return nullptr;
+  }
+  return "no tap leaves the source";
+}
 
 const kernels::ConvolutionAlgorithm convolution_forward[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<true>, run_gemm<true>, packed_gemm_bytes<true>, pack_gemm<true>},
-    {"depthwise", depthwise_declines, depthwise_workspace, depthwise_forward},
-    {"few_channels", few_channels_forward_declines, few_channels_workspace, few_channels_forward},
-    {"winograd_4x4", winograd_declines<4, true>, winograd_workspace<4, true>, winograd<4, true>,
+    {"depthwise", in_full_precision<depthwise_declines>, depthwise_workspace, depthwise_forward},
+    {"few_channels", in_full_precision<few_channels_forward_declines>, few_channels_workspace, few_channels_forward},
+    {"winograd_4x4", in_full_precision<winograd_declines<4, true>>, winograd_workspace<4, true>, winograd<4, true>,
      packed_winograd_bytes<4, true>, pack_winograd<4, true>},
-    {"winograd_2x2", winograd_declines<2, true>, winograd_workspace<2, true>, winograd<2, true>,
+    {"winograd_2x2", in_full_precision<winograd_declines<2, true>>, winograd_workspace<2, true>, winograd<2, true>,
      packed_winograd_bytes<2, true>, pack_winograd<2, true>},
-    {"padded_brgemm", padded_forward_declines, padded_forward_workspace, run_forward<true>, packed_forward_bytes,
+    {"padded_brgemm", in_full_precision<padded_forward_declines>, padded_forward_workspace, run_forward<true>,
+     packed_forward_bytes, pack_forward},
+    {"direct_brgemm", in_full_precision<never_declines>, packed_forward_bytes, run_forward<false>, packed_forward_bytes,
      pack_forward},
-    {"direct_brgemm", never_declines, packed_forward_bytes, run_forward<false>, packed_forward_bytes, pack_forward},
+    {"bfloat16_padded", bfloat16_declines<true, true>, bfloat16_workspace<true, true>,
+     bfloat16_convolution<true, true>},
+    {"bfloat16_brgemm", bfloat16_declines<true, false>, bfloat16_workspace<true, false>,
+     bfloat16_convolution<true, false>},
+    {"widened", widened_convolution_declines, widened_convolution_workspace<true>, widened_convolution<true>},
     {"reference", never_declines, no_workspace, run_reference<reference::convolution_forward>},
     {nullptr, nullptr, nullptr, nullptr},
 };
 
 const kernels::ConvolutionAlgorithm convolution_input_gradient[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<false>, run_gemm<false>, packed_gemm_bytes<false>, pack_gemm<false>},
-    {"depthwise", depthwise_declines, depthwise_workspace, depthwise_input_gradient},
-    {"few_channels", few_channels_input_gradient_declines, few_channels_workspace, few_channels_input_gradient},
-    {"winograd_4x4", winograd_declines<4, false>, winograd_workspace<4, false>, winograd<4, false>,
+    {"depthwise", in_full_precision<depthwise_declines>, depthwise_workspace, depthwise_input_gradient},
+    {"few_channels", in_full_precision<few_channels_input_gradient_declines>, few_channels_workspace,
+     few_channels_input_gradient},
+    {"winograd_4x4", in_full_precision<winograd_declines<4, false>>, winograd_workspace<4, false>, winograd<4, false>,
      packed_winograd_bytes<4, false>, pack_winograd<4, false>},
-    {"winograd_2x2", winograd_declines<2, false>, winograd_workspace<2, false>, winograd<2, false>,
+    {"winograd_2x2", in_full_precision<winograd_declines<2, false>>, winograd_workspace<2, false>, winograd<2, false>,
      packed_winograd_bytes<2, false>, pack_winograd<2, false>},
-    {"padded_brgemm", padded_input_gradient_declines, padded_input_gradient_workspace, run_input_gradient<true>,
+    {"padded_brgemm", in_full_precision<padded_input_gradient_declines>, padded_input_gradient_workspace,
+     run_input_gradient<true>, packed_input_gradient_bytes, pack_input_gradient},
+    {"direct_brgemm", in_full_precision<never_declines>, packed_input_gradient_bytes, run_input_gradient<false>,
      packed_input_gradient_bytes, pack_input_gradient},
-    {"direct_brgemm", never_declines, packed_input_gradient_bytes, run_input_gradient<false>,
-     packed_input_gradient_bytes, pack_input_gradient},
+    {"bfloat16_padded", bfloat16_declines<false, true>, bfloat16_workspace<false, true>,
+     bfloat16_convolution<false, true>},
+    {"bfloat16_brgemm", bfloat16_declines<false, false>, bfloat16_workspace<false, false>,
+     bfloat16_convolution<false, false>},
+    {"widened", widened_convolution_declines, widened_convolution_workspace<false>, widened_convolution<false>},
     {"reference", never_declines, no_workspace, run_reference<reference::convolution_input_gradient>},
     {nullptr, nullptr, nullptr, nullptr},
 };

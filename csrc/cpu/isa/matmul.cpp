@@ -160,6 +160,8 @@ const kernels::MatmulAlgorithm matmul[] = {
     {"unpacked_brgemm", unpacked_declines, no_workspace, run<false>},
     {"blocked_brgemm", blocked_declines, blocked_workspace, blocked_matmul, blocked_packed_bytes, pack_b},
     {"packed_brgemm", integers_decline, packed_workspace, run<true>, packed_b_bytes, pack_b},
+    {"bfloat16_brgemm", bfloat16_matmul_declines, bfloat16_matmul_workspace, bfloat16_matmul},
+    {"widened", widened_matmul_declines, widened_matmul_workspace, widened_matmul},
     {"reference", never_declines, no_workspace, run_reference},
     {nullptr, nullptr, nullptr, nullptr},
 };

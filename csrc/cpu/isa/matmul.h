@@ -46,4 +46,13 @@ size_t blocked_workspace(const kernels::MatmulArguments& g);
 size_t blocked_packed_bytes(const kernels::MatmulArguments& g);
 void blocked_matmul(const kernels::MatmulArguments& g);
 
+const char* bfloat16_matmul_declines(const kernels::MatmulArguments& g);
+size_t bfloat16_matmul_workspace(const kernels::MatmulArguments& g);
+void bfloat16_matmul(const kernels::MatmulArguments& g);
+
+/// The float32 algorithms on widened operands.
+const char* widened_matmul_declines(const kernels::MatmulArguments& g);
+size_t widened_matmul_workspace(const kernels::MatmulArguments& g);
+void widened_matmul(const kernels::MatmulArguments& g);
+
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -23,6 +23,32 @@ void interleave_bfloat_rows(const float* even, const float* odd, int64_t width, 
     store(reinterpret_cast<float*>(to) + j, pairs_of(load(even + j), load(odd + j)));
 }
 
+void copy_bfloat_rows(const BFloat16* a, int64_t a_row, int64_t a_column, int64_t m, int64_t k, BFloat16* to,
+                      int64_t to_row) {
+  constexpr int64_t square = lanes<float>;
+  const auto copy = [&](int64_t row_begin, int64_t row_end, int64_t begin, int64_t end) {
+    for (int64_t i = row_begin; i < row_end; ++i)
+      for (int64_t x = begin; x < end; ++x) to[i * to_row + x] = a[i * a_row + x * a_column];
+  };
+  if (a_row != 1 || a_column == 1) return copy(0, m, 0, k);
+  // Pairs of columns become vectors of pairs, which are transposed.
+  const int64_t rows = m / square * square, depth = k / (2 * square) * 2 * square;
+  for (int64_t i = 0; i < rows; i += square)
+    for (int64_t x = 0; x < depth; x += 2 * square) {
+      Vector<float> tile[square];
+#pragma GCC unroll 16
+      for (int p = 0; p < square; ++p) {
+        const BFloat16* source = a + i + (x + 2 * p) * a_column;
+        tile[p] = pairs_of(load(source), load(source + a_column));
+      }
+      transpose<float>(tile);
+#pragma GCC unroll 16
+      for (int r = 0; r < square; ++r) store(reinterpret_cast<float*>(to + (i + r) * to_row + x), tile[r]);
+    }
+  copy(0, rows, depth, k);
+  copy(rows, m, 0, k);
+}
+
 void pack_bfloat_panel(const BFloat16* b, int64_t b_row, int64_t b_column, int64_t k, int64_t n, int64_t width,
                        BFloat16* panel) {
   int64_t packed = k / 2 * 2;

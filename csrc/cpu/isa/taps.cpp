@@ -73,18 +73,18 @@ Taps input_gradient_taps(const ConvolutionArguments& a, const int64_t (&phase)[3
   return t;
 }
 
-template <typename T>
-void gather_weight(const Taps& taps, const T* weight, int64_t source, int64_t sources, int64_t result, int64_t results,
-                   int64_t width, T* to) {
+template <typename T, typename From>
+void gather_weight(const Taps& taps, const From* weight, int64_t source, int64_t sources, int64_t result,
+                   int64_t results, int64_t width, T* to) {
   const int64_t count = taps.kernel[0] * taps.kernel[1] * taps.kernel[2];
   weight += result * taps.weight_result + source * taps.weight_source;
   if (taps.weight_tap == 1 && taps.weight_source == count) {
     pack_transposed(weight, taps.weight_result, results, sources * count, width, to, sources * count);
   } else if (taps.weight_tap == 1) {
     // The rows that the next call will want, which are too short for the hardware to foresee.
-    const int64_t line = 64 / static_cast<int64_t>(sizeof(T)), row = (results - 1) * taps.weight_result + count;
+    const int64_t line = 64 / static_cast<int64_t>(sizeof(From)), row = (results - 1) * taps.weight_result + count;
     for (int64_t c = 0; c < sources; ++c) {
-      const T* from = weight + c * taps.weight_source;
+      const From* from = weight + c * taps.weight_source;
       for (int64_t i = 0; i < row; i += line) __builtin_prefetch(from + sources * taps.weight_source + i);
       pack_transposed(from, taps.weight_result, results, count, width, to + c * count * width, taps.weight_source);
     }
@@ -96,6 +96,7 @@ void gather_weight(const Taps& taps, const T* weight, int64_t source, int64_t so
 }
 
 template void gather_weight(const Taps&, const float*, int64_t, int64_t, int64_t, int64_t, int64_t, float*);
+template void gather_weight(const Taps&, const BFloat16*, int64_t, int64_t, int64_t, int64_t, int64_t, float*);
 template void gather_weight(const Taps&, const double*, int64_t, int64_t, int64_t, int64_t, int64_t, double*);
 
 Range source_extent(const Axis& axis) {
@@ -138,14 +139,14 @@ Taps pad_source(const Taps& taps, const T* source, T* to) {
       int64_t begin = min_of(max_of(-extent[2].begin, 0), size[2]);
       int64_t end = max_of(begin, min_of(width.source_size - extent[2].begin, size[2]));
       if (d < 0 || d >= depth.source_size || h < 0 || h >= height.source_size) begin = end = 0;
-      for (int64_t i = 0; i < begin * channels; ++i) row[i] = 0;
+      for (int64_t i = 0; i < begin * channels; ++i) row[i] = T{};
       if (begin < end) {
         const T* from =
             source +
             (((n * depth.source_size + d) * height.source_size + h) * width.source_size + extent[2].begin) * channels;
         for (int64_t i = begin * channels; i < end * channels; ++i) row[i] = from[i];
       }
-      for (int64_t i = end * channels; i < size[2] * channels; ++i) row[i] = 0;
+      for (int64_t i = end * channels; i < size[2] * channels; ++i) row[i] = T{};
     }
   });
   Taps padded = taps;
@@ -158,5 +159,6 @@ Taps pad_source(const Taps& taps, const T* source, T* to) {
 
 template Taps pad_source(const Taps& taps, const float* source, float* to);
 template Taps pad_source(const Taps& taps, const double* source, double* to);
+template Taps pad_source(const Taps& taps, const BFloat16* source, BFloat16* to);
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -78,17 +78,13 @@ void for_each_phase(const kernels::ConvolutionArguments& a, const Function& func
 
 /// Kernel taps of several source channels as rows of results: to[(c·taps + k)·width + j] is the weight of kernel index
 /// k between source channel `source` + c and result channel `result` + j, for c < sources and j < results; zeros for
-/// the other j < width. `taps` is the kernel's volume; channels count within the group whose weight is given.
-template <typename T>
-void gather_weight(const Taps& taps, const T* weight, int64_t source, int64_t sources, int64_t result, int64_t results,
-                   int64_t width, T* to);
+/// the other j < width. `taps` is the kernel's volume; channels count within the group whose weight is given. From is
+/// T, or BFloat16 to be widened.
+template <typename T, typename From>
+void gather_weight(const Taps& taps, const From* weight, int64_t source, int64_t sources, int64_t result,
+                   int64_t results, int64_t width, T* to);
 /// Elements for gather_weight() that stay in L1.
 inline constexpr int64_t gathered_elements = 9 * 512;
-
-/// A workspace is a sequence of pieces, each aligned to cache lines.
-PYCNN_INLINE size_t aligned_bytes(int64_t elements, size_t element) {
-  return (static_cast<size_t>(elements) * element + 63) / 64 * 64;
-}
 
 // What the algorithms of all passes need of an argument struct.
 PYCNN_INLINE int64_t volume(const int64_t (&size)[3]) { return size[0] * size[1] * size[2]; }
@@ -140,5 +136,20 @@ void few_channels_forward(const kernels::ConvolutionArguments& a);
 void few_channels_input_gradient(const kernels::ConvolutionArguments& a);
 size_t depthwise_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
 void depthwise_weight_gradient(const kernels::ConvolutionArguments& a);
+
+/// bfloat16 in and out; Padded: from a copy of the source with its borders.
+template <bool Forward, bool Padded>
+const char* bfloat16_declines(const kernels::ConvolutionArguments& a);
+template <bool Forward, bool Padded>
+size_t bfloat16_workspace(const kernels::ConvolutionArguments& a);
+template <bool Forward, bool Padded>
+void bfloat16_convolution(const kernels::ConvolutionArguments& a);
+
+/// The float32 algorithms on widened operands.
+const char* widened_convolution_declines(const kernels::ConvolutionArguments& a);
+template <bool Forward>
+size_t widened_convolution_workspace(const kernels::ConvolutionArguments& a);
+template <bool Forward>
+void widened_convolution(const kernels::ConvolutionArguments& a);
 
 }  // namespace pycnn::cpu::PYCNN_ISA

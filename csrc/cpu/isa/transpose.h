@@ -1,7 +1,7 @@
 // Transposition of square tiles in registers.
 #pragma once
 
-#include "cpu/isa/simd.h"
+#include "cpu/isa/bfloat16_vectors.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 
@@ -35,12 +35,12 @@ PYCNN_INLINE void transpose(Vector<T> (&rows)[lanes<T>]) {
 }
 
 /// to[i·width + r] = from[r·from_row + i] for r < rows and i < count; zeros for the other r < width, a multiple of
-/// lanes<T>. What lies `ahead` elements further is brought into the cache.
-template <typename T>
-void pack_transposed(const T* from, int64_t from_row, int64_t rows, int64_t count, int64_t width, T* to,
+/// lanes<T>. What lies `ahead` elements further is brought into the cache. From is T, or BFloat16 to be widened.
+template <typename T, typename From>
+void pack_transposed(const From* from, int64_t from_row, int64_t rows, int64_t count, int64_t width, T* to,
                      int64_t ahead) {
   for (int64_t column = 0; column < width; column += lanes<T>) {
-    const T* corner = from + column * from_row;
+    const From* corner = from + column * from_row;
     const int64_t filled = rows - column;
     for (int64_t i = 0; i < count; i += lanes<T>) {
       const int64_t left = count - i;
@@ -48,7 +48,7 @@ void pack_transposed(const T* from, int64_t from_row, int64_t rows, int64_t coun
       if (filled >= lanes<T> && left >= lanes<T>) {
 #pragma GCC unroll 16
         for (int r = 0; r < lanes<T>; ++r) {
-          const T* source = corner + r * from_row + i;
+          const From* source = corner + r * from_row + i;
           __builtin_prefetch(source + ahead, 0, 2);
           tile[r] = load(source);
         }

@@ -78,9 +78,9 @@ void forward(const ConvolutionArguments& arguments) {
         int64_t x[3];
         if (!input_position(s, y, t, x)) return;
         for (int64_t i = 0; i < p.in_group; ++i)
-          sum += static_cast<double>(p.input.at(n, x, first + i)) * static_cast<double>(p.weight(o, i, t));
+          sum += to_sum<double>(p.input.at(n, x, first + i)) * to_sum<double>(p.weight(o, i, t));
       });
-      p.output.at(n, y, o) = static_cast<T>(sum);
+      assign(p.output.at(n, y, o), sum);
     });
   });
 }
@@ -98,9 +98,9 @@ void input_gradient(const ConvolutionArguments& arguments) {
         int64_t y[3];
         if (!output_position(s, x, t, y)) return;
         for (int64_t o = first; o < first + p.out_group; ++o)
-          sum += static_cast<double>(p.output.at(n, y, o)) * static_cast<double>(p.weight(o, i, t));
+          sum += to_sum<double>(p.output.at(n, y, o)) * to_sum<double>(p.weight(o, i, t));
       });
-      p.input.at(n, x, c) = static_cast<T>(sum);
+      assign(p.input.at(n, x, c), sum);
     });
   });
 }
@@ -118,23 +118,33 @@ void weight_gradient(const ConvolutionArguments& arguments) {
           for_each_position(s.output, [&](const int64_t(&y)[3]) {
             int64_t x[3];
             if (!input_position(s, y, t, x)) return;
-            sum += static_cast<double>(p.output.at(n, y, o)) * static_cast<double>(p.input.at(n, x, first + i));
+            sum += to_sum<double>(p.output.at(n, y, o)) * to_sum<double>(p.input.at(n, x, first + i));
           });
-        p.weight(o, i, t) = static_cast<T>(sum);
+        assign(p.weight(o, i, t), sum);
       });
   });
+}
+
+template <typename Function>
+void with_type(DType dtype, const Function& function) {
+  if (dtype == DType::Float32)
+    function(float{});
+  else if (dtype == DType::BFloat16)
+    function(BFloat16{});
+  else
+    function(double{});
 }
 
 }  // namespace
 
 void convolution_forward(const ConvolutionArguments& a) {
-  a.dtype == DType::Float32 ? forward<float>(a) : forward<double>(a);
+  with_type(a.dtype, [&](auto zero) { forward<decltype(zero)>(a); });
 }
 void convolution_input_gradient(const ConvolutionArguments& a) {
-  a.dtype == DType::Float32 ? input_gradient<float>(a) : input_gradient<double>(a);
+  with_type(a.dtype, [&](auto zero) { input_gradient<decltype(zero)>(a); });
 }
 void convolution_weight_gradient(const ConvolutionArguments& a) {
-  a.dtype == DType::Float32 ? weight_gradient<float>(a) : weight_gradient<double>(a);
+  with_type(a.dtype, [&](auto zero) { weight_gradient<decltype(zero)>(a); });
 }
 
 }  // namespace pycnn::cpu::reference

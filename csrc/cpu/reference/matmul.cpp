@@ -14,8 +14,8 @@ void multiply(const kernels::MatmulArguments& g) {
     for (int64_t j = 0; j < g.n; ++j) {
       Sum sum = 0;
       for (int64_t k = 0; k < g.k; ++k)
-        sum += static_cast<Sum>(a[k * g.a_column]) * static_cast<Sum>(b[k * g.b_row + j * g.b_column]);
-      c[j] = static_cast<T>(sum);
+        sum += to_sum<Sum>(a[k * g.a_column]) * to_sum<Sum>(b[k * g.b_row + j * g.b_column]);
+      assign(c[j], sum);
     }
   });
 }
@@ -25,6 +25,8 @@ void multiply(const kernels::MatmulArguments& g) {
 void matmul(const kernels::MatmulArguments& g) {
   if (g.dtype == DType::Float32)
     multiply<float, double>(g);
+  else if (g.dtype == DType::BFloat16)
+    multiply<BFloat16, double>(g);
   else if (g.dtype == DType::Float64)
     multiply<double, double>(g);
   else
