@@ -51,13 +51,14 @@ void interleave_bfloat_rows(const float* even, const float* odd, int64_t width, 
 /// rounded[i·rounded_row + j] = c[i·c_row + j], rounded as the products' instructions round.
 void round_to_bfloat(const float* c, int64_t c_row, int64_t m, int64_t n, BFloat16* rounded, int64_t rounded_row);
 
-/// The microkernel. Make one per chunk of work and let go of it at its end: it holds the thread's tile registers.
+/// The microkernel. Make one per chunk of work and release it at its end: it holds the thread's tile registers. (Not a
+/// destructor's work, which would bring exception tables, and with them symbols that levels share.)
 class BFloatGemm {
  public:
   BFloatGemm() : products_(bfloat_products()) {}
   BFloatGemm(const BFloatGemm&) = delete;
-  ~BFloatGemm() { tiles_.release(); }
   void run(const BFloatBatchReduce& g);
+  void release() { tiles_.release(); }
 
  private:
   BFloat16Products products_;

@@ -54,6 +54,7 @@ class BFloatTapGemm {
         for (int64_t row = first; row < stop; ++row)
           for (int64_t begin = 0; begin < pixels; begin += segment_pixels)
             run_segment(gemm, row, {begin, min_of(begin + segment_pixels, pixels)}, panel);
+      gemm.release();
     });
   }
 

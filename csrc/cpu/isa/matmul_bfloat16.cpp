@@ -134,6 +134,7 @@ void bfloat16_matmul(const MatmulArguments& g) {
                   .rounded = part + 1 == l.depth_blocks ? c + j : nullptr,
                   .rounded_row = g.c_row});
       }
+    gemm.release();
     EpilogueColumns(epilogue, column, column_end - column).run(product * g.m + row, product * g.m + row + rows);
   });
 }
