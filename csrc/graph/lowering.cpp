@@ -333,7 +333,7 @@ Slot Lowering::convolution_input_gradient(const kernels::ConvolutionShape& shape
 
 Slot Lowering::convolution_weight_gradient(const kernels::ConvolutionShape& shape, const Slot& input,
                                            const Slot& output_gradient, const Shape& weight) {
-  const DType compute = accumulation_dtype(input.dtype);
+  const DType compute = product_dtype(input.dtype);
   auto primitive = std::make_unique<ConvolutionPrimitive>();
   primitive->pass = kernels::ConvolutionPass::WeightGradient;
   primitive->shape = shape;

@@ -170,7 +170,7 @@ class ConvolutionWeightGradient final : public ConvolutionPass {
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const Shape weight = join(inputs[1].shape[1], inputs[0].shape[1] / geometry_.groups, size_);
     const ConvolutionShape shape = convolution_shape(geometry_, inputs[0].shape, weight, inputs[1].shape);
-    const DType dtype = inputs[0].dtype == DType::BFloat16 ? DType::Float32 : compute(inputs[0].dtype);
+    const DType dtype = compute(inputs[0].dtype);
     if (is_empty(shape)) return {l.cast(zeros(l, dtype, weight), inputs[0].dtype)};
     const Slot result =
         l.convolution_weight_gradient(shape, l.cast(inputs[0], dtype), l.cast(inputs[1], dtype), weight);

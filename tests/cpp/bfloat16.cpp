@@ -151,8 +151,9 @@ struct Convolution {
   Convolution(const Case& c, ConvolutionPass which, bool exchanged)
       : pass(which),
         s(shape_of(c)),
-        input(s.batch * volume(s.input) * s.in_channels, which == ConvolutionPass::Forward ? 1 : 0),
-        weight(s.out_channels * (s.in_channels / s.groups) * volume(s.kernel), 2),
+        input(s.batch * volume(s.input) * s.in_channels, which == ConvolutionPass::InputGradient ? 0 : 1),
+        weight(s.out_channels * (s.in_channels / s.groups) * volume(s.kernel),
+               which == ConvolutionPass::WeightGradient ? 0 : 2),
         output(s.batch * volume(s.output) * s.out_channels, which == ConvolutionPass::Forward ? 0 : 3),
         bias(which == ConvolutionPass::Forward ? s.out_channels : s.in_channels, 4) {
     const int64_t in = s.in_channels / s.groups, taps = volume(s.kernel);
@@ -168,22 +169,24 @@ struct Convolution {
   /// One source pixel and one weight that are no numbers, as far as the algorithm keeps them apart from others.
   void poison(const std::string& algorithm) {
     Guarded& source = pass == ConvolutionPass::Forward ? input : output;
+    if (pass == ConvolutionPass::WeightGradient) return;       // its products meet the zeros of borders
     if (source.size() == 0 || algorithm == "widened") return;  // Winograd's transforms mix them
     source.data()[source.size() / 2] = not_a_number;
     if (algorithm != "bfloat16_padded") weight.data()[weight.size() / 3] = not_a_number;  // times the border's zeros
   }
-  Guarded& result() { return pass == ConvolutionPass::Forward ? output : input; }
+  Guarded& result() {
+    return pass == ConvolutionPass::Forward ? output : pass == ConvolutionPass::InputGradient ? input : weight;
+  }
 
   std::vector<double> expected() {
     ConvolutionArguments a = arguments;
     std::vector<double> x = input.widened(), w = weight.widened(), y = output.widened();
     a.dtype = DType::Float64;
     a.input = x.data(), a.weight = w.data(), a.output = y.data();
-    if (pass == ConvolutionPass::Forward)
-      cpu::reference::convolution_forward(a);
-    else
-      cpu::reference::convolution_input_gradient(a);
-    return pass == ConvolutionPass::Forward ? y : x;
+    if (pass == ConvolutionPass::Forward) cpu::reference::convolution_forward(a);
+    if (pass == ConvolutionPass::InputGradient) cpu::reference::convolution_input_gradient(a);
+    if (pass == ConvolutionPass::WeightGradient) cpu::reference::convolution_weight_gradient(a);
+    return pass == ConvolutionPass::Forward ? y : pass == ConvolutionPass::InputGradient ? x : w;
   }
 
   ConvolutionPass pass;
@@ -229,7 +232,10 @@ void check_convolutions(ConvolutionPass pass) {
               cpu::set_num_threads(threads);
               Convolution again(cases[i], pass, exchanged);
               again.poison(list->name);
-              EXPECT_EQ(run(again, *list, true), biased(bits, again.bias.bits())) << threads << " threads";
+              if (pass == ConvolutionPass::WeightGradient)  // has no epilogue
+                EXPECT_EQ(run(again, *list, false), bits) << threads << " threads";
+              else
+                EXPECT_EQ(run(again, *list, true), biased(bits, again.bias.bits())) << threads << " threads";
             }
           }
         EXPECT_TRUE(ran > 0 || !is_for_bfloat16(list->name)) << list->name << " took no case";
@@ -239,6 +245,7 @@ void check_convolutions(ConvolutionPass pass) {
 
 TEST(BFloat16, ConvolutionForward) { check_convolutions(ConvolutionPass::Forward); }
 TEST(BFloat16, ConvolutionInputGradient) { check_convolutions(ConvolutionPass::InputGradient); }
+TEST(BFloat16, ConvolutionWeightGradient) { check_convolutions(ConvolutionPass::WeightGradient); }
 
 // -- matmul
 

@@ -296,14 +296,23 @@ void run(const ConvolutionArguments& a) {
   a.dtype == DType::Float32 ? WeightGradient<float>(a).run() : WeightGradient<double>(a).run();
 }
 
+const char* bfloat16_operands(const ConvolutionArguments& a) {
+  return a.dtype == DType::BFloat16 ? "the operands are bfloat16" : nullptr;
+}
+const char* depthwise_or_bfloat16_declines(const ConvolutionArguments& a) {
+  return a.dtype == DType::BFloat16 ? bfloat16_operands(a) : depthwise_declines(a);
+}
 const char* never_declines(const ConvolutionArguments&) { return nullptr; }
 size_t no_workspace(const ConvolutionArguments&) { return 0; }
 
 }  // namespace
 
 const kernels::ConvolutionAlgorithm convolution_weight_gradient[] = {
-    {"depthwise", depthwise_declines, depthwise_weight_gradient_workspace, depthwise_weight_gradient},
-    {"direct_brgemm", never_declines, workspace, run},
+    {"depthwise", depthwise_or_bfloat16_declines, depthwise_weight_gradient_workspace, depthwise_weight_gradient},
+    {"direct_brgemm", bfloat16_operands, workspace, run},
+    {"bfloat16_brgemm", bfloat16_weight_gradient_declines, bfloat16_weight_gradient_workspace,
+     bfloat16_weight_gradient},
+    {"widened", widened_weight_gradient_declines, widened_weight_gradient_workspace, widened_weight_gradient},
     {"reference", never_declines, no_workspace, reference::convolution_weight_gradient},
     {nullptr, nullptr, nullptr, nullptr},
 };

@@ -152,4 +152,12 @@ size_t widened_convolution_workspace(const kernels::ConvolutionArguments& a);
 template <bool Forward>
 void widened_convolution(const kernels::ConvolutionArguments& a);
 
+const char* bfloat16_weight_gradient_declines(const kernels::ConvolutionArguments& a);
+size_t bfloat16_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
+void bfloat16_weight_gradient(const kernels::ConvolutionArguments& a);
+/// The float32 algorithms on widened operands.
+const char* widened_weight_gradient_declines(const kernels::ConvolutionArguments& a);
+size_t widened_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
+void widened_weight_gradient(const kernels::ConvolutionArguments& a);
+
 }  // namespace pycnn::cpu::PYCNN_ISA
