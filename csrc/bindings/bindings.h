@@ -139,8 +139,7 @@ void release_object(PyObject* object);
 using HeldObject = std::shared_ptr<PyObject>;
 inline HeldObject hold(py::object object) { return HeldObject(object.release().ptr(), release_object); }
 
-// -- in place
-// ----------------------------------------------------------------------------------------------------------
+// -- in place --------------------------------------------------------------------------------------------------------
 inline Tensor& tensor_of(py::handle self) { return self.cast<Tensor&>(); }
 /// Stores `result` in the tensor behind `self` and returns the same Python object. `convert`: any dtype is fine (fill_,
 /// copy_).
@@ -152,8 +151,7 @@ py::object in_place(const py::object& self, const char* name, const Compute& com
   return store_in_place(self, compute(tensor), convert);
 }
 
-// -- elements
-// ----------------------------------------------------------------------------------------------------------
+// -- elements --------------------------------------------------------------------------------------------------------
 /// Calls function(T{}) with the element type of a dtype.
 template <typename Function>
 auto visit_dtype(DType dtype, const Function& function) {
@@ -189,8 +187,7 @@ Tensor from_scalars(const std::vector<Scalar>& elements, const Shape& shape, DTy
 /// Evaluates with the GIL released.
 Memory evaluated_memory(const Tensor& tensor);
 
-// -- conversion.cpp, indexing.cpp, repr.cpp
-// ----------------------------------------------------------------------------------
+// -- conversion.cpp, indexing.cpp, repr.cpp --------------------------------------------------------------------------
 /// What pycnn.tensor(data) makes: always a copy.
 Tensor tensor_from_object(py::handle data, std::optional<DType> dtype);
 Tensor tensor_from_array(py::handle array, bool may_share);
@@ -205,8 +202,7 @@ std::string to_repr(const Tensor& tensor);
 /// "AddBackward0" for an operator "add".
 std::string grad_fn_title(const std::string& operator_name);
 
-// -- the files of the module
-// ---------------------------------------------------------------------------------------------
+// -- the files of the module -----------------------------------------------------------------------------------------
 void bind_types(Module& module);
 void bind_tensor(TensorClass& tensor);
 void bind_conversion(Module& module, TensorClass& tensor);

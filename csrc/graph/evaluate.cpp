@@ -205,8 +205,7 @@ void decide_kept(Work& work, std::span<const Value> requested) {
   // Nodes that will not be walked again need their inputs no more; see publish().
 }
 
-// -- plans
-// -----------------------------------------------------------------------------------------------------------------
+// -- plans -----------------------------------------------------------------------------------------------------------
 
 struct CachedPlan {
   std::vector<uint64_t> key;

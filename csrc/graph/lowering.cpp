@@ -78,8 +78,7 @@ void Lowering::append(std::unique_ptr<Primitive> primitive) {
   primitives_.push_back(std::move(primitive));
 }
 
-// -- memory
-// ------------------------------------------------------------------------------------------------------------
+// -- memory ----------------------------------------------------------------------------------------------------------
 
 Slot Lowering::allocate(DType dtype, const Shape& shape, const Strides& strides) {
   buffers_.push_back({.bytes = static_cast<size_t>(element_count(shape)) * size_of(dtype)});
@@ -147,8 +146,7 @@ Slot Lowering::reshape(const Slot& slot, const Shape& shape) {
   return window.buffer >= 0 ? window : contiguous(slot).reshaped(shape);
 }
 
-// -- pointwise
-// ---------------------------------------------------------------------------------------------------------
+// -- pointwise -------------------------------------------------------------------------------------------------------
 
 Slot Lowering::pointwise(std::span<const Slot> inputs, const Shape& shape, DType compute, DType out,
                          const Formula& formula) {
@@ -210,8 +208,7 @@ void Lowering::fill(const Slot& destination, double value) {
                  });
 }
 
-// -- reductions
-// ----------------------------------------------------------------------------------------------------------
+// -- reductions ------------------------------------------------------------------------------------------------------
 
 Slot Lowering::reduce(kernels::ReduceKind kind, const Slot& input, uint32_t dimensions, DType compute, DType out) {
   // A reduction runs over at most max_loops groups of neighbouring dimensions; more (rare) are first brought into
@@ -284,8 +281,7 @@ Lowering::Extremum Lowering::arg_extremum(bool maximum, const Slot& input, int d
   return result;
 }
 
-// -- structured primitives
-// -------------------------------------------------------------------------------------------------
+// -- structured primitives -------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -154,8 +154,7 @@ int64_t Primitive::bytes() const {
 
 int64_t forced_algorithm_generation() { return forced().generation.load(std::memory_order_acquire); }
 
-// -- pointwise
-// -----------------------------------------------------------------------------------------------------------
+// -- pointwise -------------------------------------------------------------------------------------------------------
 
 void PointwisePrimitive::prepare(const kernels::Kernels&) {
   check(compiled.compile(program, {.order = order, .allow_extra = true}),
@@ -191,8 +190,7 @@ double PointwiseBatchPrimitive::flops() const {
   return sum;
 }
 
-// -- reductions
-// ------------------------------------------------------------------------------------------------------------
+// -- reductions ------------------------------------------------------------------------------------------------------
 
 std::vector<Slot> ReducePrimitive::results() const {
   std::vector<Slot> all;
@@ -250,8 +248,7 @@ std::string ReducePrimitive::details() const {
 
 double ReducePrimitive::flops() const { return static_cast<double>(element_count(prologue.shape)); }
 
-// -- convolution and matmul
-// --------------------------------------------------------------------------------------------------
+// -- convolution and matmul ------------------------------------------------------------------------------------------
 
 bool EpiloguePrimitive::compile_epilogue(const Formulation& formulation, CompiledProgram& into) const {
   const std::vector<int> order = result_order();
@@ -410,8 +407,7 @@ double MatmulPrimitive::flops() const {
          static_cast<double>(shape.n) * static_cast<double>(shape.k);
 }
 
-// -- pooling, indexing, random
-// -------------------------------------------------------------------------------------------------
+// -- pooling, indexing, random ---------------------------------------------------------------------------------------
 
 const char* PoolingPrimitive::name() const {
   constexpr const char* names[] = {"max_pool", "max_pool_backward", "max_pool_gather", "average_pool",

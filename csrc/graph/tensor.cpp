@@ -337,8 +337,7 @@ Tensor scalar_tensor(Scalar value, DType dtype) {
   return Tensor(graph::make_leaf({}, dtype, {storage, 0, {}}));
 }
 
-// -- autograd (the walk itself is in autograd.cpp)
-// ---------------------------------------------------------------------
+// -- autograd (the walk itself is in autograd.cpp) -------------------------------------------------------------------
 
 bool Tensor::requires_grad() const { return output_of(value()).requires_grad; }
 bool Tensor::is_leaf() const { return graph::is_leaf(value()); }
@@ -427,8 +426,7 @@ Tensor Tensor::detach() const {
   return graph::make_view(result, *this, view);
 }
 
-// -- in place
-// ----------------------------------------------------------------------------------------------------------
+// -- in place --------------------------------------------------------------------------------------------------------
 
 void Tensor::check_in_place(std::string_view operation) const {
   check(

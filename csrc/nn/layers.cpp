@@ -99,8 +99,7 @@ std::variant<Dimensions, std::string_view> Padding::expanded(int count, const st
   return Size::expanded(count, what);
 }
 
-// -- linear and convolution
-// ---------------------------------------------------------------------------------------------
+// -- linear and convolution ------------------------------------------------------------------------------------------
 Linear::Linear(int64_t in_features, int64_t out_features, const LinearOptions& options) {
   check<ValueError>(in_features >= 0 && out_features >= 0, "Linear: features must not be negative, got ", in_features,
                     " and ", out_features);
@@ -167,8 +166,7 @@ Tensor ConvTranspose<spatial>::forward(const Tensor& input) const {
     return conv_transpose3d(input, weight_, bias_, options_);
 }
 
-// -- pooling
-// ------------------------------------------------------------------------------------------------------------
+// -- pooling ---------------------------------------------------------------------------------------------------------
 template <int spatial>
 MaxPool<spatial>::MaxPool(const Size& kernel_size, const MaxPoolOptions& options) {
   const std::string name = MaxPool::name();
@@ -210,8 +208,7 @@ Tensor AvgPool<spatial>::forward(const Tensor& input) const {
     return avg_pool3d(input, kernel_size_, options_);
 }
 
-// -- normalisation and dropout
-// --------------------------------------------------------------------------------------------
+// -- normalisation and dropout ---------------------------------------------------------------------------------------
 template <int spatial>
 BatchNorm<spatial>::BatchNorm(int64_t num_features, const BatchNormOptions& options) : options_(options) {
   check<ValueError>(num_features >= 0, BatchNorm::name(), ": num_features must not be negative, got ", num_features);

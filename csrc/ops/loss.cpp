@@ -23,8 +23,7 @@ void check_floating(const char* name, const Tensor& input) {
 
 Tensor widened(const Tensor& tensor) { return cast(tensor, ops::compute_dtype(tensor.dtype())); }
 
-// -- softmax
-// ------------------------------------------------------------------------------------------------------------
+// -- softmax ---------------------------------------------------------------------------------------------------------
 
 /// The parts of log softmax along a dimension: x - maximum - log_sum, where maximum and log_sum keep the dimension with
 /// size 1.
@@ -99,8 +98,7 @@ Tensor record_softmax(const char* name, const Tensor& input, int64_t dimension, 
   return record(std::make_shared<Op>(d), {x}, {x.shape(), x.dtype()});
 }
 
-// -- losses of class indices
-// ----------------------------------------------------------------------------------------------
+// -- losses of class indices -----------------------------------------------------------------------------------------
 
 /// input (N, C, …), target (N, …), weight (C) or none → loss, weights of the targets (N, 1, …; 0 where ignored), their
 /// sum (1 if it is 0); with logits also the maximum and log Σ exp(x - maximum) over the classes (N, 1, …). nll_loss: -w

@@ -13,9 +13,8 @@ namespace {
 
 using namespace graph;
 
-// -- batch norm
-// --------------------------------------------------------------------------------------------------------- Statistics
-// are per channel (dimension 1), in float32 for 16-bit inputs. Slots of them are (1, C, 1, …).
+// -- batch norm -------------------------------------------------------------------------------------------------------
+// Statistics are per channel (dimension 1), in float32 for 16-bit inputs. Slots of them are (1, C, 1, …).
 
 /// (C) → (1, C, 1, …) with the rank of the input.
 Slot per_channel(Slot slot, int rank) {
@@ -287,8 +286,7 @@ void check_batch_norm(const Tensor& input, const Tensor& running_mean, const Ten
             "batch_norm: mixed dtype: input is ", input.dtype(), " but running statistics are ", tensor->dtype());
 }
 
-// -- local response norm
-// --------------------------------------------------------------------------------------------------
+// -- local response norm ---------------------------------------------------------------------------------------------
 
 /// out[n, c] = Σ in[n, c - before + j] for j = 0 … size-1, zero outside: a window sliding over the channels.
 class ChannelWindowSum final : public Operator {

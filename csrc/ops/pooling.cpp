@@ -209,8 +209,7 @@ class MaxPool final : public Pooling {
   Places places_;
 };
 
-// -- average
-// ------------------------------------------------------------------------------------------------------------
+// -- average ---------------------------------------------------------------------------------------------------------
 
 Tensor average(const char* name, const Tensor& input, const Geometry& geometry);
 
@@ -251,8 +250,7 @@ Tensor average(const char* name, const Tensor& input, const Geometry& geometry) 
                 {with_spatial(input.shape(), geometry.output), input.dtype()});
 }
 
-// -- checks
-// -------------------------------------------------------------------------------------------------------------
+// -- checks ----------------------------------------------------------------------------------------------------------
 
 void check_input(const char* name, const Tensor& input, int spatial) {
   const Shape& shape = input.shape();

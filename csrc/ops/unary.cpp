@@ -141,8 +141,7 @@ const PointwiseRow logical_not_row = {"logical_not", Boolean, none, is<Opcode::L
 const PointwiseRow bitwise_not_row = {"bitwise_not", Promoted, floats,
                                       [](P& p, Expressions x, auto&) { return p.apply(Opcode::BitNot, x[0]); }};
 
-// -- activations
-// -------------------------------------------------------------------------------------------------------
+// -- activations -----------------------------------------------------------------------------------------------------
 
 /// gradient · (x > 0 ? 1 : slope). For slope 0 (relu) what is not ≤ 0 passes, NaN as well.
 Tensor leaky_relu_backward(const Tensor& gradient, const Tensor& input, double slope);

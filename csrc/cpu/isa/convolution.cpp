@@ -178,8 +178,7 @@ size_t packed_bytes(const ConvolutionArguments& a, bool forward) {
   return a.dtype == DType::Float32 ? packed_bytes<float>(a, forward) : packed_bytes<double>(a, forward);
 }
 
-// -- forward
-// ------------------------------------------------------------------------------------------------------------
+// -- forward ---------------------------------------------------------------------------------------------------------
 
 template <typename T>
 void forward(const ConvolutionArguments& a, bool padded) {
@@ -282,8 +281,7 @@ void pack_gemm(const ConvolutionArguments& a, void* to) {
   chosen(g).pack(g, to);
 }
 
-// -- input gradient
-// -----------------------------------------------------------------------------------------------------
+// -- input gradient --------------------------------------------------------------------------------------------------
 
 template <typename T>
 void input_gradient(const ConvolutionArguments& a, bool padded) {
@@ -342,8 +340,7 @@ const char* padded_input_gradient_declines(const ConvolutionArguments& a) {
   return padding_declines(input_gradient_taps(a, {0, 0, 0}));
 }
 
-// -- shared
-// -------------------------------------------------------------------------------------------------------------
+// -- shared ----------------------------------------------------------------------------------------------------------
 
 const char* never_declines(const ConvolutionArguments&) { return nullptr; }
 size_t no_workspace(const ConvolutionArguments&) { return 0; }

@@ -320,8 +320,7 @@ void input_gradient(const ConvolutionArguments& a) {
   });
 }
 
-// -- weight gradient
-// ----------------------------------------------------------------------------------------------------
+// -- weight gradient -------------------------------------------------------------------------------------------------
 
 int64_t splits_of(const kernels::ConvolutionShape& s) {
   return max_of(1, min_of(enough_chunks, s.batch * s.output[0] * s.output[1]));

@@ -123,8 +123,7 @@ int64_t shift_left(int64_t a, int64_t b) {
 }
 int64_t shift_right(int64_t a, int64_t b) { return a >> (b < 0 || b > 63 ? 63 : b); }
 
-// -- floating point with Python's rules of division
-// -----------------------------------------------------------------------
+// -- floating point with Python's rules of division ------------------------------------------------------------------
 float c_fmod(float a, float b) { return ::fmodf(a, b); }
 double c_fmod(double a, double b) { return ::fmod(a, b); }
 

@@ -63,8 +63,7 @@ void for_each_run(const PoolingArguments& a, const int64_t (&size)[3], const Fun
     parallel_for(tasks, run);
 }
 
-// -- windows of an output
-// ---------------------------------------------------------------------------------------------
+// -- windows of an output --------------------------------------------------------------------------------------------
 
 /// The taps of one output. Offsets and strides count elements of the input; labels number the taps.
 struct Window {
@@ -236,8 +235,7 @@ void max_pool_of(const PoolingArguments& a) {
     max_pool_of<S>(a, static_cast<NoPlace*>(nullptr));
 }
 
-// -- gather
-// -----------------------------------------------------------------------------------------------------------
+// -- gather ----------------------------------------------------------------------------------------------------------
 
 template <typename S, typename M>
 void max_pool_gather_of(const PoolingArguments& a, const M* places) {
@@ -263,12 +261,11 @@ void max_pool_gather_of(const PoolingArguments& a, const M* places) {
   });
 }
 
-// -- averages
-// ---------------------------------------------------------------------------------------------------------
+// -- averages --------------------------------------------------------------------------------------------------------
 
 /// `Vectors` vectors of sums, held in double: large windows (global pooling) must not lose digits.
 template <typename S, int Vectors, bool Whole>
-PYCNN_INLINE void average_of(const Window& window, const S* input, S* output, double factor, int count) {
+PYCNN_INLINE void average_of(const Window& window, const S* input, S* output, double divisor, int count) {
   constexpr int lane_count = Lane<double>::count;
   Values<double> sums[Vectors] = {};
   for_each_tap<0, 0>(
@@ -277,8 +274,11 @@ PYCNN_INLINE void average_of(const Window& window, const S* input, S* output, do
         for (int v = 0; v < Vectors; ++v)
           sums[v] += take<Values<double>, lane_count, Whole>(input + offset + v * lane_count, count);
       });
+  // float64 has no digits to spare for the rounding of a factor.
+  const double factor = 1 / divisor;
 #pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) put<lane_count, Whole>(output + v * lane_count, sums[v] * factor, count);
+  for (int v = 0; v < Vectors; ++v)
+    put<lane_count, Whole>(output + v * lane_count, sizeof(S) == 8 ? sums[v] / divisor : sums[v] * factor, count);
 }
 
 template <typename S>
@@ -289,23 +289,22 @@ void average_pool_of(const PoolingArguments& a) {
       const int64_t row_divisor = a.divisor[0][o.od] * a.divisor[1][o.oh];
       for_each_output(
           a, o, [&](int64_t, int64_t from, int64_t to, bool whole, int64_t ow) __attribute__((always_inline)) {
-            const double factor = 1 / static_cast<double>(row_divisor * a.divisor[2][ow]);
+            const auto divisor = static_cast<double>(row_divisor * a.divisor[2][ow]);
             const S* input = static_cast<const S*>(a.input) + from;
             S* output = static_cast<S*>(a.output) + to;
             int64_t done = 0;
             for (; done + block * lane_count <= a.channels; done += block * lane_count)
-              average_of<S, block, true>(o.window, input + done, output + done, factor, lane_count);
+              average_of<S, block, true>(o.window, input + done, output + done, divisor, lane_count);
             for_each_vector<lane_count>(
                 a.channels - done, whole, [&]<bool Whole>(int64_t c, int count) __attribute__((always_inline)) {
-                  average_of<S, 1, Whole>(o.window, input + done + c, output + done + c, factor, count);
+                  average_of<S, 1, Whole>(o.window, input + done + c, output + done + c, divisor, count);
                 });
           });
     });
   });
 }
 
-// -- backward
-// ---------------------------------------------------------------------------------------------------------
+// -- backward --------------------------------------------------------------------------------------------------------
 
 /// Whether the input at `at` is a tap of output o's window, and which.
 PYCNN_INLINE bool sees(const PoolingArguments& a, int d, int64_t at, int64_t o, int64_t& tap) {

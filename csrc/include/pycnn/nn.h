@@ -220,8 +220,7 @@ using ConvTranspose1d = ConvTranspose<1>;
 using ConvTranspose2d = ConvTranspose<2>;
 using ConvTranspose3d = ConvTranspose<3>;
 
-// -- pooling
-// ------------------------------------------------------------------------------------------------------------
+// -- pooling ---------------------------------------------------------------------------------------------------------
 struct MaxPoolOptions {
   Size stride{};  ///< the kernel size unless given
   Size padding = 0;
@@ -301,8 +300,7 @@ using AdaptiveMaxPool1d = AdaptiveMaxPool<1>;
 using AdaptiveMaxPool2d = AdaptiveMaxPool<2>;
 using AdaptiveMaxPool3d = AdaptiveMaxPool<3>;
 
-// -- normalisation
-// --------------------------------------------------------------------------------------------------------
+// -- normalisation ---------------------------------------------------------------------------------------------------
 struct BatchNormOptions {
   double eps = 1e-5;
   /// Share of the new batch in the running statistics; empty: their plain average over all batches seen.
@@ -352,8 +350,7 @@ class LocalResponseNorm : public Module {
   LocalResponseNormOptions options_;
 };
 
-// -- dropout and shape
-// ------------------------------------------------------------------------------------------------------
+// -- dropout and shape -----------------------------------------------------------------------------------------------
 /// While training, zeroes elements with probability p and scales the rest by 1/(1-p).
 class Dropout : public Module {
  public:
@@ -395,8 +392,7 @@ class Identity : public Module {
   Tensor forward(const Tensor& input) const override { return input; }
 };
 
-// -- activations
-// --------------------------------------------------------------------------------------------------------------
+// -- activations -----------------------------------------------------------------------------------------------------
 class ReLU : public Module {
  public:
   std::string name() const override { return "ReLU"; }

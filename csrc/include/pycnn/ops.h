@@ -31,8 +31,7 @@ Tensor ones_like(const Tensor& input);
 Tensor full_like(const Tensor& input, Scalar value);
 Tensor one_hot(const Tensor& input, int64_t num_classes = -1);
 
-// -- random.cpp: Philox streams; the key is drawn from the generator when recorded
-// --------------------------------------
+// -- random.cpp: Philox streams; the key is drawn from the generator when recorded -----------------------------------
 /// Seeds this process's default generator.
 void manual_seed(uint64_t seed);
 uint64_t initial_seed();
@@ -50,8 +49,7 @@ Tensor bernoulli(const Shape& shape, double probability, DType dtype = default_d
 /// Element-wise probabilities.
 Tensor bernoulli(const Tensor& probabilities);
 
-// -- pointwise.cpp: rows of one table
-// -----------------------------------------------------------------------------------
+// -- pointwise.cpp: rows of one table --------------------------------------------------------------------------------
 Tensor add(const Tensor& a, const Tensor& b, Scalar alpha = 1);
 Tensor sub(const Tensor& a, const Tensor& b, Scalar alpha = 1);
 Tensor mul(const Tensor& a, const Tensor& b);
@@ -143,8 +141,7 @@ Tensor logsumexp(const Tensor& input, const Dimensions& dimensions, bool keepdim
 /// Sums the broadcast dimensions away again: the gradient of broadcasting to input's shape from `shape`.
 Tensor sum_to_shape(const Tensor& input, const Shape& shape);
 
-// -- shape.cpp: views where PyTorch has views
-// ------------------------------------------------------------------------------
+// -- shape.cpp: views where PyTorch has views ------------------------------------------------------------------------
 /// One size may be -1.
 Tensor reshape(const Tensor& input, const Shape& shape);
 Tensor flatten(const Tensor& input, int64_t start_dim = 0, int64_t end_dim = -1);

@@ -136,8 +136,7 @@ class Tensor {
 /// Computes several tensors in one plan.
 void evaluate(std::span<const Tensor> tensors);
 
-// -- creation from memory (creation operators such as zeros and randn are in ops.h)
-// ------------------------------------
+// -- creation from memory (creation operators such as zeros and randn are in ops.h) ----------------------------------
 /// Copies row-major elements.
 template <typename T>
 Tensor from_data(std::span<const T> elements, const Shape& shape);
