@@ -264,6 +264,7 @@ class BFloatWeightGradient {
       pack_inputs(c, b, s);
       multiply(gemm, c, b, s, i > first);
     }
+    gemm.release();
     keep(c, s.sums);
   }
 
