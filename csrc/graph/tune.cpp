@@ -105,7 +105,7 @@ bool add_to_file(const std::filesystem::path& path, const std::string& key, cons
   Choices choices = read(path, warned_before);
   choices[key] = algorithm;
   std::string body;
-  for (const auto& [known, name] : choices) body += known + "\t" + name + "\n";
+  for (const auto& [known, name] : choices) body.append(known).append("\t").append(name).append("\n");
   const std::filesystem::path temporary = path.string() + "." + std::to_string(getpid());
   std::ofstream file(temporary, std::ios::binary);
   file << magic << ' ' << choices.size() << ' ' << checksum(body) << '\n' << body;
