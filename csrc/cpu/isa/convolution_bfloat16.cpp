@@ -16,6 +16,7 @@ constexpr int64_t max_products = 64;
 constexpr int64_t segment_pixels = 256;         // of a row: their sums stay in L1
 constexpr int64_t gathered_channels = 2 * 512;  // floats per tap of a 3x3 kernel that are gathered at once
 constexpr int64_t merged_channels = 12;
+constexpr int64_t few_group_channels = 16;
 
 bool leaves_source(const Taps& taps) {
   for (const Axis& axis : taps.axis) {
@@ -282,6 +283,8 @@ template <bool Forward, bool Padded>
 const char* bfloat16_declines(const ConvolutionArguments& a) {
   if (a.dtype != DType::BFloat16) return "the operands are not bfloat16";
   if (!a.forced && !bfloat_is_fast()) return "this processor multiplies float32 faster";
+  if (!a.forced && a.shape.groups > 1 && a.shape.in_channels / a.shape.groups < few_group_channels)
+    return "groups of few channels leave most of a tile empty";
   if constexpr (Padded) {
     if (!Forward && volume(a.shape.stride) != 1) return "with stride, each phase has borders of its own";
     return padding_declines(Forward ? forward_taps(a) : input_gradient_taps(a, {0, 0, 0}));
