@@ -1,7 +1,8 @@
-"""`save` and `load`: nested Python values with tensors, in safetensors files.
+"""`save` and `load`: nested Python values with tensors, in safetensors files and in PyTorch's.
 
-Tensors are stored under their dotted paths, as other readers of safetensors expect; the structure around them is JSON
-in the file's metadata. Nothing in a file is executed.
+In safetensors files tensors are stored under their dotted paths, as other readers expect; the structure around them is
+JSON in the file's metadata. Paths that end in `.pt` or `.pth` are written as `torch.save` does. Nothing in a file is
+executed.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import math
 import os
 import shutil
 import tempfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from pycnn import _core
-from pycnn._core import Tensor
+from pycnn import _core, _torch_files
+from pycnn._core import Size, Tensor
 
 _STRUCTURE = "pycnn.structure"
 _FORMAT = 1
+_MAPPINGS: dict[type, str] = {dict: "dict", OrderedDict: "ordered", Counter: "counter"}
 
 
 class _Encoder:
@@ -40,18 +42,15 @@ class _Encoder:
             return float(value) if math.isfinite(value) else {"float": repr(float(value))}
         if isinstance(value, _core.dtype):
             return {"dtype": str(value).rpartition(".")[2]}
-        if isinstance(value, Mapping) and type(value) in (dict, OrderedDict):
-            items = [[self._key(key, path), self.encode(member, (*path, str(key)))] for key, member in value.items()]
-            return {"ordered" if isinstance(value, OrderedDict) else "dict": items}
+        if type(value) in _MAPPINGS:
+            items = [[checked_key(key, path), self.encode(member, (*path, str(key)))] for key, member in value.items()]
+            return {_MAPPINGS[type(value)]: items}
+        if isinstance(value, Size):
+            return {"size": list(value)}
         if type(value) in (list, tuple):
             members = [self.encode(member, (*path, str(i))) for i, member in enumerate(value)]
             return members if isinstance(value, list) else {"tuple": members}
-        raise TypeError(f"save: cannot store an object of type {type(value).__name__} at {_place(path)}")
-
-    def _key(self, key: Any, path: tuple[str, ...]) -> Any:
-        if isinstance(key, (str, bool)) or type(key) is int or key is None:
-            return key
-        raise TypeError(f"save: cannot store a dictionary key of type {type(key).__name__} at {_place(path)}")
+        raise TypeError(f"save: cannot store an object of type {type(value).__name__} at {place(path)}")
 
     def _tensor(self, tensor: Tensor, path: tuple[str, ...]) -> dict[str, Any]:
         from pycnn.nn.parameter import Parameter
@@ -71,7 +70,15 @@ class _Encoder:
         return encoded
 
 
-def _place(path: tuple[str, ...]) -> str:
+def checked_key(key: Any, path: tuple[str, ...]) -> Any:
+    """A key that files can hold. Errors: TypeError that names the place of any other."""
+    if isinstance(key, (str, bool)) or type(key) is int or key is None:
+        return key
+    raise TypeError(f"save: cannot store a dictionary key of type {type(key).__name__} at {place(path)}")
+
+
+def place(path: tuple[str, ...]) -> str:
+    """Where a value lies, for messages."""
     return "the top" if not path else "".join(f"[{part!r}]" for part in path)
 
 
@@ -100,8 +107,11 @@ class _Decoder:
                 return found
         if kind == "tuple" and isinstance(content, list):
             return tuple(self.decode(member) for member in content)
-        if kind in ("dict", "ordered") and isinstance(content, list):
-            return self._mapping(OrderedDict() if kind == "ordered" else {}, content)
+        if kind == "size" and isinstance(content, list) and all(type(extent) is int for extent in content):
+            return Size(content)
+        for mapping, name in _MAPPINGS.items():
+            if kind == name and isinstance(content, list):
+                return self._mapping(mapping(), content)
         raise ValueError(f"an unknown kind of value, {str(kind)[:40]!r}")
 
     def _mapping(self, result: dict[Any, Any], items: list[Any]) -> dict[Any, Any]:
@@ -130,15 +140,17 @@ class _Decoder:
 
 
 def save(obj: Any, f: Any, *, metadata: Mapping[str, str] | None = None) -> None:
-    """Writes a value to a safetensors file: the whole file appears, or nothing changes.
+    """Writes a value to a file: the whole file appears, or nothing changes.
 
     Args:
-        obj: tensors, numbers, strings, None, dtypes, and dictionaries (keys: strings, integers, None), lists and tuples
-            of them. Tensors that are one object stay one.
-        f: a path, or a binary file open for writing.
-        metadata: further strings for the file's metadata; keys that start with "pycnn." are taken.
+        obj: tensors, numbers, strings, None, dtypes, sizes, and dictionaries (also OrderedDict and Counter; keys:
+            strings, integers, None), lists and tuples of them. Tensors that are one object stay one.
+        f: a path, or a binary file open for writing. A path that ends in `.pt` or `.pth` becomes a zip archive as
+            `torch.save` writes it, which `torch.load(f, weights_only=True)` reads; everything else is safetensors.
+        metadata: further strings for a safetensors file's metadata; keys that start with "pycnn." are taken.
 
-    Errors: TypeError that names the place of what cannot be stored; OSError or RuntimeError if writing fails.
+    Errors: TypeError that names the place of what cannot be stored; OSError or RuntimeError if writing fails;
+    ValueError for metadata in a `.pt` or `.pth` file.
     """
     if hasattr(f, "write"):
         with tempfile.TemporaryDirectory() as folder:
@@ -147,20 +159,20 @@ def save(obj: Any, f: Any, *, metadata: Mapping[str, str] | None = None) -> None
             with open(path, "rb") as file:
                 shutil.copyfileobj(file, f)
         return
+    path = os.fspath(f)
+    if os.path.splitext(path)[1] in (".pt", ".pth"):
+        if metadata:
+            raise ValueError(f"save: {path}: PyTorch's files have no metadata")
+        _torch_files.write(path, obj)
+        return
     encoder = _Encoder()
     structure = {"format": _FORMAT, "value": encoder.encode(obj, ())}
     strings = {str(key): str(value) for key, value in (metadata or {}).items()}
-    _core.save_safetensors(os.fspath(f), encoder.tensors, {**strings, _STRUCTURE: json.dumps(structure)})
+    _core.save_safetensors(path, encoder.tensors, {**strings, _STRUCTURE: json.dumps(structure)})
 
 
 def read(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file. ValueError (with the file's name) for a damaged one."""
-    with open(path, "rb") as file:
-        start = file.read(4)
-    if start == b"PK\x03\x04" or start[:2] == b"\x80\x02":
-        raise ValueError(
-            f"{path}: a pickle of PyTorch, which can run any code; convert it with safetensors.torch.save_file first"
-        )
     tensors, metadata = _core.load_safetensors(path)
     return dict(tensors), dict(metadata)
 
@@ -168,12 +180,16 @@ def read(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 def load(f: Any, map_location: Any = None, *, weights_only: bool = True) -> Any:
     """Reads what `save` wrote; from any other safetensors file, a dictionary of its tensors.
 
+    Files of `torch.save`, zip and legacy, are read as well, without PyTorch: tensors, parameters, numbers, strings,
+    dtypes, sizes and containers. All else (whole modules, TorchScript, NumPy arrays, ...) is refused by name. What the
+    file says never decides what runs; memory is at most a few times the file's size.
+
     Args:
         f: a path, or a binary file open for reading.
-        map_location: None or "cpu".
+        map_location: None or "cpu"; tensors of other devices come to the CPU in any case.
         weights_only: accepted for PyTorch's sake; nothing is ever executed.
 
-    Errors: OSError if it cannot be read, ValueError (with the file's name) if it is damaged.
+    Errors: OSError if it cannot be read, ValueError (with the file's name) if it is damaged or has what is refused.
     """
     from pycnn._device import check_device
 
@@ -181,11 +197,15 @@ def load(f: Any, map_location: Any = None, *, weights_only: bool = True) -> Any:
         check_device(map_location)
     if hasattr(f, "read"):
         with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "value.safetensors")
-            with open(path, "wb") as file:
+            copy = os.path.join(folder, "value")
+            with open(copy, "wb") as file:
                 shutil.copyfileobj(f, file)
-            return load(path)
+            return load(copy)
     path = os.fspath(f)
+    with open(path, "rb") as file:
+        is_torch_file = _torch_files.is_torch_file(file.read(16))
+    if is_torch_file:
+        return _torch_files.read(path)
     tensors, metadata = read(path)
     text = metadata.get(_STRUCTURE)
     if text is None:

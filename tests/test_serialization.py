@@ -167,7 +167,7 @@ def test_missing_and_foreign_files(tmp_path):
         pycnn.load(tmp_path / "missing")
     for content in (b"PK\x03\x04rest of a zip file", b"\x80\x02}q\x00."):
         (tmp_path / "pickle.pth").write_bytes(content)
-        with pytest.raises(ValueError, match=r"pickle\.pth: a pickle of PyTorch"):
+        with pytest.raises(ValueError, match=r"pickle\.pth: not a readable file of PyTorch"):
             pycnn.load(tmp_path / "pickle.pth")
 
 
