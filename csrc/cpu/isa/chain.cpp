@@ -13,43 +13,61 @@ using V = Vector<float>;
 
 constexpr int most_vectors = 8;  ///< of a chain's value that are on their way together
 constexpr int64_t ahead = 512;   ///< elements: the next chunk
-constexpr int64_t line = 64;     ///< bytes of the cache
+constexpr int64_t rows_ahead = 8;
+constexpr int64_t line = 64;  ///< bytes of the cache
 constexpr int vectors_per_line = line / vector_bytes;
 
 V choose(typename VectorOf<float>::Integers condition, V yes, V no) { return condition ? yes : no; }
 
 constexpr int code(Opcode opcode, int position) { return static_cast<int>(opcode) * 4 + position; }
 
-template <int Vectors>
+/// Rows of `Vectors` vectors, or of a part of a single one.
+template <int Rows, int Vectors>
 struct Operand {
   const float* data;
+  int64_t row;
   const Mask<float>& mask;
-  V operator[](int v) const { return Vectors == 1 ? load(data, mask) : load(data + v * lanes<float>); }
+  V operator[](int v) const {
+    const float* at = data + v / Vectors * row + v % Vectors * lanes<float>;
+    return Vectors == 1 ? load(at, mask) : load(at);
+  }
 };
 
-/// The chain for `Vectors` vectors from element i on, or for a part of a single one.
-template <int Vectors>
-PYCNN_INLINE void run_vectors(float* to, bool streams, const float* from, bool far, const Link* links, int count,
-                              const void* const* places, int64_t i, const Mask<float>& mask) {
-  V value[Vectors];
-  const auto fetch_ahead = [](const float* data) __attribute__((always_inline)) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; v += vectors_per_line) __builtin_prefetch(data + ahead + v * lanes<float>, 0, 3);
-  };
-  const Operand<Vectors> first{from + i, mask};
-#pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) value[v] = first[v];
-  if (far) fetch_ahead(first.data);
+// x86 gives b where one is NaN, which leaves a that is NaN to be kept.
+/// (a > b or a is NaN) ? a : b
+PYCNN_INLINE V maximum(V a, V b) {
+#if defined(__AVX512F__)
+  return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
+#elif defined(__AVX2__)
+  return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+#else
+  return choose((a > b) | (a != a), a, b);
+#endif
+}
+/// (a < b or a is NaN) ? a : b
+PYCNN_INLINE V minimum(V a, V b) {
+#if defined(__AVX512F__)
+  return _mm512_mask_min_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
+#elif defined(__AVX2__)
+  return _mm256_blendv_ps(_mm256_min_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
+#else
+  return choose((a < b) | (a != a), a, b);
+#endif
+}
+
+/// The links applied to `value`; places(place, far) is the operand there.
+template <int Rows, int Vectors, typename Places>
+PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int count, const Places& places) {
+  constexpr int all = Rows * Vectors;
   for (const Link* link = links; link != links + count; ++link) {
-    const Operand<Vectors> x{static_cast<const float*>(places[link->places[0]]) + i, mask};
-    if (link->far[0]) fetch_ahead(x.data);
+    const Operand<Rows, Vectors> x = places(link->places[0], link->far[0]);
     switch (code(link->opcode, link->position)) {
-#define PYCNN_LINK(opcode, position, result)                    \
-  case code(Opcode::opcode, position):                          \
-    _Pragma("GCC unroll 8") for (int v = 0; v < Vectors; ++v) { \
-      const V a = value[v], b = x[v];                           \
-      value[v] = result;                                        \
-    }                                                           \
+#define PYCNN_LINK(opcode, position, result)                \
+  case code(Opcode::opcode, position):                      \
+    _Pragma("GCC unroll 8") for (int v = 0; v < all; ++v) { \
+      const V a = value[v], b = x[v];                       \
+      value[v] = result;                                    \
+    }                                                       \
     break;
       PYCNN_LINK(Add, 0, a + b)
       PYCNN_LINK(Add, 1, b + a)
@@ -57,25 +75,24 @@ PYCNN_INLINE void run_vectors(float* to, bool streams, const float* from, bool f
       PYCNN_LINK(Subtract, 1, b - a)
       PYCNN_LINK(Multiply, 0, a * b)
       PYCNN_LINK(Multiply, 1, b * a)
-      PYCNN_LINK(Maximum, 0, choose((a > b) | (a != a), a, b))
-      PYCNN_LINK(Maximum, 1, choose((b > a) | (b != b), b, a))
-      PYCNN_LINK(Minimum, 0, choose((a < b) | (a != a), a, b))
-      PYCNN_LINK(Minimum, 1, choose((b < a) | (b != b), b, a))
+      PYCNN_LINK(Maximum, 0, maximum(a, b))
+      PYCNN_LINK(Maximum, 1, maximum(b, a))
+      PYCNN_LINK(Minimum, 0, minimum(a, b))
+      PYCNN_LINK(Minimum, 1, minimum(b, a))
       PYCNN_LINK(Less, 0, choose(a < b, splat(1.0F), V{}))
       PYCNN_LINK(Less, 1, choose(b < a, splat(1.0F), V{}))
       PYCNN_LINK(LessEqual, 0, choose(a <= b, splat(1.0F), V{}))
       PYCNN_LINK(LessEqual, 1, choose(b <= a, splat(1.0F), V{}))
 #undef PYCNN_LINK
       default: {
-        const Operand<Vectors> y{static_cast<const float*>(places[link->places[1]]) + i, mask};
-        if (link->far[1]) fetch_ahead(y.data);
+        const Operand<Rows, Vectors> y = places(link->places[1], link->far[1]);
         switch (code(link->opcode, link->position)) {
-#define PYCNN_LINK(opcode, position, result)                    \
-  case code(Opcode::opcode, position):                          \
-    _Pragma("GCC unroll 8") for (int v = 0; v < Vectors; ++v) { \
-      const V a = value[v], b = x[v], c = y[v];                 \
-      value[v] = result;                                        \
-    }                                                           \
+#define PYCNN_LINK(opcode, position, result)                \
+  case code(Opcode::opcode, position):                      \
+    _Pragma("GCC unroll 8") for (int v = 0; v < all; ++v) { \
+      const V a = value[v], b = x[v], c = y[v];             \
+      value[v] = result;                                    \
+    }                                                       \
     break;
           PYCNN_LINK(Select, 0, choose(a != 0, b, c))
           PYCNN_LINK(Select, 1, choose(b != 0, a, c))
@@ -87,6 +104,27 @@ PYCNN_INLINE void run_vectors(float* to, bool streams, const float* from, bool f
       }
     }
   }
+}
+
+/// The chain for `Vectors` vectors from element i on, or for a part of a single one.
+template <int Vectors>
+PYCNN_INLINE void run_vectors(float* to, bool streams, const float* from, bool far, const Link* links, int count,
+                              const void* const* places, int64_t i, const Mask<float>& mask) {
+  const auto operand = [&](const void* data, bool is_far) __attribute__((always_inline)) {
+    const float* const at = static_cast<const float*>(data) + i;
+    if (is_far) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; v += vectors_per_line) __builtin_prefetch(at + ahead + v * lanes<float>, 0, 3);
+    }
+    return Operand<1, Vectors>{at, 0, mask};
+  };
+  const Operand<1, Vectors> first = operand(from, far);
+  V value[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) value[v] = first[v];
+  run_links<1, Vectors>(
+      value, links,
+      count, [&](uint8_t place, bool is_far) __attribute__((always_inline)) { return operand(places[place], is_far); });
   if (Vectors > 1 && streams) {
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) stream(to + i + v * lanes<float>, value[v]);
@@ -98,6 +136,44 @@ PYCNN_INLINE void run_vectors(float* to, bool streams, const float* from, bool f
       store(to + i, value[v], mask);
     else
       store(to + i + v * lanes<float>, value[v]);
+}
+
+/// The chain for a few rows of at most two vectors.
+template <int Rows, int Vectors>
+PYCNN_INLINE void run_rows(float* to, int64_t to_row, const Link* links, int count, const RowOperand* operands,
+                           int64_t row, int64_t column, const Mask<float>& mask) {
+  V value[Rows * Vectors];
+  const Operand<Rows, Vectors> first{to + row * to_row + column, to_row, mask};
+#pragma GCC unroll 8
+  for (int v = 0; v < Rows * Vectors; ++v) value[v] = first[v];
+  run_links<Rows, Vectors>(
+      value, links, count, [&](uint8_t place, bool far) __attribute__((always_inline)) {
+        const RowOperand& operand = operands[place];
+        const Operand<Rows, Vectors> at{operand.data + row * operand.row + column * operand.column, operand.row, mask};
+        if (far) {
+#pragma GCC unroll 8
+          for (int v = 0; v < Rows * Vectors; v += vectors_per_line)
+            __builtin_prefetch(at.data + (rows_ahead + v / Vectors) * operand.row + v % Vectors * lanes<float>, 0, 3);
+        }
+        return at;
+      });
+#pragma GCC unroll 8
+  for (int v = 0; v < Rows * Vectors; ++v) {
+    float* at = to + (row + v / Vectors) * to_row + column + v % Vectors * lanes<float>;
+    if (Vectors == 1)
+      store(at, value[v], mask);
+    else
+      store(at, value[v]);
+  }
+}
+
+template <int Vectors>
+void run_columns(float* to, int64_t to_row, const Link* links, int count, const RowOperand* operands, int64_t row,
+                 int64_t row_end, int64_t column, const Mask<float>& mask) {
+  constexpr int at_once = most_vectors / 2;
+  for (; row + at_once <= row_end; row += at_once)
+    run_rows<at_once, Vectors>(to, to_row, links, count, operands, row, column, mask);
+  for (; row < row_end; ++row) run_rows<1, Vectors>(to, to_row, links, count, operands, row, column, mask);
 }
 
 }  // namespace
@@ -130,6 +206,16 @@ void run_chain(float* to, bool streams, const float* from, bool far, const Link*
   for (; i < n; i += lanes<float>)
     run_vectors<1>(to, streams, from, far, links, count, places, i,
                    n - i < lanes<float> ? Mask<float>(static_cast<int>(n - i)) : whole);
+}
+
+void run_chain_on_rows(float* to, int64_t to_row, const Link* links, int count, const RowOperand* operands, int64_t row,
+                       int64_t row_end, int64_t column, int64_t column_end) {
+  const Mask<float> whole(lanes<float>);
+  for (; column + 2 * lanes<float> <= column_end; column += 2 * lanes<float>)
+    run_columns<2>(to, to_row, links, count, operands, row, row_end, column, whole);
+  for (; column < column_end; column += lanes<float>)
+    run_columns<1>(to, to_row, links, count, operands, row, row_end, column,
+                   column_end - column < lanes<float> ? Mask<float>(static_cast<int>(column_end - column)) : whole);
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

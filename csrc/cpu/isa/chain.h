@@ -22,4 +22,16 @@ int link_operands(const kernels::Instruction& instruction);
 void run_chain(float* to, bool streams, const float* from, bool far, const Link* links, int count,
                const void* const* places, int64_t n);
 
+/// An operand of links that are applied to rows: data[i·row + j·column], `column` being 0 or 1. With 0 there are two
+/// vectors of the same value.
+struct RowOperand {
+  const float* data;
+  int64_t row, column;
+};
+
+/// to[i·to_row + j] = the links applied in turn to it, row ≤ i < row_end, column ≤ j < column_end; their places are
+/// numbers of operands.
+void run_chain_on_rows(float* to, int64_t to_row, const Link* links, int count, const RowOperand* operands, int64_t row,
+                       int64_t row_end, int64_t column, int64_t column_end);
+
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -1,6 +1,7 @@
 // Forward pass and input gradient: a row of results is a batch-reduce GEMM over its taps, A read from channels-last
 // rows as they lie, B packed panels of the weight. Taps whose valid columns agree share one call.
 #include "cpu/isa/isa.h"
+#include "cpu/isa/row_epilogue.h"
 #include "cpu/isa/tap_panels.h"
 #include "cpu/parallel.h"
 #include "cpu/reference/reference.h"
@@ -32,9 +33,13 @@ class TapGemm {
   void run(const kernels::PointwiseArguments* arguments) const {
     const int64_t rows = taps_.rows(), pixels = taps_.axis[2].count;
     if (rows * pixels * taps_.result_channels == 0) return;
-    panels_.run(arguments, [&](int64_t first, int64_t stop, int64_t panel_begin, int64_t panel_end) {
+    const RowEpilogue epilogue(arguments, result_);
+    panels_.run(epilogue.rest(arguments), [&](int64_t first, int64_t stop, int64_t panel_begin, int64_t panel_end) {
       for (int64_t panel = panel_begin; panel < panel_end; ++panel)
-        for (int64_t row = first; row < stop; ++row) run_row(row, panel);
+        for (int64_t row = first; row < stop; ++row) {
+          run_row(row, panel);
+          epilogue.run(row * pixels, (row + 1) * pixels, panels_.channel_begin(panel), panels_.channel_end(panel));
+        }
     });
   }
 

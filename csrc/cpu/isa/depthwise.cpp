@@ -1,6 +1,7 @@
 // Convolutions in which every channel is a group of its own: bound by memory, vectors run over channels.
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
+#include "cpu/isa/row_epilogue.h"
 #include "cpu/isa/taps.h"
 #include "cpu/parallel.h"
 
@@ -267,15 +268,18 @@ void results_of_row(const Taps& taps, const T* source, const T* weight, T* resul
 
 /// Calls function(row) for `rows` rows of results, in parallel, and the epilogue on each while it is in cache.
 template <typename Function>
-void for_each_row(const ConvolutionArguments& a, int64_t rows, int64_t width, const Function& function) {
+void for_each_row(const ConvolutionArguments& a, const void* result, int64_t rows, int64_t width,
+                  const Function& function) {
   const int64_t channels = a.shape.in_channels;
   int64_t per_chunk = max_of(1, chunk_elements / max_of(1, width * channels));
   per_chunk = max_of(1, min_of(per_chunk, rows / enough_chunks));
-  const Epilogue epilogue(a.epilogue, channels, channels);
+  const RowEpilogue row_epilogue(a.epilogue, result);
+  const Epilogue epilogue(row_epilogue.rest(a.epilogue), channels, channels);
   parallel_for(ceil_divide(rows, per_chunk), [&](int64_t chunk) {
     EpilogueColumns finish(epilogue, 0, channels);
     for (int64_t row = chunk * per_chunk; row < min_of(rows, (chunk + 1) * per_chunk); ++row) {
       function(row);
+      row_epilogue.run(row * width, (row + 1) * width, 0, channels);
       finish.run(row * width, (row + 1) * width);
     }
   });
@@ -298,7 +302,7 @@ void forward(const ConvolutionArguments& a) {
   const Taps taps = forward_taps(a);
   const int64_t height = a.shape.output[1], depth = a.shape.output[0], width = a.shape.output[2];
   const int64_t channels = a.shape.in_channels;
-  for_each_row(a, taps.rows(), width, [&](int64_t row) {
+  for_each_row(a, a.output, taps.rows(), width, [&](int64_t row) {
     results_of_row(taps, static_cast<const T*>(a.input), static_cast<const T*>(a.workspace),
                    static_cast<T*>(a.output) + row * width * channels, row / height / depth, row / height % depth,
                    row % height);
@@ -311,7 +315,7 @@ void input_gradient(const ConvolutionArguments& a) {
   const int64_t(&stride)[3] = a.shape.stride;
   const int64_t height = a.shape.input[1], depth = a.shape.input[0], width = a.shape.input[2];
   const int64_t channels = a.shape.in_channels;
-  for_each_row(a, a.shape.batch * depth * height, width, [&](int64_t row) {
+  for_each_row(a, a.input, a.shape.batch * depth * height, width, [&](int64_t row) {
     const int64_t h = row % height, d = row / height % depth, n = row / height / depth;
     for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase)
       results_of_row(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}), static_cast<const T*>(a.output),

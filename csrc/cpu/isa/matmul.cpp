@@ -3,6 +3,7 @@
 
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
+#include "cpu/isa/row_epilogue.h"
 #include "cpu/parallel.h"
 #include "cpu/reference/reference.h"
 
@@ -15,6 +16,7 @@ constexpr int64_t depth_block = 256;  // a packed panel of this depth stays in L
 constexpr int64_t unpacked_depth_block = 384;
 constexpr int64_t cached_bytes = int64_t{1} << 24;
 constexpr int64_t enough_chunks = 32;
+constexpr int64_t finished_rows = 2 * row_tile;  ///< of results that meet their epilogue in L1
 
 struct Blocks {
   int64_t rows = 8 * row_tile;
@@ -32,18 +34,6 @@ Blocks blocks_of(const MatmulArguments& g, int64_t panels) {
   return b;
 }
 
-/// Elements from row to row of a copy of A whose rows do not collide.
-template <typename T>
-int64_t copied_row(const MatmulArguments& g) {
-  return (g.k + lanes<T> - 1) / lanes<T> * lanes<T> + 64 / static_cast<int64_t>(sizeof(T));
-}
-
-template <typename T>
-size_t copied_elements(const MatmulArguments& g) {
-  if (!rows_collide<T>(g)) return 0;
-  return static_cast<size_t>(g.batch[0] * g.batch[1] * g.m * copied_row<T>(g));
-}
-
 template <typename T>
 void multiply(const MatmulArguments& g, bool packed) {
   if (g.batch[0] * g.batch[1] * g.m * g.n == 0) return;
@@ -54,19 +44,13 @@ void multiply(const MatmulArguments& g, bool packed) {
   if (packed && !g.packed) layout.pack(g, workspace);
   const bool copied = packed && rows_collide<T>(g);
   T* const copy = workspace + (packed ? layout.elements() : 0);
-  if (copied) {
-    parallel_for(g.batch[0] * g.batch[1] * g.m, [&](int64_t chunk) {
-      const int64_t row = chunk % g.m, first = chunk / g.m / g.batch[1], second = chunk / g.m % g.batch[1];
-      const T* from = static_cast<const T*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1] + row * g.a_row;
-      T* to = copy + chunk * copied_row<T>(g);
-      for (int64_t k = 0; k < g.k; ++k) to[k] = from[k * g.a_column];
-    });
-  }
+  if (copied) copy_rows(g, copy);
   const int64_t a_row = copied ? copied_row<T>(g) : g.a_row, a_column = copied ? 1 : g.a_column;
   const Blocks blocks = blocks_of(g, panels);
   const int64_t row_blocks = ceil_divide(g.m, blocks.rows), column_blocks = ceil_divide(panels, blocks.panels);
   const int64_t columns = blocks.panels * width;
-  const Epilogue epilogue(g.epilogue, min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
+  const RowEpilogue row_epilogue(g.epilogue, g.c);
+  const Epilogue epilogue(row_epilogue.rest(g.epilogue), min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
   parallel_for(g.batch[0] * g.batch[1] * row_blocks * column_blocks, [&](int64_t chunk) {
     const int64_t column_block = chunk % column_blocks, row_block = chunk / column_blocks % row_blocks;
     const int64_t product = chunk / column_blocks / row_blocks;
@@ -81,21 +65,29 @@ void multiply(const MatmulArguments& g, bool packed) {
     const int64_t column_end = min_of(g.n, panel_end * width), depth = packed ? depth_block : unpacked_depth_block;
     int64_t k = 0;
     do {
-      for (int64_t column = panel_begin * width; column < column_end; column += width) {
-        const Product<T> factors{a + k * a_column,
-                                 packed ? b_packed + (column / width * g.k + k) * width : b + k * g.b_row + column};
-        brgemm(BatchReduce<T>{.products = &factors,
-                              .count = 1,
-                              .m = rows,
-                              .n = min_of(column_end - column, width),
-                              .k = min_of(g.k - k, depth),
-                              .a_row = a_row,
-                              .a_column = a_column,
-                              .b_row = packed ? width : g.b_row,
-                              .c = c + column,
-                              .c_row = g.c_row,
-                              .accumulate = k > 0});
-      }
+      const bool last = k + depth >= g.k;
+      const int64_t at_once = last ? finished_rows : rows;
+      for (int64_t column = panel_begin * width; column < column_end; column += width)
+        for (int64_t begin = 0; begin < rows; begin += at_once) {
+          const int64_t end = min_of(rows, begin + at_once);
+          const Product<T> factors{a + begin * a_row + k * a_column,
+                                   packed ? b_packed + (column / width * g.k + k) * width : b + k * g.b_row + column};
+          brgemm(BatchReduce<T>{.products = &factors,
+                                .count = 1,
+                                .m = end - begin,
+                                .n = min_of(column_end - column, width),
+                                .k = min_of(g.k - k, depth),
+                                .a_row = a_row,
+                                .a_column = a_column,
+                                .b_row = packed ? width : g.b_row,
+                                .c = c + begin * g.c_row + column,
+                                .c_row = g.c_row,
+                                .accumulate = k > 0,
+                                .b_ahead = packed && begin == 0 ? depth * width : 0});
+          if (last)
+            row_epilogue.run(product * g.m + row + begin, product * g.m + row + end, column,
+                             min_of(column_end, column + width));
+        }
       k += depth;
     } while (k < g.k);
     EpilogueColumns(epilogue, panel_begin * width, column_end - panel_begin * width)
@@ -117,9 +109,13 @@ const char* unpacked_declines(const MatmulArguments& g) {
 
 size_t no_workspace(const MatmulArguments&) { return 0; }
 
+template <typename T>
+size_t copied_bytes(const MatmulArguments& g) {
+  return rows_collide<T>(g) ? static_cast<size_t>(copied_elements<T>(g)) * sizeof(T) : 0;
+}
+
 size_t packed_workspace(const MatmulArguments& g) {
-  return packed_b_bytes(g) + (g.dtype == DType::Float32 ? copied_elements<float>(g) * sizeof(float)
-                                                        : copied_elements<double>(g) * sizeof(double));
+  return packed_b_bytes(g) + (g.dtype == DType::Float32 ? copied_bytes<float>(g) : copied_bytes<double>(g));
 }
 
 template <bool Packed>
@@ -135,6 +131,18 @@ void run_reference(const MatmulArguments& g) {
 }
 
 }  // namespace
+
+template <typename T>
+void copy_rows(const MatmulArguments& g, T* to) {
+  parallel_for(g.batch[0] * g.batch[1] * g.m, [&](int64_t chunk) {
+    const int64_t row = chunk % g.m, first = chunk / g.m / g.batch[1], second = chunk / g.m % g.batch[1];
+    const T* from = static_cast<const T*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1] + row * g.a_row;
+    T* copy = to + chunk * copied_row<T>(g);
+    for (int64_t k = 0; k < g.k; ++k) copy[k] = from[k * g.a_column];
+  });
+}
+template void copy_rows(const MatmulArguments& g, float* to);
+template void copy_rows(const MatmulArguments& g, double* to);
 
 template <typename T>
 void PackedB<T>::pack(const MatmulArguments& g, T* to) const {

@@ -12,6 +12,19 @@ bool rows_collide(const kernels::MatmulArguments& g) {
   return g.m > 4 && g.a_row != 0 && g.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
 }
 
+/// Elements from row to row of a copy of A whose rows do not collide.
+template <typename T>
+int64_t copied_row(const kernels::MatmulArguments& g) {
+  return (g.k + lanes<T> - 1) / lanes<T> * lanes<T> + 64 / static_cast<int64_t>(sizeof(T));
+}
+/// Of all products.
+template <typename T>
+int64_t copied_elements(const kernels::MatmulArguments& g) {
+  return g.batch[0] * g.batch[1] * g.m * copied_row<T>(g);
+}
+template <typename T>
+void copy_rows(const kernels::MatmulArguments& g, T* to);
+
 /// How many different matrices B there are in each batch dimension.
 PYCNN_INLINE int64_t distinct(int64_t batch, int64_t stride) { return stride == 0 ? min_of(batch, 1) : batch; }
 

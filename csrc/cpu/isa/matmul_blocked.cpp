@@ -2,6 +2,7 @@
 // written for others and every element is read about once. K may be cut into splits, whose sums are added in order.
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/matmul.h"
+#include "cpu/isa/row_epilogue.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
 
@@ -69,6 +70,17 @@ bool packs_b(const MatmulArguments& g) {
   return g.b_column != 1 || far<T>(g.b_row);
 }
 
+/// Whether rows that collide are copied once for the chunks that share them.
+template <typename T>
+bool copies_a(const MatmulArguments& g, const Cut<T>& cut) {
+  return rows_collide<T>(g) && g.a_column == 1 && cut.panel_blocks > 1;
+}
+
+template <typename T>
+size_t partial_elements(const MatmulArguments& g, const Cut<T>& cut) {
+  return cut.splits == 1 ? 0 : static_cast<size_t>(cut.splits * g.batch[0] * g.batch[1] * g.m * g.n);
+}
+
 template <typename T>
 class Blocked {
  public:
@@ -79,8 +91,9 @@ class Blocked {
     if (products * g_.m * g_.n == 0) return;
     const int64_t columns = cut_.panels * cut_.width;
     const bool whole = cut_.splits == 1;
-    const Epilogue epilogue(whole ? g_.epilogue : nullptr, min_of(columns, g_.n),
+    const Epilogue epilogue(whole ? row_epilogue_.rest(g_.epilogue) : nullptr, min_of(columns, g_.n),
                             g_.n - (cut_.panel_blocks - 1) * columns);
+    if (copy_a_) copy_rows(g_, copy_of_a());
     parallel_for(cut_.splits * products * cut_.row_blocks * cut_.panel_blocks, [&](int64_t i) {
       Chunk c{};
       c.column = i % cut_.panel_blocks * columns, i /= cut_.panel_blocks;
@@ -107,13 +120,19 @@ class Blocked {
     int64_t c_row;
   };
 
+  /// Behind the partial sums.
+  T* copy_of_a() const { return static_cast<T*>(g_.workspace) + partial_elements(g_, cut_); }
+
   T* c_of(int64_t product) const {
     return static_cast<T*>(g_.c) + product / g_.batch[1] * g_.c_batch[0] + product % g_.batch[1] * g_.c_batch[1];
   }
 
   void multiply(const Chunk& c) const {
     const int64_t first = c.product / g_.batch[1], second = c.product % g_.batch[1];
-    const T* a = static_cast<const T*>(g_.a) + first * g_.a_batch[0] + second * g_.a_batch[1] + c.row * g_.a_row;
+    const int64_t a_row = copy_a_ ? copied_row<T>(g_) : g_.a_row;
+    const T* a = (copy_a_ ? copy_of_a() + c.product * g_.m * a_row
+                          : static_cast<const T*>(g_.a) + first * g_.a_batch[0] + second * g_.a_batch[1]) +
+                 c.row * a_row;
     const T* b = static_cast<const T*>(g_.b) + first * g_.b_batch[0] + second * g_.b_batch[1] + c.column * g_.b_column;
     const int64_t panels = ceil_divide(c.columns, cut_.width), tiles = ceil_divide(c.rows, row_tile);
     const T* const packed = g_.packed ? static_cast<const T*>(g_.packed) + layout_.offset(first, second) +
@@ -140,19 +159,25 @@ class Blocked {
         const T* right = packed    ? packed + panel * layout_.panel_elements + k * cut_.width
                          : pack_b_ ? packed_b + (at_once ? panel * panel_elements : 0)
                                    : b + k * g_.b_row + column;
-        const Product<T> factors{
-            pack_a_ ? packed_a + tile * tile_pitch<T> * depth : a + row * g_.a_row + k * g_.a_column, right};
+        const Product<T> factors{pack_a_ ? packed_a + tile * tile_pitch<T> * depth : a + row * a_row + k * g_.a_column,
+                                 right};
         brgemm(BatchReduce<T>{.products = &factors,
                               .count = 1,
                               .m = c.rows * tile_end / tiles - row,
                               .n = min_of(c.columns - column, cut_.width),
                               .k = depth,
-                              .a_row = pack_a_ ? 1 : g_.a_row,
+                              .a_row = pack_a_ ? 1 : a_row,
                               .a_column = pack_a_ ? tile_pitch<T> : g_.a_column,
                               .b_row = pack_b_ ? cut_.width : g_.b_row,
                               .c = c.c + row * c.c_row + column,
                               .c_row = c.c_row,
-                              .accumulate = k > c.k});
+                              .accumulate = k > c.k,
+                              .b_ahead = packed && tile == 0 ? ahead_of(panel, panels, k, depth, c.k_end) : 0});
+        if (cut_.splits == 1 && k + depth == g_.k) {
+          const int64_t first_row = c.product * g_.m + c.row;
+          row_epilogue_.run(first_row + row, first_row + c.rows * tile_end / tiles, c.column + column,
+                            c.column + min_of(c.columns, column + cut_.width));
+        }
       };
       if (tiles_first) {
         for (int64_t tile = 0; tile < tiles; ++tile)
@@ -166,6 +191,14 @@ class Blocked {
       }
       k += depth_block;
     } while (k < c.k_end);
+  }
+
+  /// From a packed panel of B to what is read after it: the next panel, the first one further on in K, or the next
+  /// chunk's.
+  int64_t ahead_of(int64_t panel, int64_t panels, int64_t k, int64_t depth, int64_t k_end) const {
+    if (panel + 1 < panels) return layout_.panel_elements;
+    return k + depth < k_end ? depth * cut_.width - panel * layout_.panel_elements
+                             : layout_.panel_elements - k * cut_.width;
   }
 
   void pack_a(const T* a, int64_t rows, int64_t depth, T* to) const {
@@ -196,7 +229,7 @@ class Blocked {
   void combine() const {
     const int64_t all_rows = g_.batch[0] * g_.batch[1] * g_.m, rows = max_of(1, combined_elements / g_.n);
     const T* partial = static_cast<const T*>(g_.workspace);
-    const Epilogue epilogue(g_.epilogue, g_.n, g_.n);
+    const Epilogue epilogue(row_epilogue_.rest(g_.epilogue), g_.n, g_.n);
     parallel_for(ceil_divide(all_rows, rows), [&](int64_t chunk) {
       const int64_t end = min_of(all_rows, (chunk + 1) * rows);
       for (int64_t row = chunk * rows; row < end; ++row) {
@@ -208,21 +241,24 @@ class Blocked {
           for (int64_t j = 0; j < g_.n; ++j) c[j] += from[j];
         }
       }
+      row_epilogue_.run(chunk * rows, end, 0, g_.n);
       EpilogueColumns(epilogue, 0, g_.n).run(chunk * rows, end);
     });
   }
 
   const MatmulArguments& g_;
   Cut<T> cut_{g_};
-  bool pack_a_ = far<T>(g_.a_column) || rows_collide<T>(g_);
+  bool copy_a_ = copies_a(g_, cut_);
+  bool pack_a_ = !copy_a_ && (far<T>(g_.a_column) || rows_collide<T>(g_));
   bool pack_b_ = packs_b<T>(g_);
   PackedB<T> layout_{g_};
+  RowEpilogue row_epilogue_{g_.epilogue, g_.c};
 };
 
 template <typename T>
 size_t workspace(const MatmulArguments& g) {
-  const int64_t splits = Cut<T>(g).splits;
-  return splits == 1 ? 0 : static_cast<size_t>(splits * g.batch[0] * g.batch[1] * g.m * g.n) * sizeof(T);
+  const Cut<T> cut(g);
+  return (partial_elements(g, cut) + (copies_a(g, cut) ? static_cast<size_t>(copied_elements<T>(g)) : 0)) * sizeof(T);
 }
 
 /// Whether both operands of a block, packed, fit into a thread's memory.

@@ -1,0 +1,107 @@
+#include "cpu/isa/row_epilogue.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+namespace {
+
+using kernels::Instruction;
+using kernels::Opcode;
+using kernels::PointwiseArguments;
+using kernels::RegisterType;
+
+/// Elements from row to row, rows being counted over all outer loops; false if that is not one number.
+bool row_stride(const PointwiseArguments& arguments, const kernels::Operand& operand, int64_t& stride) {
+  int64_t rows = 1;
+  stride = 0;
+  for (int d = arguments.loops - 2; d >= 0; --d) {
+    if (arguments.sizes[d] == 1) continue;
+    if (rows == 1)
+      stride = operand.strides[d];
+    else if (operand.strides[d] != stride * rows)
+      return false;
+    rows *= arguments.sizes[d];
+  }
+  return true;
+}
+
+}  // namespace
+
+/// Returns how many links there are, 0 if the program is no such chain.
+int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) {
+  enum class Content : uint8_t { Nothing, Value, Operand };
+  Content content[kernels::max_registers] = {};
+  uint8_t operand_in[kernels::max_registers] = {};
+  int operand_count = 0, links = 0;
+  bool stored = false;
+  for (int i = 0; i < arguments.code_size; ++i) {
+    const Instruction& instruction = arguments.code[i];
+    if (stored || instruction.type != RegisterType::F32) return 0;
+    Content& made = content[instruction.destination];
+    if (instruction.opcode == Opcode::Load || instruction.opcode == Opcode::Constant) {
+      if (operand_count == 2 * most_links || made == Content::Value) return 0;
+      RowOperand& to = operands_[operand_count];
+      float* const scalar = scalars_[operand_count];
+      to = {scalar, 0, 0};
+      float value = static_cast<float>(instruction.floating);
+      if (instruction.opcode == Opcode::Load) {
+        const kernels::Operand& operand = arguments.operands[instruction.index];
+        int64_t row, column = operand.strides[arguments.loops - 1];
+        if (operand.dtype != DType::Float32 || !row_stride(arguments, operand, row)) return 0;
+        if (operand.data == result) {
+          if (result_ || column != 1) return 0;
+          result_ = static_cast<float*>(operand.data);
+          result_row_ = row;
+          made = Content::Value;
+          continue;
+        }
+        const float* const data = static_cast<const float*>(operand.data);
+        if (column == 1)
+          to = {data, row, 1};
+        else if (column == 0 && row == 0)
+          value = *data;
+        else
+          return 0;
+      }
+      for (int j = 0; j < 2 * lanes<float>; ++j) scalar[j] = value;
+      operand_in[instruction.destination] = static_cast<uint8_t>(operand_count++);
+      made = Content::Operand;
+    } else if (instruction.opcode == Opcode::Store) {
+      const kernels::Operand& operand = arguments.operands[instruction.index];
+      int64_t row;
+      if (operand.data != result || operand.dtype != DType::Float32 || !row_stride(arguments, operand, row) ||
+          row != result_row_ || operand.strides[arguments.loops - 1] != 1 ||
+          content[instruction.operands[0]] != Content::Value)
+        return 0;
+      stored = true;
+    } else {
+      const int sources = link_operands(instruction);
+      if (sources == 0 || links == most_links) return 0;
+      Link& link = links_[links++];
+      link = {instruction.opcode, 0, {}, {}};
+      int values = 0, others = 0;
+      for (int s = 0; s < sources; ++s) {
+        const uint8_t source = instruction.operands[s];
+        if (content[source] == Content::Nothing) return 0;
+        if (content[source] == Content::Value) {
+          link.position = static_cast<uint8_t>(s);
+          ++values;
+        } else if (others < 2) {
+          const uint8_t place = operand_in[source];
+          link.far[others] = operands_[place].row != 0;
+          link.places[others++] = place;
+        }
+      }
+      if (values != 1) return 0;
+      // The value before this instruction must not be read again.
+      content[instruction.operands[link.position]] = Content::Nothing;
+      if (made == Content::Value) return 0;
+      made = Content::Value;
+    }
+  }
+  return stored ? links : 0;
+}
+
+void RowEpilogue::run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
+  if (count_ > 0) run_chain_on_rows(result_, result_row_, links_, count_, operands_, row, row_end, column, column_end);
+}
+
+}  // namespace pycnn::cpu::PYCNN_ISA

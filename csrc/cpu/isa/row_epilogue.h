@@ -1,0 +1,34 @@
+// An epilogue that is one chain of instructions, from the result through per-column vectors, constants and other
+// matrices back to the result: it runs on blocks of any width, while they are in L1.
+#pragma once
+
+#include "cpu/isa/chain.h"
+#include "cpu/isa/simd.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+
+class RowEpilogue {
+ public:
+  /// `arguments` may be null; `result` is the matrix that was computed, its rows those of all outer loops.
+  RowEpilogue(const kernels::PointwiseArguments* arguments, const void* result)
+      : count_(arguments ? build(*arguments, result) : 0) {}
+  /// What run() does not do.
+  const kernels::PointwiseArguments* rest(const kernels::PointwiseArguments* arguments) const {
+    return count_ > 0 ? nullptr : arguments;
+  }
+  void run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
+
+ private:
+  static constexpr int most_links = 12;
+
+  int build(const kernels::PointwiseArguments& arguments, const void* result);
+
+  float* result_ = nullptr;
+  int64_t result_row_ = 0;
+  Link links_[most_links];
+  RowOperand operands_[2 * most_links];
+  float scalars_[2 * most_links][2 * lanes<float>];
+  int count_;  ///< links; 0: the program is not such a chain
+};
+
+}  // namespace pycnn::cpu::PYCNN_ISA
