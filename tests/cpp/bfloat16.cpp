@@ -172,7 +172,8 @@ struct Convolution {
     if (pass == ConvolutionPass::WeightGradient) return;       // its products meet the zeros of borders
     if (source.size() == 0 || algorithm == "widened") return;  // Winograd's transforms mix them
     source.data()[source.size() / 2] = not_a_number;
-    if (algorithm != "bfloat16_padded") weight.data()[weight.size() / 3] = not_a_number;  // times the border's zeros
+    // Times the zeros of borders.
+    if (algorithm != "bfloat16_padded" && algorithm != "few_channels") weight.data()[weight.size() / 3] = not_a_number;
   }
   Guarded& result() {
     return pass == ConvolutionPass::Forward ? output : pass == ConvolutionPass::InputGradient ? input : weight;

@@ -32,7 +32,6 @@ struct Widening {
 };
 
 #if defined(__AVX512F__)
-/// As assembly, so that the level itself need not ask for AVX512_BF16.
 struct Dot {
   using Pairs = Vector<float>;
   using Panel = Pairs;
@@ -40,7 +39,7 @@ struct Dot {
   PYCNN_INLINE void add(uint32_t pair, const Panel* panel, Vector<float>* sums, int vectors) {
     const Vector<float> left = splat(__builtin_bit_cast(float, pair));
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) __asm__("vdpbf16ps %2, %1, %0" : "+v"(sums[v]) : "v"(left), "v"(panel[v]));
+    for (int v = 0; v < vectors; ++v) add_pairs(sums[v], left, panel[v]);
   }
   PYCNN_INLINE void round(Vector<float> sums, BFloat16* to, int count) {
     __m256i rounded;

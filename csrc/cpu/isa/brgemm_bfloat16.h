@@ -35,6 +35,14 @@ BFloat16Products bfloat_products();
 /// Whether that is faster than float32.
 PYCNN_INLINE bool bfloat_is_fast() { return bfloat_products() != BFloat16Products::Widening; }
 
+#if defined(__AVX512F__)
+/// sums[i] += left[2i]·right[2i] + left[2i + 1]·right[2i + 1], where the processor has that instruction. As assembly,
+/// so that the level itself need not ask for AVX512_BF16.
+PYCNN_INLINE void add_pairs(Vector<float>& sums, Vector<float> left, Vector<float> right) {
+  __asm__("vdpbf16ps %2, %1, %0" : "+v"(sums) : "v"(left), "v"(right));
+}
+#endif
+
 /// Columns of a panel of B with n columns in all.
 int64_t bfloat_panel_width(int64_t n);
 /// Values of k in a panel whose products have k: even, and for tiles a multiple of their depth.

@@ -1,8 +1,11 @@
 // Convolutions with few channels of results: vectors over them would be mostly empty, so they run over pixels. A band
 // of the source is laid out as planes with its borders of zeros; a flat index into a plane then serves as pixel, and a
-// tap is one distance for all of them. What lies between rows is computed along and dropped.
+// tap is one distance for all of them. What lies between rows is computed along and dropped. Planes of bfloat16 hold
+// pairs of channels, or of pixels that adjacent taps meet if there is one channel only.
 #include <cstring>
 
+#include "cpu/isa/bfloat16_vectors.h"
+#include "cpu/isa/brgemm_bfloat16.h"
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/taps.h"
@@ -57,18 +60,79 @@ PYCNN_INLINE void store_interleaved(T* to, const Vector<T>* rows) {
   }
 }
 
-/// The sizes of a band: `rows` rows of results of one (batch item, depth).
+/// Planes of what the source holds.
 template <typename T>
+struct Plain {
+  using Source = T;
+  using Sum = T;
+  using Plane = T;  ///< an element of a plane, and of the weight that it is multiplied with
+  static constexpr bool pairs = false;
+  static constexpr int parts = 1;
+  template <int Part>
+  PYCNN_INLINE Vector<T> left(T weight) {
+    return splat(weight);
+  }
+  template <int Part>
+  PYCNN_INLINE Vector<T> right(Vector<T> plane) {
+    return plane;
+  }
+  PYCNN_INLINE void add(Vector<T>& sum, Vector<T> left, Vector<T> right) { sum = multiply_add(left, right, sum); }
+};
+
+struct Pairs {
+  using Source = BFloat16;
+  using Sum = float;
+  using Plane = uint32_t;
+  static constexpr bool pairs = true;
+};
+
+/// Each product of a pair on its own.
+struct WidenedPairs : Pairs {
+  static constexpr int parts = 2;
+  template <int Part>
+  PYCNN_INLINE Vector<float> left(uint32_t weight) {
+    return splat(__builtin_bit_cast(float, Part == 0 ? weight << 16 : weight & 0xffff0000u));
+  }
+  template <int Part>
+  PYCNN_INLINE Vector<float> right(Vector<float> plane) {
+    return Part == 0 ? even_of(plane) : odd_of(plane);
+  }
+  PYCNN_INLINE void add(Vector<float>& sum, Vector<float> left, Vector<float> right) {
+    sum = multiply_add(left, right, sum);
+  }
+};
+
+#if defined(__AVX512F__)
+struct DotPairs : Pairs {
+  static constexpr int parts = 1;
+  template <int Part>
+  PYCNN_INLINE Vector<float> left(uint32_t weight) {
+    return splat(__builtin_bit_cast(float, weight));
+  }
+  template <int Part>
+  PYCNN_INLINE Vector<float> right(Vector<float> plane) {
+    return plane;
+  }
+  PYCNN_INLINE void add(Vector<float>& sum, Vector<float> left, Vector<float> right) { add_pairs(sum, left, right); }
+};
+#endif
+
+/// The sizes of a band: `rows` rows of results of one (batch item, depth).
+template <typename Form>
 struct Band {
+  using T = typename Form::Sum;
+
   int64_t rows, bands;  ///< of results in a full band; bands per (batch item, depth)
   int64_t width;        ///< of a plane's row
   int64_t plane;        ///< elements
-  int64_t planes;       ///< taps along the depth × channels
+  int64_t channels;     ///< planes of a tap along the depth
+  int64_t planes;       ///< of all of them
   int64_t results;      ///< elements of a full band's results, with pixels between rows
 
   explicit Band(const Taps& taps) {
     const Axis &height = taps.axis[1], &across = taps.axis[2];
-    planes = taps.axis[0].taps * taps.source_channels;
+    channels = Form::pairs ? ceil_divide(taps.source_channels, 2) : taps.source_channels;
+    planes = taps.axis[0].taps * channels;
     width = across.count + (across.taps - 1) * across.offset_step;
     const int64_t border = (height.taps - 1) * height.offset_step;
     const int64_t fitting = band_bytes / static_cast<int64_t>(sizeof(T)) / (width * max_of(planes, 1)) - border;
@@ -86,11 +150,25 @@ struct Band {
   }
 };
 
-template <typename T>
+template <typename Form>
 class FewChannels {
+  using T = typename Form::Sum;
+  using Source = typename Form::Source;
+  using Plane = typename Form::Plane;
+
  public:
-  FewChannels(const Taps& taps, const T* source, const T* weight, T* result, T* packed)
-      : taps_(taps), band_(taps), source_(source), weight_(weight), result_(result), packed_(packed) {}
+  FewChannels(const Taps& taps, const void* source, const void* weight, void* result, void* packed)
+      : taps_(taps),
+        band_(taps),
+        source_(static_cast<const Source*>(source)),
+        weight_(static_cast<const Source*>(weight)),
+        result_(static_cast<Source*>(result)),
+        packed_(static_cast<Plane*>(packed)),
+        pixel_pairs_(Form::pairs && taps.source_channels == 1) {}
+
+  size_t packed_bytes() const {
+    return aligned_bytes(band_.planes * taps_.axis[1].taps * row_taps() * results(), sizeof(Plane));
+  }
 
   void run(const kernels::PointwiseArguments* arguments) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &across = taps_.axis[2];
@@ -115,34 +193,56 @@ class FewChannels {
  private:
   int64_t results() const { return taps_.result_channels; }
 
-  /// (tap along the depth, channel, row, column, result)
+  /// Products with a row of taps.
+  int64_t row_taps() const { return pixel_pairs_ ? ceil_divide(taps_.axis[2].taps, 2) : taps_.axis[2].taps; }
+
+  /// (tap along the depth, plane, row, column, result)
   void pack() const {
-    T* to = packed_;
+    Plane* to = packed_;
     for (int64_t j0 = 0; j0 < taps_.axis[0].taps; ++j0)
-      for (int64_t c = 0; c < taps_.source_channels; ++c)
+      for (int64_t c = 0; c < band_.channels; ++c)
         for (int64_t j1 = 0; j1 < taps_.axis[1].taps; ++j1)
-          for (int64_t j2 = 0; j2 < taps_.axis[2].taps; ++j2) {
-            const T* from = weight_ + taps_.kernel_index(j0, j1, j2) * taps_.weight_tap + c * taps_.weight_source;
-            for (int64_t r = 0; r < results(); ++r) *to++ = from[r * taps_.weight_result];
-          }
+          for (int64_t j2 = 0; j2 < row_taps(); ++j2)
+            for (int64_t r = 0; r < results(); ++r) *to++ = packed_weight(j0, c, j1, j2, r);
   }
 
+  Plane packed_weight(int64_t j0, int64_t c, int64_t j1, int64_t j2, int64_t r) const {
+    const auto weight = [&](int64_t channel, int64_t tap) {
+      return weight_[taps_.kernel_index(j0, j1, tap) * taps_.weight_tap + channel * taps_.weight_source +
+                     r * taps_.weight_result];
+    };
+    if constexpr (!Form::pairs) {
+      return weight(c, j2);
+    } else if (pixel_pairs_) {
+      const bool second = 2 * j2 + 1 < taps_.axis[2].taps;
+      return pair_of(weight(0, 2 * j2), second ? weight(0, 2 * j2 + 1) : BFloat16{});
+    } else {
+      const bool second = 2 * c + 1 < taps_.source_channels;
+      return pair_of(weight(2 * c, j2), second ? weight(2 * c + 1, j2) : BFloat16{});
+    }
+  }
+
+  PYCNN_INLINE uint32_t pair_of(BFloat16 even, BFloat16 odd) { return even.bits | uint32_t{odd.bits} << 16; }
+
   void run_band(int64_t n, int64_t q0, int64_t begin, int64_t end) const {
-    T* planes = static_cast<T*>(thread_scratch());
-    T* sums = planes + band_.planes * band_.plane;
+    Plane* planes = static_cast<Plane*>(thread_scratch());
+    T* sums = reinterpret_cast<T*>(planes + band_.planes * band_.plane);
     fill_planes(n, q0, begin, end, planes);
     const int64_t pixels = (end - begin - 1) * band_.width + taps_.axis[2].count;
     run_results<most_results>(planes, begin, pixels, sums);
     const Axis &height = taps_.axis[1], &across = taps_.axis[2];
     const int64_t row = across.count * results();
-    T* to = result_ + ((n * taps_.axis[0].count + q0) * height.count + begin) * row;
-    for (int64_t q1 = begin; q1 < end; ++q1, to += row, sums += band_.width * results())
-      std::memcpy(to, sums, static_cast<size_t>(row) * sizeof(T));
+    Source* to = result_ + ((n * taps_.axis[0].count + q0) * height.count + begin) * row;
+    if constexpr (Form::pairs)
+      return round_to_bfloat(sums, band_.width * results(), end - begin, row, to, row);
+    else
+      for (int64_t q1 = begin; q1 < end; ++q1, to += row, sums += band_.width * results())
+        std::memcpy(to, sums, static_cast<size_t>(row) * sizeof(T));
   }
 
-  void fill_planes(int64_t n, int64_t q0, int64_t begin, int64_t end, T* to) const {
+  void fill_planes(int64_t n, int64_t q0, int64_t begin, int64_t end, Plane* to) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &across = taps_.axis[2];
-    const int64_t channels = taps_.source_channels;
+    const int64_t channels = band_.channels;
     const int64_t rows = end - begin + (height.taps - 1) * height.offset_step;
     // The part of a row that the source has.
     const int64_t first = min_of(max_of(-across.first_offset, 0), band_.width);
@@ -151,32 +251,38 @@ class FewChannels {
       const int64_t d = q0 * depth.source_step + depth.offset(j0);
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t h = begin + height.first_offset + r;
-        T* row = to + r * band_.width;
+        Plane* row = to + r * band_.width;
         const bool inside = d >= 0 && d < depth.source_size && h >= 0 && h < height.source_size && first < last;
         for (int64_t c = 0; c < channels; ++c) {
-          T* line = row + c * band_.plane;
+          Plane* line = row + c * band_.plane;
           for (int64_t i = 0; i < (inside ? first : band_.width); ++i) line[i] = 0;
           for (int64_t i = last; inside && i < band_.width; ++i) line[i] = 0;
         }
         if (!inside) continue;
         const int64_t pixel =
             ((n * depth.source_size + d) * height.source_size + h) * across.source_size + first + across.first_offset;
-        to_planes(source_ + pixel * channels, last - first, row + first);
+        to_planes(source_ + pixel * taps_.source_channels, last - first, row + first);
+        if (pixel_pairs_) pair_pixels(row);
       }
       for (int64_t c = 0; c < channels; ++c)
         for (int64_t i = 0; i < slack<T>; ++i) to[c * band_.plane + rows * band_.width + i] = 0;
     }
   }
 
-  void to_planes(const T* from, int64_t pixels, T* to) const {
-    const int64_t channels = taps_.source_channels;
-    if (channels == 1) {
+  void to_planes(const Source* from, int64_t pixels, Plane* to) const {
+    const int64_t channels = band_.channels, whole = Form::pairs ? taps_.source_channels / 2 : channels;
+    if (!Form::pairs && channels == 1) {
       std::memcpy(to, from, static_cast<size_t>(pixels) * sizeof(T));
       return;
     }
-    if (channels <= few_sources) {
-      for (int64_t c = 0; c < channels; ++c)
-        for (int64_t i = 0; i < pixels; ++i) to[c * band_.plane + i] = from[i * channels + c];
+    if (channels <= few_sources || whole < channels) {
+      for (int64_t c = 0; c < whole; ++c)
+        for (int64_t i = 0; i < pixels; ++i)
+          std::memcpy(to + c * band_.plane + i, from + i * taps_.source_channels + c * (Form::pairs ? 2 : 1),
+                      sizeof(Plane));
+      if constexpr (Form::pairs)
+        for (int64_t i = 0; whole < channels && i < pixels; ++i)
+          to[whole * band_.plane + i] = from[i * taps_.source_channels + 2 * whole].bits;
       return;
     }
     for (int64_t c = 0; c < channels; c += lanes<T>) {
@@ -188,18 +294,26 @@ class FewChannels {
         Vector<T> rows[lanes<T>] = {};
 #pragma GCC unroll 16
         for (int p = 0; p < lanes<T>; ++p)
-          if (p < here) rows[p] = load(from + (i + p) * channels + c, channel_mask);
+          if (p < here) rows[p] = load(reinterpret_cast<const T*>(from) + (i + p) * channels + c, channel_mask);
         transpose<T>(rows);
 #pragma GCC unroll 16
         for (int k = 0; k < lanes<T>; ++k)
-          if (k < count) store(to + (c + k) * band_.plane + i, rows[k], pixel_mask);
+          if (k < count) store(reinterpret_cast<T*>(to + (c + k) * band_.plane + i), rows[k], pixel_mask);
       }
+    }
+  }
+
+  /// Beside each pixel of a row the one that the next tap meets.
+  void pair_pixels(Plane* row) const {
+    if constexpr (Form::pairs) {
+      const int64_t step = taps_.axis[2].offset_step;
+      for (int64_t i = 0; i + step < band_.width; ++i) row[i] |= row[i + step] << 16;
     }
   }
 
   /// Rows of the band begin at result row `first`.
   template <int Results>
-  void run_results(const T* planes, int64_t first, int64_t pixels, T* sums) const {
+  void run_results(const Plane* planes, int64_t first, int64_t pixels, T* sums) const {
     if constexpr (Results > 1)
       if (results() < Results) return run_results<Results - 1>(planes, first, pixels, sums);
     constexpr int vectors = pixel_vectors<Results>, fewer = vectors > 1 ? 2 : 1;
@@ -224,24 +338,19 @@ class FewChannels {
 
   /// sums (pixel, result) = Σ over planes and taps, but for rows of taps that meet nothing but zeros.
   template <int Results, int Vectors>
-  void pixels_of(const T* x, Range rows, T* to) const {
+  void pixels_of(const Plane* x, Range rows, T* to) const {
     const Axis &height = taps_.axis[1], &across = taps_.axis[2];
+    const int64_t all = row_taps(), step = across.offset_step * (pixel_pairs_ ? 2 : 1);
+    // What is beside the pixel of a lone last tap is not met, and might not be a number.
+    const bool alone = pixel_pairs_ && across.taps % 2 != 0;
     Vector<T> sums[Results][Vectors] = {};
     for (int64_t k = 0; k < band_.planes; ++k)
       for (int64_t j1 = rows.begin; j1 < rows.end; ++j1) {
-        const T* w = packed_ + (k * height.taps + j1) * across.taps * Results;
-        const T* row = x + k * band_.plane + j1 * height.offset_step * band_.width;
-        for (int64_t j2 = 0; j2 < across.taps; ++j2, row += across.offset_step, w += Results) {
-          Vector<T> right[Vectors];
-#pragma GCC unroll 4
-          for (int v = 0; v < Vectors; ++v) right[v] = load(row + v * lanes<T>);
-#pragma GCC unroll 8
-          for (int r = 0; r < Results; ++r) {
-            const Vector<T> left = splat(w[r]);
-#pragma GCC unroll 4
-            for (int v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(left, right[v], sums[r][v]);
-          }
-        }
+        const Plane* w = packed_ + (k * height.taps + j1) * all * Results;
+        const T* row = reinterpret_cast<const T*>(x + k * band_.plane + j1 * height.offset_step * band_.width);
+        for (int64_t j2 = 0; j2 < all - (alone ? 1 : 0); ++j2, row += step, w += Results)
+          add_tap<Results, Vectors, false>(row, w, sums);
+        if (alone) add_tap<Results, Vectors, true>(row, w, sums);
       }
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
@@ -276,20 +385,44 @@ class FewChannels {
     }
   }
 
+  template <int Results, int Vectors, bool Alone>
+  PYCNN_INLINE void add_tap(const T* row, const Plane* w, Vector<T> (&sums)[Results][Vectors]) {
+    add_part<Results, Vectors, Alone, 0>(row, w, sums);
+    if constexpr (Form::parts > 1 && !Alone) add_part<Results, Vectors, Alone, 1>(row, w, sums);
+  }
+  template <int Results, int Vectors, bool Alone, int Part>
+  PYCNN_INLINE void add_part(const T* row, const Plane* w, Vector<T> (&sums)[Results][Vectors]) {
+    Vector<T> right[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      Vector<T> plane = load(row + v * lanes<T>);
+      if constexpr (Alone) plane = reinterpret_cast<Vector<T>>(reinterpret_cast<BFloatPairs>(plane) & 0xffffu);
+      right[v] = Form::template right<Part>(plane);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < Results; ++r) {
+      const Vector<T> left = Form::template left<Part>(w[r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) Form::add(sums[r][v], left, right[v]);
+    }
+  }
+
   const Taps taps_;
-  const Band<T> band_;
-  const T* source_;
-  const T* weight_;
-  T* result_;
-  T* packed_;
+  const Band<Form> band_;
+  const Source* source_;
+  const Source* weight_;
+  Source* result_;
+  Plane* packed_;
+  const bool pixel_pairs_;
 };
 
-template <typename T>
+template <typename Form>
 const char* declines(const Taps& taps) {
+  using T = typename Form::Sum;
   if (taps.result_channels > most_results || 2 * taps.result_channels > lanes<T> + 4)
     return "with so many channels of results, vectors run over them";
   if (taps.rows() == 0 || taps.axis[2].count == 0 || taps.result_channels == 0) return "there are no results";
-  const Band<T> band(taps);
+  const Band<Form> band(taps);
   if (band.bytes() > scratch_bytes) return "a few rows of the source are more than a thread's scratch memory holds";
   const double channels = static_cast<double>(ceil_divide(taps.result_channels, lanes<T>) * lanes<T>);
   if (band.use(taps) < static_cast<double>(taps.result_channels) / channels)
@@ -297,26 +430,40 @@ const char* declines(const Taps& taps) {
   return nullptr;
 }
 
+/// Calls function(Form{}) with the form of this dtype.
+template <typename Function>
+auto with_form(DType dtype, const Function& function) {
+  if (dtype == DType::Float64) return function(Plain<double>{});
+  if (dtype == DType::Float32) return function(Plain<float>{});
+#if defined(__AVX512F__)
+  if (bfloat_products() == BFloat16Products::Dot) return function(DotPairs{});
+#endif
+  return function(WidenedPairs{});
+}
+
+Taps taps_of(const ConvolutionArguments& a, bool forward) {
+  return forward ? forward_taps(a) : input_gradient_taps(a, {0, 0, 0});
+}
+
 const char* declines(const ConvolutionArguments& a, bool forward) {
   if (a.shape.groups != 1) return "there are groups";
   if (a.shape.stride[1] * a.shape.stride[2] * (forward ? 1 : a.shape.stride[0]) != 1)
     return "with stride, pixels of a row are not adjacent";
-  const Taps taps = forward ? forward_taps(a) : input_gradient_taps(a, {0, 0, 0});
-  return a.dtype == DType::Float32 ? declines<float>(taps) : declines<double>(taps);
+  return with_form(a.dtype, [&]<typename Form>(Form) { return declines<Form>(taps_of(a, forward)); });
 }
 
-template <typename T>
-void forward(const ConvolutionArguments& a) {
-  FewChannels<T>(forward_taps(a), static_cast<const T*>(a.input), static_cast<const T*>(a.weight),
-                 static_cast<T*>(a.output), static_cast<T*>(a.workspace))
-      .run(a.epilogue);
+void run(const ConvolutionArguments& a, bool forward) {
+  with_form(a.dtype, [&]<typename Form>(Form) {
+    FewChannels<Form>(taps_of(a, forward), forward ? a.input : a.output, a.weight, forward ? a.output : a.input,
+                      a.workspace)
+        .run(a.epilogue);
+  });
 }
 
-template <typename T>
-void input_gradient(const ConvolutionArguments& a) {
-  FewChannels<T>(input_gradient_taps(a, {0, 0, 0}), static_cast<const T*>(a.output), static_cast<const T*>(a.weight),
-                 static_cast<T*>(a.input), static_cast<T*>(a.workspace))
-      .run(a.epilogue);
+size_t workspace(const ConvolutionArguments& a, bool forward) {
+  return with_form(a.dtype, [&]<typename Form>(Form) {
+    return FewChannels<Form>(taps_of(a, forward), nullptr, nullptr, nullptr, nullptr).packed_bytes();
+  });
 }
 
 }  // namespace
@@ -324,15 +471,10 @@ void input_gradient(const ConvolutionArguments& a) {
 const char* few_channels_forward_declines(const ConvolutionArguments& a) { return declines(a, true); }
 const char* few_channels_input_gradient_declines(const ConvolutionArguments& a) { return declines(a, false); }
 
-size_t few_channels_workspace(const ConvolutionArguments& a) {
-  return aligned_bytes(weight_elements(a.shape), element_size(a));
-}
+size_t few_channels_forward_workspace(const ConvolutionArguments& a) { return workspace(a, true); }
+size_t few_channels_input_gradient_workspace(const ConvolutionArguments& a) { return workspace(a, false); }
 
-void few_channels_forward(const ConvolutionArguments& a) {
-  a.dtype == DType::Float32 ? forward<float>(a) : forward<double>(a);
-}
-void few_channels_input_gradient(const ConvolutionArguments& a) {
-  a.dtype == DType::Float32 ? input_gradient<float>(a) : input_gradient<double>(a);
-}
+void few_channels_forward(const ConvolutionArguments& a) { run(a, true); }
+void few_channels_input_gradient(const ConvolutionArguments& a) { run(a, false); }
 
 }  // namespace pycnn::cpu::PYCNN_ISA
