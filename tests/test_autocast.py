@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import counted
+from support import bits, counted
 
 import pycnn
 import pycnn.nn.functional as F
-from pycnn import amp
+from pycnn import _core, amp, nn
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -369,24 +369,42 @@ def casts(action: Callable[[], Any]) -> int:
     return counted(action)["nodes_recorded"]
 
 
-@pytest.mark.parametrize("grad", [True, False])
-def test_a_weight_is_cast_once(grad: bool) -> None:
+def test_a_weight_is_cast_once() -> None:
     weight, x = pycnn.randn(3, 3, requires_grad=True), pycnn.randn(2, 3).bfloat16()
-    with pycnn.set_grad_enabled(grad):
-        with bfloat16():
-            first, second = casts(lambda: x @ weight), casts(lambda: x @ weight)
-            third = casts(lambda: F.linear(x, weight))
-            assert second == first - 1
-            with pycnn.autocast("cpu", enabled=False):
-                pass
-            assert casts(lambda: x @ weight) == second  # an inner region's end keeps it
-            pycnn.clear_autocast_cache()
-            assert casts(lambda: x @ weight) == first
-        with bfloat16():
-            assert casts(lambda: F.linear(x, weight)) == third + 1
-        with pycnn.autocast("cpu", dtype=pycnn.bfloat16, cache_enabled=False):
-            assert not pycnn.is_autocast_cache_enabled()
-            assert casts(lambda: x @ weight) == casts(lambda: x @ weight) == first
+    with bfloat16():
+        first, second = casts(lambda: x @ weight), casts(lambda: x @ weight)
+        third = casts(lambda: F.linear(x, weight))
+        assert second == first - 1
+        with pycnn.autocast("cpu", enabled=False):
+            pass
+        assert casts(lambda: x @ weight) == second  # an inner region's end keeps it
+        pycnn.clear_autocast_cache()
+        assert casts(lambda: x @ weight) == first
+    with bfloat16():
+        assert casts(lambda: F.linear(x, weight)) == third + 1
+    with pycnn.autocast("cpu", dtype=pycnn.bfloat16, cache_enabled=False):
+        assert not pycnn.is_autocast_cache_enabled()
+        assert casts(lambda: x @ weight) == casts(lambda: x @ weight) == first
+
+
+def test_without_gradients_plans_keep_casts_instead() -> None:
+    layer, x = nn.Linear(3, 5), pycnn.randn(2, 3).bfloat16()
+    pycnn.eval(x)
+
+    def run() -> list[str]:
+        """The operators of the steps that ran."""
+        _core.start_profiling()
+        with pycnn.no_grad(), bfloat16():
+            found.append(bits(layer(x)))
+        return [event[1] for event in _core.stop_profiling()]
+
+    found: list[list[bytes]] = []
+    assert [run().count("cast") for _ in range(4)] == [2, 0, 0, 0]
+    with pycnn.no_grad():
+        layer.bias += 1
+    pycnn.eval(layer.bias)
+    assert [run().count("cast") for _ in range(3)] == [1, 0, 0]
+    assert found[0] == found[1] == found[3] != found[4] == found[6]
 
 
 def test_the_cache_is_for_leaves_that_require_grad() -> None:

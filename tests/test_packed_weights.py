@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from support import bits, counted
 
 import pycnn
 import pycnn.nn.functional as F
-from pycnn import Tensor, nn
+from pycnn import Tensor, _core, nn
 
 LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "3x3": (lambda: nn.Conv2d(20, 24, 3), (2, 20, 6, 7)),
@@ -26,15 +26,35 @@ LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
 }
 
 
-@pytest.fixture(params=LAYERS, ids=list(LAYERS))
-def case(request: pytest.FixtureRequest) -> tuple[Any, Tensor]:
-    make, shape = LAYERS[request.param]
+#: What takes weights packed.
+PRIMITIVES = ("convolution_forward", "convolution_input_gradient", "matmul")
+
+
+@pytest.fixture(params=[(name, form) for form in ("float32", "bfloat16", "autocast") for name in LAYERS], ids=" ".join)
+def case(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Tensor]]:
+    """A layer and its input: both of float32, both of bfloat16, or the input only."""
+    name, form = request.param
+    make, shape = LAYERS[name]
     pycnn.manual_seed(1)
-    return make(), pycnn.randn(*shape)
+    layer, x = make(), pycnn.randn(*shape)
+    if form == "float32":
+        yield layer, x
+        return
+    # What packs bfloat16, on processors that multiply float32 faster as well.
+    for primitive in PRIMITIVES:
+        padded = name == "stem" and primitive == "convolution_forward"
+        _core.force_algorithm(primitive, "bfloat16_padded" if padded else "bfloat16_brgemm")
+    yield layer.bfloat16() if form == "bfloat16" else layer, x.bfloat16()
+    for primitive in PRIMITIVES:
+        _core.force_algorithm(primitive, None)
+
+
+def autocast(layer: Any, x: Tensor) -> pycnn.autocast:
+    return pycnn.autocast("cpu", dtype=pycnn.bfloat16, enabled=x.dtype != layer.weight.dtype)
 
 
 def evaluated(layer: Any, x: Tensor) -> list[bytes]:
-    with pycnn.no_grad():
+    with pycnn.no_grad(), autocast(layer, x):
         return bits(layer(x))
 
 
@@ -42,9 +62,10 @@ def expected(layer: Any, x: Tensor) -> list[bytes]:
     """With a weight of the same elements that was never read before."""
     weight = layer.weight
     with pycnn.no_grad():
-        fresh = pycnn.tensor(weight.detach().numpy())
+        fresh = pycnn.tensor(weight.detach().float().numpy()).to(weight.dtype)
         layer.weight = nn.Parameter(fresh)
-        result = bits(layer(x))
+        with autocast(layer, x):
+            result = bits(layer(x))
         layer.weight = weight
     return result
 
@@ -75,7 +96,9 @@ def write_from_outside(weight: Tensor) -> None:
 
 def step(layer: Any, x: Tensor) -> None:
     optimizer = pycnn.optim.SGD(layer.parameters(), lr=0.5)
-    layer(x).square().sum().backward()
+    with autocast(layer, x):
+        loss = layer(x).square().sum()
+    loss.backward()
     optimizer.step()
 
 
@@ -108,6 +131,8 @@ def test_changes_are_seen(case: tuple[Any, Tensor], change: Callable[[Any, Tenso
 
 def test_what_is_written_from_outside_is_seen(case: tuple[Any, Tensor]) -> None:
     layer, x = case
+    if layer.weight.dtype == pycnn.bfloat16:
+        pytest.skip("NumPy knows no bfloat16")
     before = [evaluated(layer, x) for _ in range(3)]
     write_from_outside(layer.weight)
     assert evaluated(layer, x) == expected(layer, x) != before[0]
@@ -141,7 +166,7 @@ def test_captured_functions_keep_packed_weights_too(case: tuple[Any, Tensor]) ->
     layer, x = case
     once = evaluated(layer, x)
     captured = pycnn.capture(layer)
-    with pycnn.no_grad():
+    with pycnn.no_grad(), autocast(layer, x):
         replayed: list[list[bytes]] = []
         counts = counted(lambda: replayed.extend(bits(captured(x)) for _ in range(4)))
         assert replayed == [once] * 4

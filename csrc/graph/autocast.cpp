@@ -70,13 +70,15 @@ void swap_autocast_cache(CastCache& cache) { state().cache.swap(cache); }
 
 Tensor cast_for_autocast(const Tensor& input, DType dtype) {
   State& s = state();
-  const bool weight = s.cache_enabled && dtype == s.dtype && input.dtype() == DType::Float32 && input.requires_grad() &&
-                      input.is_leaf();
+  // Without gradients plans keep casts of weights themselves, from one evaluation to the next, unless somebody holds
+  // them.
+  const bool weight = s.cache_enabled && is_grad_enabled() && dtype == s.dtype && input.dtype() == DType::Float32 &&
+                      input.requires_grad() && input.is_leaf();
   if (!weight) return cast(input, dtype);
   // By value, not by tensor: a weight that was changed in place has another.
   CachedCast& entry = s.cache[&output_of(input.value())];
-  const bool valid = entry.result.defined() && entry.source.lock() == input.value().node &&
-                     entry.result.dtype() == dtype && entry.result.requires_grad() == is_grad_enabled();
+  const bool valid =
+      entry.result.defined() && entry.source.lock() == input.value().node && entry.result.dtype() == dtype;
   if (!valid) entry = {input.value().node, cast(input, dtype)};
   return entry.result;
 }

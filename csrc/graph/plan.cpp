@@ -78,6 +78,7 @@ Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, c
   if (fused) batch_last_phase();
   place_buffers();
   decide_care();
+  find_kept_casts();
   counters().plans_compiled++;
   if (profiling) note_compilation(steps_.size(), begin, ProfileClock::now());
 }
@@ -249,8 +250,52 @@ void Plan::decide_care() {
   for (size_t i = 0; i < steps_.size(); ++i) {
     const bool asks = i == 0 || (i < last_phase_ && since >= worth_asking);
     since = (asks ? 0 : since) + times[i];
-    care_.push_back({.asks = asks, .serial = times[i] < worth_sharing || all < worth_sharing_at_all});
+    care_.push_back({.asks = asks, .serial = times[i] < worth_sharing || all < worth_sharing_at_all, .cast = false});
   }
+}
+
+void Plan::find_kept_casts() {
+  // Weights and biases that autocast narrows stay what they are from plan to plan; so do their casts. Other inputs are
+  // new ones each time.
+  std::vector<int> writers(buffers_.size(), 0);
+  std::vector<bool> weights(buffers_.size(), true);
+  for (const auto& step : steps_) {
+    const Slot* weight = step->packed_operand();
+    for (const Slot& slot : step->writes) ++writers[static_cast<size_t>(slot.buffer)];
+    for (const Slot& slot : step->reads)
+      if (weight == nullptr || weight->buffer != slot.buffer) weights[static_cast<size_t>(slot.buffer)] = false;
+  }
+  for (size_t i = 0; i < last_phase_; ++i) {
+    const auto* step = dynamic_cast<const PointwisePrimitive*>(steps_[i].get());
+    if (step == nullptr || !step->is_cast()) continue;
+    const auto from = static_cast<size_t>(step->reads[0].buffer), to = static_cast<size_t>(step->writes[0].buffer);
+    const Shape& shape = step->writes[0].shape;
+    const bool vector = std::count_if(shape.begin(), shape.end(), [](int64_t size) { return size != 1; }) <= 1;
+    care_[i].cast = (weights[to] || vector) && buffers_[from].input >= 0 && buffers_[to].input < 0 &&
+                    !buffers_[to].kept && writers[to] == 1 && buffers_[to].bytes <= most_derived_bytes;
+  }
+}
+
+bool Plan::use_kept_cast(size_t step, const Addresses& all, std::vector<void*>& addresses,
+                         std::vector<Storage*>& unchanged, std::vector<StoragePointer>& casts) const {
+  const Slot &from = steps_[step]->reads[0], &to = steps_[step]->writes[0];
+  const auto target = static_cast<size_t>(to.buffer);
+  Storage& storage = *unchanged[static_cast<size_t>(from.buffer)];
+  std::vector<int64_t> key = {-1, static_cast<int64_t>(from.dtype), static_cast<int64_t>(to.dtype)};
+  for (const Slot* slot : {&from, &to}) {
+    key.insert(key.end(), slot->shape.begin(), slot->shape.end());
+    key.insert(key.end(), slot->strides.begin(), slot->strides.end());
+  }
+  const int64_t offset = static_cast<char*>(all.of(from)) - static_cast<char*>(storage.data());
+  StoragePointer kept = storage.derived(key, offset, buffers_[target].bytes, [&](void* memory) {
+    addresses[target] = memory;
+    steps_[step]->run(kernels_, all);
+  });
+  if (kept == nullptr) return false;
+  addresses[target] = kept->data();
+  unchanged[target] = kept.get();
+  casts.push_back(std::move(kept));
+  return true;
 }
 
 std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
@@ -287,13 +332,17 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
       addresses[b] = static_cast<char*>(addresses[b]) +
                      given.offset * static_cast<int64_t>(input_widths_[static_cast<size_t>(input)]);
     }
-  const Addresses all{addresses, arena_data, std::span(storages).first(inputs.size())};
+  std::vector<Storage*> unchanged(buffers_.size(), nullptr);
+  for (size_t i = 0; i < inputs.size(); ++i) unchanged[i] = storages[i].get();
+  std::vector<StoragePointer> casts;
+  const Addresses all{addresses, arena_data, unchanged};
   const std::function<bool()>* const interrupt = interrupt_check.load();
   for (size_t i = 0; i < steps_.size(); ++i) {
     if (care_[i].asks) poll_interrupt(interrupt);
     if (i == last_phase_)
       for (Storage* storage : donated) storage->forget_derived();
     const cpu::SerialScope scope(care_[i].serial);
+    if (care_[i].cast && use_kept_cast(i, all, addresses, unchanged, casts)) continue;
     if (!profiling.load(std::memory_order_relaxed)) {
       steps_[i]->run(kernels_, all);
       continue;

@@ -62,12 +62,17 @@ class Plan {
   void batch_last_phase();
   void place_buffers();
   void decide_care();
+  void find_kept_casts();
+  /// Lets a cast's result be what was kept of it, if that is there.
+  bool use_kept_cast(size_t step, const Addresses& all, std::vector<void*>& addresses, std::vector<Storage*>& unchanged,
+                     std::vector<StoragePointer>& casts) const;
 
   const kernels::Kernels& kernels_;
   Primitives steps_;
   struct Care {
     bool asks;    ///< for interrupts before the step
     bool serial;  ///< it is so small that other threads are not worth waking
+    bool cast;    ///< its result may be kept with the input that it is made of
   };
   std::vector<Care> care_;  ///< of each step
   size_t last_phase_ = 0;   ///< index of the first step that may overwrite inputs

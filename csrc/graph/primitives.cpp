@@ -169,6 +169,13 @@ void PointwisePrimitive::run(const kernels::Kernels& kernels, const Addresses& a
 
 std::string PointwisePrimitive::details() const { return compiled.text(); }
 
+bool PointwisePrimitive::is_cast() const {
+  const std::vector<ProgramBuilder::Step>& formula = program.formula.steps();
+  return formula.size() == 3 && formula[0].opcode == Opcode::Load && formula[1].opcode == Opcode::RoundTo &&
+         formula[2].opcode == Opcode::Store && reads.size() == 1 && writes.size() == 1 &&
+         formula[1].index == static_cast<int>(writes[0].dtype);
+}
+
 double PointwisePrimitive::flops() const { return static_cast<double>(element_count(program.shape)); }
 
 void PointwiseBatchPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
@@ -255,16 +262,14 @@ bool EpiloguePrimitive::compile_epilogue(const Formulation& formulation, Compile
   return into.compile(formulation, {.order = order, .keep_innermost = true});
 }
 
-// A weight of more bytes is read at the speed of memory anyhow, and would be there twice.
-constexpr size_t most_packed_bytes = size_t{1} << 25;
-
 template <typename Algorithm, typename Arguments>
 void Packing::prepare(const Algorithm& algorithm, const Arguments& arguments, std::span<const int64_t> form) {
   bytes = algorithm.packed_bytes != nullptr ? algorithm.packed_bytes(arguments) : 0;
-  if (bytes > most_packed_bytes) bytes = 0;
+  if (bytes > most_derived_bytes) bytes = 0;
   key.assign(form.begin(), form.end());
   key.push_back(reinterpret_cast<intptr_t>(algorithm.pack));
   key.push_back(static_cast<int64_t>(arguments.dtype));
+  if (arguments.dtype == DType::BFloat16) key.push_back(static_cast<int64_t>(cpu::bfloat16_products()));
 }
 
 template <typename Algorithm, typename Arguments>
@@ -272,8 +277,8 @@ void Packing::run(const Algorithm& algorithm, Arguments& arguments, const Slot& 
                   const Addresses& addresses) const {
   StoragePointer packed;
   const auto buffer = static_cast<size_t>(operand.buffer);
-  if (bytes > 0 && buffer < addresses.inputs.size()) {
-    Storage& storage = *addresses.inputs[buffer];
+  if (bytes > 0 && addresses.unchanged[buffer] != nullptr) {
+    Storage& storage = *addresses.unchanged[buffer];
     packed = storage.derived(key, static_cast<char*>(addresses.of(operand)) - static_cast<char*>(storage.data()), bytes,
                              [&](void* to) {
                                algorithm.pack(arguments, to);

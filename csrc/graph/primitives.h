@@ -14,7 +14,8 @@ namespace pycnn::graph {
 struct Addresses {
   std::span<void* const> buffers;
   void* workspace = nullptr;
-  std::span<const StoragePointer> inputs;  ///< what the first buffers, the plan's inputs, lie in
+  /// Storages of the buffers that no step writes; null for the others.
+  std::span<Storage* const> unchanged;
   /// Null while planning, when there are no buffers yet.
   void* of(const Slot& slot) const {
     if (buffers.empty()) return nullptr;
@@ -97,6 +98,8 @@ struct Primitive {
   virtual std::string details() const { return ""; }
   /// Floating-point operations as the operators define them, whatever the algorithm does.
   virtual double flops() const { return 0; }
+  /// The weight, which an algorithm may read packed; or null.
+  virtual const Slot* packed_operand() const { return nullptr; }
   /// Read and written, each window once in either direction; a broadcast dimension counts once.
   int64_t bytes() const;
 
@@ -114,6 +117,8 @@ struct PointwisePrimitive final : Primitive {
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
   std::string details() const override;
   double flops() const override;
+  /// Whether it does nothing but round its only operand to another dtype.
+  bool is_cast() const;
   CompiledProgram compiled;
 };
 
@@ -165,6 +170,10 @@ struct EpiloguePrimitive : Primitive {
   const Slot& raw() const { return const_cast<EpiloguePrimitive*>(this)->raw(); }
 };
 
+/// What is kept with a storage may be as large as this: what is larger is read at the speed of memory anyhow, and would
+/// be there twice.
+inline constexpr size_t most_derived_bytes = size_t{1} << 25;
+
 /// An operand that an algorithm reads packed. It is kept so if it is an input of plans that does not change.
 struct Packing {
   size_t bytes = 0;          ///< 0: there is nothing to keep
@@ -188,6 +197,9 @@ struct ConvolutionPrimitive final : EpiloguePrimitive {
   std::string details() const override { return algorithm ? algorithm->name : ""; }
   double flops() const override;
   std::vector<int> result_order() const override;
+  const Slot* packed_operand() const override {
+    return pass == kernels::ConvolutionPass::WeightGradient ? nullptr : &weight;
+  }
   using EpiloguePrimitive::raw;
   Slot& raw() override {
     return pass == kernels::ConvolutionPass::InputGradient ? input
@@ -210,6 +222,7 @@ struct MatmulPrimitive final : EpiloguePrimitive {
   std::string details() const override { return algorithm ? algorithm->name : ""; }
   double flops() const override;
   std::vector<int> result_order() const override;
+  const Slot* packed_operand() const override { return &b; }
   using EpiloguePrimitive::raw;
   Slot& raw() override { return c; }
 };

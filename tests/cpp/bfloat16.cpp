@@ -209,6 +209,16 @@ std::vector<uint16_t> run(Convolution& c, const kernels::ConvolutionAlgorithm& a
   return c.result().bits();
 }
 
+/// With the weight packed before, by an algorithm that can; it is not read again.
+std::vector<uint16_t> run_packed(Convolution& c, const kernels::ConvolutionAlgorithm& algorithm) {
+  Workspace packed(algorithm.packed_bytes(c.arguments));
+  algorithm.pack(c.arguments, packed.data());
+  EXPECT_TRUE(packed.end_is_whole());
+  c.arguments.packed = packed.data();
+  c.arguments.weight = nullptr;
+  return run(c, algorithm, false);
+}
+
 void check_convolutions(ConvolutionPass pass) {
   ThreadCount restore;
   for (std::string_view level : cpu::available_levels())
@@ -238,6 +248,10 @@ void check_convolutions(ConvolutionPass pass) {
               else
                 EXPECT_EQ(run(again, *list, true), biased(bits, again.bias.bits())) << threads << " threads";
             }
+            if (list->packed_bytes == nullptr || list->packed_bytes(plain.arguments) == 0) continue;
+            Convolution again(cases[i], pass, exchanged);
+            again.poison(list->name);
+            EXPECT_EQ(run_packed(again, *list), bits) << "weight packed before";
           }
         EXPECT_TRUE(ran > 0 || !is_for_bfloat16(list->name)) << list->name << " took no case";
       }
@@ -351,6 +365,14 @@ TEST(BFloat16, Matmul) {
             else
               EXPECT_EQ(again.run(*algorithm, true), biased(bits, again.bias.bits())) << threads << " threads";
           }
+          if (algorithm->packed_bytes == nullptr || algorithm->packed_bytes(plain.arguments) == 0) continue;
+          Multiplication again(p);
+          Workspace packed(algorithm->packed_bytes(again.arguments));
+          algorithm->pack(again.arguments, packed.data());
+          EXPECT_TRUE(packed.end_is_whole());
+          again.arguments.packed = packed.data();
+          again.arguments.b = nullptr;
+          EXPECT_EQ(again.run(*algorithm, false), bits) << "b packed before";
         }
         EXPECT_TRUE(ran > 0 || !is_for_bfloat16(algorithm->name)) << algorithm->name << " took no case";
       }

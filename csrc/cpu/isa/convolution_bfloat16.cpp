@@ -28,11 +28,13 @@ bool leaves_source(const Taps& taps) {
 
 class BFloatTapGemm {
  public:
-  BFloatTapGemm(const Taps& taps, const BFloat16* source, const BFloat16* weight, BFloat16* result, BFloat16* packed)
+  BFloatTapGemm(const Taps& taps, const BFloat16* source, const BFloat16* weight, BFloat16* result,
+                const BFloat16* packed)
       : taps_(taps), source_(source), weight_(weight), result_(result), packed_(packed) {
     const Axis& row = taps.axis[2];
     const bool adjacent = taps.groups == 1 && row.offset_step == 1;
-    whole_rows_ = adjacent && row.taps > 1 && taps.source_channels <= merged_channels && !leaves_source(taps);
+    rows_may_be_whole_ = adjacent && row.taps > 1 && taps.source_channels <= merged_channels;
+    whole_rows_ = rows_may_be_whole_ && !leaves_source(taps);
     depth_ = bfloat_panel_depth(whole_rows_ ? row.taps * taps.source_group() : taps.source_group());
     // Taps that are adjacent in panels too may share a product.
     merge_ = whole_rows_ || (adjacent && depth_ == taps.source_group());
@@ -43,12 +45,15 @@ class BFloatTapGemm {
   BFloatTapGemm(const BFloatTapGemm&) = delete;
 
   int64_t packed_elements() const { return panels_.all() * panel_elements_; }
+  /// Whether the form of the packed weight follows from the weight: not from what lies within the source.
+  bool packs_for_all_sources() const { return whole_rows_ == rows_may_be_whole_; }
+  /// Writes the panels that run() reads.
+  void pack(BFloat16* to) const { whole_rows_ ? pack_rows_of_taps(to) : pack_taps(to); }
 
   /// `arguments` is the epilogue or null; it asks for dense results.
   void run(const kernels::PointwiseArguments* arguments) const {
     const int64_t pixels = taps_.axis[2].count;
     if (taps_.rows() * pixels * taps_.result_channels == 0) return;
-    whole_rows_ ? pack_rows_of_taps() : pack_taps();
     panels_.run(arguments, [&](int64_t first, int64_t stop, int64_t panel_begin, int64_t panel_end) {
       BFloatGemm gemm;
       for (int64_t panel = panel_begin; panel < panel_end; ++panel)
@@ -66,13 +71,13 @@ class BFloatTapGemm {
   }
 
   /// Few channels: k runs over the taps of a row and their channels.
-  void pack_rows_of_taps() const {
+  void pack_rows_of_taps(BFloat16* packed) const {
     const Axis& row = taps_.axis[2];
     const int64_t in = taps_.source_group();
     parallel_for(panels_.all(), [&](int64_t panel) {
       const BFloat16* weight = weight_of(panel);
       const int64_t columns = columns_of(panel);
-      BFloat16* to = packed_ + panel * panel_elements_;
+      BFloat16* to = packed + panel * panel_elements_;
       for (int64_t i = 0; i < panel_elements_; ++i) to[i] = BFloat16{};
       panels_.for_each_tap([&](int64_t tap, int64_t kernel) {
         BFloat16* product = to + tap / row.taps * depth_ * width_;
@@ -86,7 +91,7 @@ class BFloatTapGemm {
     });
   }
 
-  void pack_taps() const {
+  void pack_taps(BFloat16* packed) const {
     const int64_t in = taps_.source_group();
     const int64_t count = taps_.kernel[0] * taps_.kernel[1] * taps_.kernel[2];
     // Channels whose taps fit into L1 are gathered at once and dealt out to the taps; a lone tap needs no dealing.
@@ -97,7 +102,7 @@ class BFloatTapGemm {
         const BFloat16* weight = weight_of(panel);
         panels_.for_each_tap([&](int64_t tap, int64_t kernel) {
           pack_bfloat_panel(weight + kernel * taps_.weight_tap, taps_.weight_source, taps_.weight_result, in,
-                            columns_of(panel), width_, packed_ + panel * panel_elements_ + tap * depth_ * width_);
+                            columns_of(panel), width_, packed + panel * panel_elements_ + tap * depth_ * width_);
         });
       });
       return;
@@ -111,7 +116,7 @@ class BFloatTapGemm {
       alignas(64) float zeros[column_tile<float> > 32 ? column_tile<float> : 32] = {};
       const int64_t end = chunk % parts == parts - 1 ? depth_ - c : n;
       panels_.for_each_tap([&](int64_t tap, int64_t kernel) {
-        BFloat16* to = packed_ + panel * panel_elements_ + (tap * depth_ + c) * width_;
+        BFloat16* to = packed + panel * panel_elements_ + (tap * depth_ + c) * width_;
         for (int64_t i = 0; i < end; i += 2, to += 2 * width_) {
           const float* even = i < n ? gathered + (i * count + kernel) * width_ : zeros;
           const float* odd = i + 1 < n ? gathered + ((i + 1) * count + kernel) * width_ : zeros;
@@ -238,8 +243,8 @@ class BFloatTapGemm {
   const BFloat16* source_;
   const BFloat16* weight_;
   BFloat16* result_;
-  BFloat16* packed_;
-  bool whole_rows_, merge_;
+  const BFloat16* packed_;
+  bool rows_may_be_whole_, whole_rows_, merge_;
   int64_t depth_, panel_elements_;
   int64_t width_ = bfloat_panel_width(taps_.result_group());
   TapPanels panels_{taps_, width_, ceil_divide(taps_.result_group(), width_), 0};
@@ -265,8 +270,9 @@ Taps inside(const Taps& taps) {
   return padded;
 }
 
+/// Of the pass whose packed weight is largest.
 template <bool Forward, bool Padded>
-size_t packed_bytes(const ConvolutionArguments& a) {
+size_t packed_pass_bytes(const ConvolutionArguments& a) {
   size_t bytes = 0;
   for_each_pass<Forward>(a, [&](const Taps& pass) {
     const Taps taps = Padded ? inside(pass) : pass;
@@ -294,29 +300,59 @@ const char* bfloat16_declines(const ConvolutionArguments& a) {
 
 template <bool Forward, bool Padded>
 size_t bfloat16_workspace(const ConvolutionArguments& a) {
-  size_t bytes = packed_bytes<Forward, Padded>(a);
+  size_t bytes = packed_pass_bytes<Forward, Padded>(a);
   if constexpr (Padded)
     bytes +=
         aligned_bytes(padded_elements(Forward ? forward_taps(a) : input_gradient_taps(a, {0, 0, 0})), sizeof(BFloat16));
   return bytes;
 }
 
+/// One pass behind the other; 0 if another input would ask for another form.
+template <bool Forward, bool Padded>
+size_t bfloat16_packed_bytes(const ConvolutionArguments& a) {
+  int64_t elements = 0;
+  bool for_all_sources = true;
+  for_each_pass<Forward>(a, [&](const Taps& pass) {
+    const Taps taps = Padded ? inside(pass) : pass;
+    const BFloatTapGemm gemm(taps, nullptr, nullptr, nullptr, nullptr);
+    for_all_sources &= gemm.packs_for_all_sources();
+    elements += gemm.packed_elements();
+  });
+  return for_all_sources ? aligned_bytes(elements, sizeof(BFloat16)) : 0;
+}
+
+template <bool Forward, bool Padded>
+void bfloat16_pack(const ConvolutionArguments& a, void* to) {
+  BFloat16* packed = static_cast<BFloat16*>(to);
+  for_each_pass<Forward>(a, [&](const Taps& pass) {
+    const Taps taps = Padded ? inside(pass) : pass;
+    const BFloatTapGemm gemm(taps, nullptr, static_cast<const BFloat16*>(a.weight), nullptr, nullptr);
+    gemm.pack(packed);
+    packed += gemm.packed_elements();
+  });
+}
+
 template <bool Forward, bool Padded>
 void bfloat16_convolution(const ConvolutionArguments& a) {
-  BFloat16* const packed = static_cast<BFloat16*>(a.workspace);
+  BFloat16* const workspace = static_cast<BFloat16*>(a.workspace);
+  const BFloat16* packed = static_cast<const BFloat16*>(a.packed);
   bool dense = true;
   for_each_pass<Forward>(a, [&](const Taps& pass) {
     const BFloat16* source = static_cast<const BFloat16*>(Forward ? a.input : a.output);
     Taps taps = pass;
     if constexpr (Padded) {
-      BFloat16* copy = packed + packed_bytes<Forward, Padded>(a) / sizeof(BFloat16);
+      BFloat16* copy = workspace + packed_pass_bytes<Forward, Padded>(a) / sizeof(BFloat16);
       taps = pad_source(pass, source, copy);
       source = copy;
     }
     dense = taps.dense_results();
-    BFloatTapGemm(taps, source, static_cast<const BFloat16*>(a.weight),
-                  static_cast<BFloat16*>(Forward ? a.output : a.input), packed)
-        .run(dense ? a.epilogue : nullptr);
+    const BFloatTapGemm gemm(taps, source, static_cast<const BFloat16*>(a.weight),
+                             static_cast<BFloat16*>(Forward ? a.output : a.input), packed ? packed : workspace);
+    if (packed)
+      packed += gemm.packed_elements();
+    else
+      gemm.pack(workspace);
+    gemm.run(dense ? a.epilogue : nullptr);
   });
   // With stride, the pixels of a row come from several passes.
   if (a.epilogue && !dense) pointwise(*a.epilogue);
@@ -325,6 +361,8 @@ void bfloat16_convolution(const ConvolutionArguments& a) {
 #define PYCNN_BFLOAT16(forward, padded)                                                   \
   template const char* bfloat16_declines<forward, padded>(const ConvolutionArguments& a); \
   template size_t bfloat16_workspace<forward, padded>(const ConvolutionArguments& a);     \
+  template size_t bfloat16_packed_bytes<forward, padded>(const ConvolutionArguments& a);  \
+  template void bfloat16_pack<forward, padded>(const ConvolutionArguments& a, void* to);  \
   template void bfloat16_convolution<forward, padded>(const ConvolutionArguments& a);
 PYCNN_BFLOAT16(true, true)
 PYCNN_BFLOAT16(true, false)

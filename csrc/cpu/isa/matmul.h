@@ -61,6 +61,8 @@ void blocked_matmul(const kernels::MatmulArguments& g);
 
 const char* bfloat16_matmul_declines(const kernels::MatmulArguments& g);
 size_t bfloat16_matmul_workspace(const kernels::MatmulArguments& g);
+size_t bfloat16_matmul_packed_bytes(const kernels::MatmulArguments& g);
+void bfloat16_matmul_pack(const kernels::MatmulArguments& g, void* to);
 void bfloat16_matmul(const kernels::MatmulArguments& g);
 
 /// The float32 algorithms on widened operands.

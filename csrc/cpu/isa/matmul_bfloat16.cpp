@@ -80,6 +80,10 @@ const char* bfloat16_matmul_declines(const MatmulArguments& g) {
   return nullptr;
 }
 
+size_t bfloat16_matmul_packed_bytes(const MatmulArguments& g) { return Layout(g).packed_bytes(); }
+
+void bfloat16_matmul_pack(const MatmulArguments& g, void* to) { pack(g, Layout(g), static_cast<BFloat16*>(to)); }
+
 size_t bfloat16_matmul_workspace(const MatmulArguments& g) {
   const Layout l(g);
   return l.packed_bytes() + l.copied_bytes(g);
@@ -89,9 +93,10 @@ void bfloat16_matmul(const MatmulArguments& g) {
   const int64_t products = g.batch[0] * g.batch[1];
   if (products * g.m * g.n == 0) return;
   const Layout l(g);
-  BFloat16* const packed = static_cast<BFloat16*>(g.workspace);
-  BFloat16* const copy = packed + l.packed_bytes() / sizeof(BFloat16);
-  pack(g, l, packed);
+  BFloat16* const workspace = static_cast<BFloat16*>(g.workspace);
+  BFloat16* const copy = workspace + l.packed_bytes() / sizeof(BFloat16);
+  const BFloat16* const packed = g.packed ? static_cast<const BFloat16*>(g.packed) : workspace;
+  if (!g.packed) pack(g, l, workspace);
   if (l.copied) copy_rows(g, l, copy);
 
   // Blocks of C that one chunk computes: as large as still gives work to many cores.

@@ -145,6 +145,10 @@ template <bool Forward, bool Padded>
 size_t bfloat16_workspace(const kernels::ConvolutionArguments& a);
 template <bool Forward, bool Padded>
 void bfloat16_convolution(const kernels::ConvolutionArguments& a);
+template <bool Forward, bool Padded>
+size_t bfloat16_packed_bytes(const kernels::ConvolutionArguments& a);
+template <bool Forward, bool Padded>
+void bfloat16_pack(const kernels::ConvolutionArguments& a, void* to);
 
 /// The float32 algorithms on widened operands.
 const char* widened_convolution_declines(const kernels::ConvolutionArguments& a);
