@@ -96,7 +96,7 @@ struct Layout {
   bool shared;                          ///< sources are transformed for all blocks first, not by each chunk for itself
   int64_t group_panels, groups, slots;  ///< an item of work is a block × a group of panels
   int64_t source_plane, result_plane;   ///< the odd line keeps planes off the same lines of the cache
-  int64_t weight_elements, zero_elements, source_elements, result_elements;
+  int64_t weight_elements, source_elements, result_elements;
 
   explicit Layout(const Taps& taps) : source_channels(taps.source_channels), result_channels(taps.result_channels) {
     width = panel_width<T>(result_channels);
@@ -105,7 +105,6 @@ struct Layout {
     tiles_wide = ceil_divide(taps.axis[2].count, Tile);
     rows = taps.batch * taps.axis[0].count * tiles_high;
     weight_elements = weight_elements_of(taps);
-    zero_elements = ceil_divide(source_channels, line) * line;
     const int64_t tile_bytes = planes * source_channels * size;
     // A weight that stays in L2 meets blocks whose sources stay there too; a larger one streams past the largest such
     // blocks. With few blocks, chunks that share one block's sources each take a part of the result's channels.
@@ -142,8 +141,7 @@ struct Layout {
   }
 
   size_t workspace() const {
-    const int64_t elements =
-        weight_elements + zero_elements + (shared ? blocks : slots) * source_elements + slots * result_elements;
+    const int64_t elements = weight_elements + (shared ? blocks : slots) * source_elements + slots * result_elements;
     return aligned_bytes(elements, sizeof(T));
   }
 };
@@ -153,14 +151,12 @@ class Winograd {
  public:
   Winograd(const Taps& taps, const T* source, const T* weights, T* result, T* workspace)
       : taps_(taps), layout_(taps), source_(source), result_(result), weights_(weights) {
-    zeros_ = workspace + layout_.weight_elements;
-    sources_ = zeros_ + layout_.zero_elements;
+    sources_ = workspace + layout_.weight_elements;
     results_ = sources_ + (layout_.shared ? layout_.blocks : layout_.slots) * layout_.source_elements;
   }
 
   void run(const kernels::PointwiseArguments* arguments) const {
     const Layout<T, Tile>& l = layout_;
-    for (int64_t i = 0; i < l.zero_elements; ++i) zeros_[i] = 0;
     const int64_t channels = l.group_panels * l.width;
     const Epilogue epilogue(arguments, min_of(channels, l.result_channels),
                             l.result_channels - (l.groups - 1) * channels);
@@ -236,47 +232,64 @@ class Winograd {
     for (int64_t r = begin; r < min_of(end, tiles.row_end - tiles.row_begin); ++r) {
       const int64_t row = tiles.row_begin + r, image = row / layout_.tiles_high;
       const int64_t y = row % layout_.tiles_high * Tile + height.first_offset;
-      const T* source = source_ + image * height.source_size * width.source_size * channels;
-      for (int64_t column = tiles.column_begin; column < tiles.column_end; ++column) {
-        const int64_t x = column * Tile + width.first_offset;
-        // Pixels beyond the border are a row of zeros.
-        const T* pixels[side][side];
-        for (int i = 0; i < side; ++i)
-          for (int j = 0; j < side; ++j) {
-            const bool inside = y + i >= 0 && y + i < height.source_size && x + j >= 0 && x + j < width.source_size;
-            pixels[i][j] = inside ? source + ((y + i) * width.source_size + x + j) * channels : zeros_;
-          }
-        T* tile = to + (r * tiles.columns() + column - tiles.column_begin) * channels;
-        int64_t c = 0;
-        for (; c + lanes<T> <= channels; c += lanes<T>) transform_pixels<false>(pixels, c, tile + c, Mask<T>(1));
-        if (c < channels) transform_pixels<true>(pixels, c, tile + c, Mask<T>(static_cast<int>(channels - c)));
+      const bool whole = y >= 0 && y + side <= height.source_size;
+      const T* lines[side];  // null: beyond the border
+      for (int i = 0; i < side; ++i) {
+        const bool inside = y + i >= 0 && y + i < height.source_size;
+        lines[i] = inside ? source_ + (image * height.source_size + y + i) * width.source_size * channels : nullptr;
       }
+      T* tile = to + r * tiles.columns() * channels;
+      int64_t c = 0;
+      for (; c + lanes<T> <= channels; c += lanes<T>)
+        whole ? transform_row<true, false>(lines, tiles, c, tile + c, Mask<T>(1))
+              : transform_row<false, false>(lines, tiles, c, tile + c, Mask<T>(1));
+      if (c < channels) transform_row<false, true>(lines, tiles, c, tile + c, Mask<T>(static_cast<int>(channels - c)));
     }
   }
 
-  template <bool Partial>
-  void transform_pixels(const T* const (&pixels)[side][side], int64_t c, T* to, const Mask<T>& mask) const {
+  /// A vector of channels of all tiles of a row. Tiles share two columns of pixels, which are transformed once.
+  template <bool Whole, bool Partial>
+  void transform_row(const T* const (&lines)[side], const BlockRange& tiles, int64_t c, T* to,
+                     const Mask<T>& mask) const {
+    const Axis& width = taps_.axis[2];
+    const int64_t channels = layout_.source_channels, plane = layout_.source_plane;
+    const Mask<T> last = mask;
     Vector<T> half[side][side];
-#pragma GCC unroll 6
-    for (int j = 0; j < side; ++j) {
+    const auto column = [&](int64_t x, int j) __attribute__((always_inline)) {
       Vector<T> d[side], v[side];
+      const bool inside = x >= 0 && x < width.source_size;
+      const int64_t at = x * channels + c;
 #pragma GCC unroll 6
-      for (int i = 0; i < side; ++i) d[i] = Partial ? load(pixels[i][j] + c, mask) : load(pixels[i][j] + c);
+      for (int i = 0; i < side; ++i) {
+        if (!inside || (!Whole && lines[i] == nullptr))
+          d[i] = Vector<T>{};
+        else
+          d[i] = Partial ? load(lines[i] + at, last) : load(lines[i] + at);
+      }
       Transform<Tile>::template source<T>(d, v);
 #pragma GCC unroll 6
       for (int i = 0; i < side; ++i) half[i][j] = v[i];
-    }
+    };
+    int64_t x = tiles.column_begin * Tile + width.first_offset;
+    column(x, 0);
+    column(x + 1, 1);
+    for (int64_t n = tiles.columns(); n > 0; --n, x += Tile, to += channels) {
+#pragma GCC unroll 4
+      for (int j = side - Tile; j < side; ++j) column(x + j, j);
 #pragma GCC unroll 6
-    for (int i = 0; i < side; ++i) {
-      Vector<T> v[side];
-      Transform<Tile>::template source<T>(half[i], v);
+      for (int i = 0; i < side; ++i) {
+        Vector<T> v[side];
+        Transform<Tile>::template source<T>(half[i], v);
 #pragma GCC unroll 6
-      for (int j = 0; j < side; ++j) {
-        T* place = to + (i * side + j) * layout_.source_plane;
-        if (Partial)
-          store(place, v[j], mask);
-        else
-          store(place, v[j]);
+        for (int j = 0; j < side; ++j) {
+          T* place = to + (i * side + j) * plane;
+          if (Partial)
+            store(place, v[j], last);
+          else
+            store(place, v[j]);
+        }
+        half[i][0] = half[i][Tile];
+        half[i][1] = half[i][Tile + 1];
       }
     }
   }
@@ -318,26 +331,29 @@ class Winograd {
       for (int64_t column = tiles.column_begin; column < tiles.column_end; ++column, products += layout_.width) {
         const int64_t x = column * Tile;
         const int64_t rows = min_of(Tile, height - y), pixels = min_of(Tile, width - x);
+        const bool whole = rows == Tile && pixels == Tile;
         T* to = line + x * channels;
         int64_t c = 0;
         for (; c + lanes<T> <= columns; c += lanes<T>)
-          write_tile<false>(products + c, to + c, rows, pixels, width * channels, channels, Mask<T>(1));
+          whole ? write_tile<true, false>(products + c, to + c, rows, pixels, width * channels, Mask<T>(1))
+                : write_tile<false, false>(products + c, to + c, rows, pixels, width * channels, Mask<T>(1));
         if (c < columns)
-          write_tile<true>(products + c, to + c, rows, pixels, width * channels, channels,
-                           Mask<T>(static_cast<int>(columns - c)));
+          write_tile<false, true>(products + c, to + c, rows, pixels, width * channels,
+                                  Mask<T>(static_cast<int>(columns - c)));
       }
     }
   }
 
-  template <bool Partial>
-  void write_tile(const T* products, T* to, int64_t rows, int64_t pixels, int64_t row_stride, int64_t pixel_stride,
+  template <bool Whole, bool Partial>
+  void write_tile(const T* products, T* to, int64_t rows, int64_t pixels, int64_t row_stride,
                   const Mask<T>& mask) const {
+    const int64_t plane = layout_.result_plane, pixel_stride = layout_.result_channels;
     Vector<T> half[Tile][side];
 #pragma GCC unroll 6
     for (int j = 0; j < side; ++j) {
       Vector<T> m[side], y[Tile];
 #pragma GCC unroll 6
-      for (int i = 0; i < side; ++i) m[i] = load(products + (i * side + j) * layout_.result_plane);
+      for (int i = 0; i < side; ++i) m[i] = load(products + (i * side + j) * plane);
       Transform<Tile>::template result<T>(m, y);
 #pragma GCC unroll 4
       for (int i = 0; i < Tile; ++i) half[i][j] = y[i];
@@ -346,10 +362,10 @@ class Winograd {
     for (int i = 0; i < Tile; ++i) {
       Vector<T> y[Tile];
       Transform<Tile>::template result<T>(half[i], y);
-      if (i >= rows) continue;
+      if (!Whole && i >= rows) continue;
 #pragma GCC unroll 4
       for (int j = 0; j < Tile; ++j) {
-        if (j >= pixels) continue;
+        if (!Whole && j >= pixels) continue;
         T* place = to + i * row_stride + j * pixel_stride;
         if (Partial)
           store(place, y[j], mask);
@@ -376,7 +392,6 @@ class Winograd {
   const T* source_;
   T* result_;
   const T* weights_;  ///< transformed
-  T* zeros_;
   T* sources_;
   T* results_;
 };
