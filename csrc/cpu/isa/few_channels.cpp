@@ -24,11 +24,12 @@ constexpr int64_t chunk_flops = int64_t{1} << 20;
 constexpr int64_t enough_chunks = 32;
 constexpr int64_t few_sources = 4;  ///< channels that are not worth a transposition in registers
 
-/// Vectors of pixels that keep their sums in registers.
+/// Vectors of pixels whose sums stay in registers.
 template <int Results>
-inline constexpr int pixel_vectors = Results <= (vector_bytes == 64 ? 4 : 3)   ? 4
-                                     : Results <= (vector_bytes == 64 ? 8 : 6) ? 2
-                                                                               : 1;
+inline constexpr int pixel_vectors = vector_bytes == 64 ? (Results <= 6 ? 4 : 3)
+                                     : Results <= 3     ? 4
+                                     : Results <= 6     ? 2
+                                                        : 1;
 /// Pixels are computed in blocks of at most this many; planes and results have room for a whole one at the end.
 template <typename T>
 inline constexpr int64_t slack = 4 * lanes<T>;
