@@ -67,6 +67,8 @@ const std::vector<Case> cases = {
     {1, 20, 20, 20, {9, 33}, {5, 5}, {2, 2}, {2, 2}, {1, 1}},
     {2, 1, 7, 6, {40, 33}, {3, 3}, {1, 1}, {1, 1}, {2, 3}},
     {1, 1, 4, 2, {50, 200}, {3, 3}, {1, 1}, {1, 0}, {1, 1}},
+    {2, 1, 2, 5, {40, 70}, {9, 7}, {1, 1}, {4, 3}, {1, 1}},
+    {1, 1, 3, 7, {20, 21}, {11, 5}, {2, 1}, {3, 7}, {1, 1}, 8, 7, 1, 3},
 };
 
 /// For Winograd's algorithm: rows of tiles cut into parts, many small blocks, weights larger than L2 in few and in many

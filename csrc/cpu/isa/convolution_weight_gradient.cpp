@@ -299,8 +299,9 @@ void run(const ConvolutionArguments& a) {
 const char* bfloat16_operands(const ConvolutionArguments& a) {
   return a.dtype == DType::BFloat16 ? "the operands are bfloat16" : nullptr;
 }
-const char* depthwise_or_bfloat16_declines(const ConvolutionArguments& a) {
-  return a.dtype == DType::BFloat16 ? bfloat16_operands(a) : depthwise_declines(a);
+template <const char* (*Declines)(const ConvolutionArguments&)>
+const char* in_full_precision(const ConvolutionArguments& a) {
+  return a.dtype == DType::BFloat16 ? bfloat16_operands(a) : Declines(a);
 }
 const char* never_declines(const ConvolutionArguments&) { return nullptr; }
 size_t no_workspace(const ConvolutionArguments&) { return 0; }
@@ -308,7 +309,10 @@ size_t no_workspace(const ConvolutionArguments&) { return 0; }
 }  // namespace
 
 const kernels::ConvolutionAlgorithm convolution_weight_gradient[] = {
-    {"depthwise", depthwise_or_bfloat16_declines, depthwise_weight_gradient_workspace, depthwise_weight_gradient},
+    {"depthwise", in_full_precision<depthwise_declines>, depthwise_weight_gradient_workspace,
+     depthwise_weight_gradient},
+    {"few_channels", in_full_precision<few_channels_weight_gradient_declines>, few_channels_weight_gradient_workspace,
+     few_channels_weight_gradient},
     {"direct_brgemm", bfloat16_operands, workspace, run},
     {"bfloat16_brgemm", bfloat16_weight_gradient_declines, bfloat16_weight_gradient_workspace,
      bfloat16_weight_gradient},

@@ -135,6 +135,17 @@ size_t few_channels_forward_workspace(const kernels::ConvolutionArguments& a);
 size_t few_channels_input_gradient_workspace(const kernels::ConvolutionArguments& a);
 void few_channels_forward(const kernels::ConvolutionArguments& a);
 void few_channels_input_gradient(const kernels::ConvolutionArguments& a);
+/// What each pixel of the source adds to the few channels of results around it, by one product per row.
+template <bool Forward>
+const char* overlap_add_declines(const kernels::ConvolutionArguments& a);
+template <bool Forward>
+size_t overlap_add_workspace(const kernels::ConvolutionArguments& a);
+template <bool Forward>
+void overlap_add(const kernels::ConvolutionArguments& a);
+
+const char* few_channels_weight_gradient_declines(const kernels::ConvolutionArguments& a);
+size_t few_channels_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
+void few_channels_weight_gradient(const kernels::ConvolutionArguments& a);
 size_t depthwise_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
 void depthwise_weight_gradient(const kernels::ConvolutionArguments& a);
 

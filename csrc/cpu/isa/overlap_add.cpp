@@ -1,0 +1,227 @@
+// Convolutions with few channels of results, stride 1 along a row: the taps of a row and the channels of results
+// together fill vectors. Per row of results, one product gives what each pixel of the source adds to the results around
+// it, (taps · channels) adjacent numbers; these stretches overlap from pixel to pixel and are added up in registers.
+#include "cpu/isa/epilogue.h"
+#include "cpu/isa/isa.h"
+#include "cpu/isa/taps.h"
+#include "cpu/parallel.h"
+#include "cpu/scratch.h"
+
+namespace pycnn::cpu::PYCNN_ISA {
+namespace {
+
+using kernels::ConvolutionArguments;
+
+constexpr int64_t most_products = 64;
+constexpr int64_t chunk_flops = int64_t{1} << 20;
+constexpr int64_t enough_chunks = 32;
+constexpr int64_t least_source_channels = 8;  // fewer are products too short to be worth their sums
+constexpr int64_t most_stretch_bytes = int64_t{1} << 17;
+
+template <typename T>
+struct Layout {
+  int64_t stretch;      ///< what a pixel of the source adds to: taps of a row × channels of results
+  int64_t width;        ///< of the packed weight's rows
+  int64_t pitch;        ///< from stretch to stretch in memory, with zeros between
+  int64_t first, last;  ///< pixels [first, last) of a source row that meet results
+  int64_t row;          ///< elements of a row of results
+  int64_t depth;        ///< source channels
+
+  explicit Layout(const Taps& taps) {
+    const Axis& across = taps.axis[2];
+    stretch = across.taps * taps.result_channels;
+    width = ceil_divide(stretch, lanes<T>) * lanes<T>;
+    pitch = width + lanes<T>;
+    first = max_of(0, min_of(across.first_offset, across.source_size));
+    last = max_of(first, min_of(across.source_size, across.first_offset + across.taps - 1 + across.count));
+    row = across.count * taps.result_channels;
+    depth = taps.source_channels;
+  }
+  int64_t packed_elements(const Taps& taps) const {
+    return ceil_divide(taps.tap_count(), max_of(taps.axis[2].taps, 1)) * depth * width;
+  }
+  int64_t vectors() const { return ceil_divide(row, lanes<T>); }
+  size_t scratch() const { return static_cast<size_t>((last - first + 1) * pitch) * sizeof(T); }
+};
+
+/// The stretches that meet a vector of a row of results.
+struct Meeting {
+  int64_t offset;  ///< from the first one's start to where it meets the vector's first lane
+  int64_t pixel, count;
+};
+
+template <typename T>
+class OverlapAdd {
+ public:
+  OverlapAdd(const Taps& taps, const T* source, const T* weight, T* result, void* workspace)
+      : taps_(taps), source_(source), weight_(weight), result_(result), packed_(static_cast<T*>(workspace)) {
+    meetings_ = reinterpret_cast<Meeting*>(static_cast<char*>(workspace) + packed_bytes(taps));
+  }
+
+  static size_t packed_bytes(const Taps& taps) {
+    return aligned_bytes(Layout<T>(taps).packed_elements(taps), sizeof(T));
+  }
+  static size_t workspace(const Taps& taps) {
+    return packed_bytes(taps) + aligned_bytes(Layout<T>(taps).vectors(), sizeof(Meeting));
+  }
+
+  void run(const kernels::PointwiseArguments* arguments) const {
+    pack();
+    meet();
+    const int64_t rows = taps_.rows(), pixels = taps_.axis[2].count;
+    const int64_t flops = 2 * taps_.tap_count() * layout_.depth * layout_.row;
+    const int64_t per_chunk = max_of(1, min_of(ceil_divide(chunk_flops, max_of(flops, 1)), rows / enough_chunks));
+    const Epilogue epilogue(arguments, taps_.result_channels, taps_.result_channels);
+    parallel_for(ceil_divide(rows, per_chunk), [&](int64_t chunk) {
+      const int64_t begin = chunk * per_chunk, end = min_of(rows, begin + per_chunk);
+      T* stretches = static_cast<T*>(thread_scratch()) + layout_.pitch;
+      for (int64_t pixel = 0; pixel <= layout_.last - layout_.first; ++pixel)
+        for (int64_t i = layout_.stretch - layout_.pitch; i < 0; ++i) stretches[pixel * layout_.pitch + i] = 0;
+      for (int64_t row = begin; row < end; ++row) {
+        multiply(row, stretches);
+        add_up(stretches, result_ + row * layout_.row);
+      }
+      EpilogueColumns(epilogue, 0, taps_.result_channels).run(begin * pixels, end * pixels);
+    });
+  }
+
+ private:
+  /// (tap of depth and height, source channel, tap of a row from the last to the first, result channel)
+  void pack() const {
+    const int64_t across = taps_.axis[2].taps, results = taps_.result_channels;
+    T* to = packed_;
+    for (int64_t j0 = 0; j0 < taps_.axis[0].taps; ++j0)
+      for (int64_t j1 = 0; j1 < taps_.axis[1].taps; ++j1)
+        for (int64_t c = 0; c < layout_.depth; ++c, to += layout_.width) {
+          for (int64_t j2 = 0; j2 < across; ++j2)
+            for (int64_t r = 0; r < results; ++r)
+              to[(across - 1 - j2) * results + r] = weight_[taps_.kernel_index(j0, j1, j2) * taps_.weight_tap +
+                                                            c * taps_.weight_source + r * taps_.weight_result];
+          for (int64_t i = layout_.stretch; i < layout_.width; ++i) to[i] = 0;
+        }
+  }
+
+  void meet() const {
+    const int64_t results = taps_.result_channels;
+    // Where the stretch of the first pixel begins in a row of results.
+    const int64_t start = (layout_.first - taps_.axis[2].first_offset - taps_.axis[2].taps + 1) * results;
+    for (int64_t v = 0; v < layout_.vectors(); ++v) {
+      const int64_t at = v * lanes<T> - start;
+      const int64_t begin = max_of(0, ceil_divide(at - layout_.stretch + 1, results));
+      const int64_t end = min_of(layout_.last - layout_.first, ceil_divide(at + lanes<T>, results));
+      meetings_[v] = {at - begin * results, begin, max_of(0, end - begin)};
+    }
+  }
+
+  void multiply(int64_t row, T* stretches) const {
+    const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &across = taps_.axis[2];
+    const int64_t q1 = row % height.count, q0 = row / height.count % depth.count, n = row / height.count / depth.count;
+    const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
+    Product<T> products[most_products];
+    BatchReduce<T> g{.products = products,
+                     .count = 0,
+                     .m = layout_.last - layout_.first,
+                     .n = layout_.stretch,
+                     .k = layout_.depth,
+                     .a_row = layout_.depth,
+                     .a_column = 1,
+                     .b_row = layout_.width,
+                     .c = stretches,
+                     .c_row = layout_.pitch,
+                     .accumulate = false};
+    for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
+      for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1) {
+        if (g.count == most_products) {
+          brgemm(g);
+          g.count = 0;
+          g.accumulate = true;
+        }
+        const int64_t s0 = q0 * depth.source_step + depth.offset(j0), s1 = q1 * height.source_step + height.offset(j1);
+        const int64_t pixel = ((n * depth.source_size + s0) * height.source_size + s1) * across.source_size;
+        products[g.count++] = {source_ + (pixel + layout_.first) * layout_.depth,
+                               packed_ + (j0 * height.taps + j1) * layout_.depth * layout_.width};
+      }
+    brgemm(g);
+  }
+
+  void add_up(const T* stretches, T* to) const {
+    const int64_t step = layout_.pitch - taps_.result_channels, vectors = layout_.vectors();
+    for (int64_t v = 0; v < vectors; ++v, to += lanes<T>) {
+      const Meeting& meeting = meetings_[v];
+      const T* from = stretches + meeting.pixel * layout_.pitch + meeting.offset;
+      Vector<T> sum{};
+      for (int64_t i = 0; i < meeting.count; ++i, from += step) sum += load(from);
+      const int64_t left = layout_.row - v * lanes<T>;
+      if (left >= lanes<T>)
+        store(to, sum);
+      else
+        store(to, sum, Mask<T>(static_cast<int>(left)));
+    }
+  }
+
+  const Taps taps_;
+  const Layout<T> layout_{taps_};
+  const T* source_;
+  const T* weight_;
+  T* result_;
+  T* packed_;
+  Meeting* meetings_;
+};
+
+template <typename T>
+const char* declines(const Taps& taps, bool forced) {
+  const Layout<T> layout(taps);
+  if (taps.rows() * layout.row == 0 || layout.stretch == 0) return "there are no results";
+  if (layout.scratch() > scratch_bytes) return "a row of sums is more than a thread's scratch memory holds";
+  if (forced) return nullptr;
+  if (2 * taps.result_channels > lanes<T>) return "with so many channels of results, vectors run over them";
+  if (4 * layout.stretch < 3 * layout.width) return "the taps of a row leave vectors too empty";
+  if (taps.source_channels < least_source_channels) return "so few channels of the source make short products";
+  if (layout.scratch() > static_cast<size_t>(most_stretch_bytes)) return "a row of sums does not stay near";
+  return nullptr;
+}
+
+Taps taps_of(const ConvolutionArguments& a, bool forward) {
+  return forward ? forward_taps(a) : input_gradient_taps(a, {0, 0, 0});
+}
+
+template <typename T>
+void run(const ConvolutionArguments& a, bool forward) {
+  OverlapAdd<T>(taps_of(a, forward), static_cast<const T*>(forward ? a.input : a.output),
+                static_cast<const T*>(a.weight), static_cast<T*>(forward ? a.output : a.input), a.workspace)
+      .run(a.epilogue);
+}
+
+}  // namespace
+
+template <bool Forward>
+const char* overlap_add_declines(const ConvolutionArguments& a) {
+  const kernels::ConvolutionShape& s = a.shape;
+  if (s.groups != 1) return "there are groups";
+  if (s.stride[2] != 1 || (!Forward && s.stride[0] * s.stride[1] != 1))
+    return "with stride, pixels of a row are not adjacent";
+  if (s.dilation[2] != 1) return "with dilation, taps of a row are not adjacent";
+  const Taps taps = taps_of(a, Forward);
+  return a.dtype == DType::Float32 ? declines<float>(taps, a.forced) : declines<double>(taps, a.forced);
+}
+
+template <bool Forward>
+size_t overlap_add_workspace(const ConvolutionArguments& a) {
+  const Taps taps = taps_of(a, Forward);
+  return a.dtype == DType::Float32 ? OverlapAdd<float>::workspace(taps) : OverlapAdd<double>::workspace(taps);
+}
+
+template <bool Forward>
+void overlap_add(const ConvolutionArguments& a) {
+  a.dtype == DType::Float32 ? run<float>(a, Forward) : run<double>(a, Forward);
+}
+
+#define PYCNN_OVERLAP_ADD(forward)                                                 \
+  template const char* overlap_add_declines<forward>(const ConvolutionArguments&); \
+  template size_t overlap_add_workspace<forward>(const ConvolutionArguments&);     \
+  template void overlap_add<forward>(const ConvolutionArguments&);
+PYCNN_OVERLAP_ADD(true)
+PYCNN_OVERLAP_ADD(false)
+#undef PYCNN_OVERLAP_ADD
+
+}  // namespace pycnn::cpu::PYCNN_ISA
