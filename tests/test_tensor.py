@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -405,13 +406,79 @@ def test_parameters_change_through_data_and_no_grad() -> None:
 
 
 def test_what_cannot_be_written_back_raises() -> None:
-    base = pycnn.zeros(1, 3)
-    with pytest.raises(RuntimeError):
-        base.expand(4, 3).add_(1)
     with pytest.raises((RuntimeError, IndexError)):
         pycnn.zeros(3)[5] = 1
     with pytest.raises(RuntimeError):
         pycnn.zeros(3)[:2] = pycnn.ones(3)
+
+
+def _expanded(held: list[Any]) -> Any:
+    held.append(pycnn.zeros(3))
+    return held[-1].expand(2, 3)
+
+
+OVERLAPPING_WRITES: dict[str, Callable[[Any], Any]] = {
+    "add_": lambda t: t.add_(1),
+    "augmented": lambda t: t.__imul__(2),
+    "copy_": lambda t: t.copy_(pycnn.ones(2, 3)),
+    "normal_": lambda t: t.normal_(),
+    "scatter_": lambda t: t.scatter_(0, pycnn.zeros(1, 3, dtype=pycnn.int64), 1.0),
+    "view": lambda t: t.t().add_(1),
+    "detached": lambda t: t.detach().add_(1),
+    "data": lambda t: t.data.sub_(1),
+    "slice": lambda t: t[:, 1:].mul_(2),
+    "item": lambda t: t.__setitem__((slice(None), 0), 5),
+    "all": lambda t: t.__setitem__(..., pycnn.ones(2, 3)),
+    "mask": lambda t: t.__setitem__(t == 0, 1),
+    "indices": lambda t: t.__setitem__([0, 1], 1),
+}
+
+
+@pytest.mark.parametrize("name", OVERLAPPING_WRITES)
+@pytest.mark.parametrize("base_is_held", [True, False])
+def test_elements_that_share_a_place_cannot_be_changed_one_by_one(name: str, base_is_held: bool) -> None:
+    held: list[Any] = []
+    t = _expanded(held)
+    if not base_is_held:
+        held.clear()
+    with pytest.raises(RuntimeError, match="unsupported operation: more than one element of the written-to tensor"):
+        OVERLAPPING_WRITES[name](t)
+    assert t.tolist() == [[0, 0, 0]] * 2
+
+
+@pytest.mark.parametrize("base_is_held", [True, False])
+def test_an_expanded_tensor_changes_where_that_is_unambiguous(base_is_held: bool) -> None:
+    held: list[Any] = []
+    t = _expanded(held)
+    if not base_is_held:
+        held.clear()
+    t[1] = pycnn.tensor([1.0, 2.0, 3.0])
+    assert t.tolist() == [[1, 2, 3]] * 2
+    t[:1] += 1
+    assert t.tolist() == [[2, 3, 4]] * 2
+    t[0, 2] = 7
+    assert t.tolist() == [[2, 3, 7]] * 2
+    assert not held or held[0].tolist() == [2, 3, 7]
+    t.fill_(4)
+    assert t.tolist() == [[4, 4, 4]] * 2
+    t[:, 1].zero_()
+    assert t.tolist() == [[4, 0, 4]] * 2
+    assert not held or held[0].tolist() == [4, 0, 4]
+    with pytest.raises(RuntimeError, match="unsupported operation"):
+        t.add_(1)
+    assert t.clone().add_(1).tolist() == [[5, 1, 5]] * 2
+    one = pycnn.zeros(1)
+    one.expand(0).add_(1)
+    one.expand(1, 1).add_(2)
+    assert one.tolist() == [2]
+
+
+def test_gradient_of_a_change_through_an_expanded_tensor() -> None:
+    value = pycnn.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    t = pycnn.zeros(3).expand(2, 3)
+    t[0] = value * 2
+    (t * pycnn.tensor([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]])).sum().backward()
+    assert value.grad.tolist() == [4, 6, 8]
 
 
 def test_a_reshape_that_copies_in_pytorch_raises_as_a_view() -> None:

@@ -133,7 +133,8 @@ void bind_fills(TensorClass& tensor) {
   tensor
       .def("zero_",
            [](const py::object& self) {
-             return in_place(self, "zero_", [](const Tensor& t) { return zeros(t.shape(), t.dtype()); });
+             return in_place(
+                 self, "zero_", [](const Tensor& t) { return zeros(t.shape(), t.dtype()); }, false, true);
            })
       .def(
           "fill_",
@@ -146,7 +147,7 @@ void bind_fills(TensorClass& tensor) {
                         value.tensor.dim(), " dimensions.");
                   return broadcast_to(value.tensor, t.shape());
                 },
-                true);
+                true, true);
           },
           py::arg("value"))
       .def(

@@ -88,6 +88,22 @@ void TensorHandle::rename(std::shared_ptr<Cell> replacement) {
 
 TensorHandle::~TensorHandle() { cell->drop_references(2); }
 
+Strides nominal_strides(const Cell& cell) {
+  const Shape& shape = output_of(cell.value).shape;
+  for (const Cell* at = &cell; at && at->view; at = at->base.get())
+    if (at->view->strides.size() == shape.size()) return at->view->strides;
+  return contiguous_strides(shape);
+}
+
+bool overlaps_itself(const Cell& cell) {
+  const Shape& shape = output_of(cell.value).shape;
+  if (!cell.view || element_count(shape) == 0) return false;
+  const Strides strides = nominal_strides(cell);
+  for (int d = 0; d < shape.size(); ++d)
+    if (strides[d] == 0 && shape[d] > 1) return true;
+  return false;
+}
+
 const Value& refresh(Cell& cell) {
   if (cell.base && cell.view->derive) {
     refresh(*cell.base);

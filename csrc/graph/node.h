@@ -99,7 +99,7 @@ Value make_leaf(const Shape& shape, DType dtype, Buffer buffer);
 struct View {
   /// The view's value for the base's present one; empty for `detach()`, which keeps the value it was made from.
   std::function<Tensor(const Tensor& base)> derive;
-  /// The base's new value after the view was assigned `value`; empty where it cannot be written back (expanded views).
+  /// The base's new value after the view was assigned `value`. Elements that lie in one place are given equal values.
   std::function<Tensor(const Tensor& base, const Tensor& value)> write;
   bool bypasses_autograd = false;  ///< `.data` and `.detach()`
   /// The view's strides if its root base lay row-major: they say, as in PyTorch, whether reshape() is a view or a copy.
@@ -137,6 +137,11 @@ struct TensorHandle {
   TensorHandle(const TensorHandle&) = delete;
   TensorHandle& operator=(const TensorHandle&) = delete;
 };
+
+/// The strides the value would have if its root base lay row-major.
+Strides nominal_strides(const Cell& cell);
+/// Whether several elements are one element of the base (an expanded view).
+bool overlaps_itself(const Cell& cell);
 
 /// The cell's value after following its base's changes.
 const Value& refresh(Cell& cell);

@@ -46,16 +46,13 @@ Value unshared(const Tensor& value) {
 
 // Binds a cell (and, through views, its base) to a new value; `silent` changes are hidden from autograd.
 void rebind(Cell& cell, const Tensor& value, bool silent) {
-  if (cell.base && cell.base->references.load() < 2 && !cell.base->base) {
+  if (cell.base && cell.base->references.load() < 2 && !cell.base->base && !overlaps_itself(cell)) {
     // Nobody else can see the base any more.
     cell.base->drop_references(1);
     cell.base.reset();
     cell.view.reset();
   }
   if (cell.base) {
-    check(cell.view->write != nullptr,
-          "unsupported operation: more than one element of the written-to tensor refers to a single memory "
-          "location; clone() the tensor before changing it in place");
     check(cell.view->derive || cell.base_version == cell.base->version,
           "a detached tensor cannot be changed in place after the tensor it was detached from was: it keeps the old "
           "value; clone() it, or detach() again");
@@ -443,8 +440,11 @@ void Tensor::check_in_place(std::string_view operation) const {
   }
 }
 
-Tensor& Tensor::assign_(const Tensor& value) {
+Tensor& Tensor::assign_(const Tensor& value, bool uniform) {
   check(value.shape() == shape(), "assignment in place: the value's shape ", value.shape(), " differs from ", shape());
+  check(uniform || !graph::overlaps_itself(*handle_->cell),
+        "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+        "Please clone() the tensor before performing the operation.");
   const Tensor converted = value.dtype() == dtype() ? value : cast(value, dtype());
   graph::rebind(*handle_->cell, converted, false);
   return *this;

@@ -147,14 +147,24 @@ Tensor record_scatter(const char* operation, const Tensor& input, int64_t dimens
                        {input.shape(), input.dtype(), is_floating_point(input.dtype())});
 }
 
+/// `base` after its window was assigned `value`. Along an expanded dimension all elements are one.
+Tensor with_window(const Tensor& base, const Tensor& value, int dimension, int64_t start, int64_t count, int64_t step,
+                   bool is_expanded) {
+  if (!is_expanded) return updated(base, value, dimension, start, count, step);
+  return count == 0 ? Tensor(base.value()) : expanded(sliced(value, dimension, 0, 1), base.shape());
+}
+
 /// A view of part of one dimension.
 Tensor window(const Tensor& input, int dimension, int64_t start, int64_t count, int64_t step) {
   Strides strides = nominal_strides(input);
+  const bool is_expanded = strides[dimension] == 0;
   strides[dimension] *= step;
   return make_view(
       sliced(input, dimension, start, count, step), input, strides,
       [=](const Tensor& base) { return sliced(base, dimension, start, count, step); },
-      [=](const Tensor& base, const Tensor& value) { return updated(base, value, dimension, start, count, step); });
+      [=](const Tensor& base, const Tensor& value) {
+        return with_window(base, value, dimension, start, count, step, is_expanded);
+      });
 }
 
 /// Python's slice bounds: negative ones count from the end, all are clamped to the size.
@@ -175,6 +185,7 @@ Tensor select(const Tensor& input, int64_t dimension, int64_t index) {
                     brackets(input.shape()), " at dimension ", along);
   const int64_t at = index < 0 ? index + size : index;
   Strides strides = nominal_strides(input);
+  const bool is_expanded = strides[along] == 0;
   strides.erase(along);
   auto derive = [=](const Tensor& base) {
     Shape shape = base.shape();
@@ -184,7 +195,7 @@ Tensor select(const Tensor& input, int64_t dimension, int64_t index) {
   return make_view(derive(input), input, strides, derive, [=](const Tensor& base, const Tensor& value) {
     Shape shape = base.shape();
     shape[along] = 1;
-    return updated(base, reshaped(value, shape), along, at, 1, 1);
+    return with_window(base, reshaped(value, shape), along, at, 1, 1, is_expanded);
   });
 }
 

@@ -239,12 +239,16 @@ Tensor expand(const Tensor& input, const Shape& shape) {
           ".  Target sizes: ", brackets(shape), ".  Tensor sizes: ", brackets(input.shape()));
     strides.push_back(d < added || (size == 1 && target[d] != 1) ? 0 : from[d - added]);
   }
-  // Without a way to write back, an in-place change raises.
-  std::function<Tensor(const Tensor&, const Tensor&)> write;
-  if (element_count(target) <= input.numel())
-    write = [](const Tensor& base, const Tensor& value) { return reshaped(value, base.shape()); };
   return make_view(
-      expanded(input, target), input, strides, [target](const Tensor& base) { return expanded(base, target); }, write);
+      expanded(input, target), input, strides, [target](const Tensor& base) { return expanded(base, target); },
+      [added](const Tensor& base, const Tensor& value) {
+        if (value.numel() == 0) return Tensor(base.value());
+        Tensor first = value;
+        for (int d = 0; d < value.dim(); ++d)
+          if (const int64_t size = d < added ? 1 : base.shape()[d - added]; size != value.shape()[d])
+            first = sliced(first, d, 0, size);
+        return reshaped(first, base.shape());
+      });
 }
 
 Tensor broadcast_to(const Tensor& input, const Shape& shape) { return expand(input, shape); }

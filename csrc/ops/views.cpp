@@ -211,12 +211,7 @@ Tensor updated(const Tensor& base, const Tensor& value, int dimension, int64_t s
                        {base, cast(value, base.dtype())}, spec_of(base, base.shape()));
 }
 
-Strides nominal_strides(const Tensor& input) {
-  const Shape& shape = input.shape();
-  for (const graph::Cell* cell = input.handle()->cell.get(); cell && cell->view; cell = cell->base.get())
-    if (cell->view->strides.size() == shape.size()) return cell->view->strides;
-  return contiguous_strides(shape);
-}
+Strides nominal_strides(const Tensor& input) { return graph::nominal_strides(*input.handle()->cell); }
 
 Tensor make_view(const Tensor& result, const Tensor& base, Strides strides, std::function<Tensor(const Tensor&)> derive,
                  std::function<Tensor(const Tensor&, const Tensor&)> write) {

@@ -20,7 +20,7 @@ Tensor updated(const Tensor& base, const Tensor& value, int dimension, int64_t s
 /// layout.
 Strides nominal_strides(const Tensor& input);
 
-/// `result` (= derive(base)) as a view of base; an in-place change raises if `write` is empty.
+/// `result` (= derive(base)) as a view of base; see graph::View.
 Tensor make_view(const Tensor& result, const Tensor& base, Strides strides, std::function<Tensor(const Tensor&)> derive,
                  std::function<Tensor(const Tensor&, const Tensor&)> write);
 

@@ -119,8 +119,9 @@ class Tensor {
   /// Throws if an in-place change is not allowed here (a leaf that requires grad, with grad mode on; an inference
   /// tensor outside of inference mode).
   void check_in_place(std::string_view operation) const;
-  /// Binds this handle to `value` (same shape; cast to this dtype) and writes back through views.
-  Tensor& assign_(const Tensor& value);
+  /// Binds this handle to `value` (same shape; cast to this dtype) and writes back through views. Throws if several of
+  /// this tensor's elements are one (an expanded view), unless all elements of the value are equal (`uniform`).
+  Tensor& assign_(const Tensor& value, bool uniform = false);
   /// Binds the handle without autograd checks: what `tensor.data = value` means. Shape and dtype may change.
   void set_data(const Tensor& value);
   /// True if both handles currently denote the same value.
