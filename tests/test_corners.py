@@ -237,3 +237,40 @@ def test_padding_far_larger_than_the_image() -> None:
     np.testing.assert_array_equal(result.detach().numpy(), expected)
     assert weight.grad is not None and weight.grad.numpy().sum() == 16 * 27
     assert image.grad is not None and image.grad.numpy().sum() == 16 * 27
+
+
+# -- deviations whose squares float32 cannot hold ---------------------------------------------------------------------
+
+SPREADS = {
+    "huge": [1e20, -1e20, 3e20],
+    "tiny": [1e-30, -1e-30, 3e-30],
+    "shifted": [1e4 + 1, 1e4 + 2, 1e4 + 4],
+}
+
+
+@pytest.mark.parametrize("name", SPREADS)
+def test_standard_deviation_is_not_lost_in_its_squares(name: str, torch: Any) -> None:
+    def moments(library: Any) -> list[float]:
+        x = library.tensor(SPREADS[name], requires_grad=True)
+        x.std().backward()
+        with library.no_grad():
+            rows = library.stack([x, x * 0.5])
+            results = [x.std(), x.var(), *library.std_mean(x), *library.var_mean(x), x.grad]
+            results += [rows.std(1), rows.std(0), rows.t().var(0)]
+        return [v for result in results for v in result.reshape(-1).tolist()]
+
+    np.testing.assert_allclose(moments(pycnn), moments(torch), rtol=2e-6, atol=0)
+
+
+def test_spread_of_equal_huge_numbers_is_zero() -> None:
+    x = pycnn.tensor([3e38, 3e38], requires_grad=True)
+    deviation, mean = pycnn.std_mean(x)
+    assert [deviation.item(), x.var().item(), mean.item()] == [0, 0, pycnn.tensor(3e38).item()]
+    deviation.backward()
+    assert not x.grad.isinf().any().item()
+
+
+def test_variance_beyond_float64_is_infinite() -> None:
+    x = pycnn.tensor([1e200, 3e200], dtype=pycnn.float64)
+    assert x.std().item() == inf
+    assert x.var().item() == inf

@@ -77,7 +77,9 @@ void bind_moments(Module& module, TensorClass& tensor) {
                                        bool keep, std::optional<double> correction) {
                  Spread spread = read_spread(dim, unbiased, correction);
                  auto [variance, average] = var_mean(input, spread.dimensions, spread.correction, keep);
-                 return py::make_tuple(root ? sqrt(variance) : variance, average);
+                 // The variance may be infinite, or zero, where its root is neither; both come from one pass.
+                 return py::make_tuple(root ? std(input, spread.dimensions, spread.correction, keep) : variance,
+                                       average);
                },
                py::arg("input"), no_dim, py::arg("unbiased") = py::none(), keepdim, py::kw_only(),
                py::arg("correction") = py::none());

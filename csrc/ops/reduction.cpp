@@ -265,7 +265,8 @@ Tensor variance_gradient(const Tensor& spread_gradient, const Tensor& input, con
   return mul(affine(spread_gradient, 2 / degrees), sub(input, mean));
 }
 
-/// {variance, mean}
+/// {variance, mean}, in double: float32 squares of 1e20 would be infinite, and those of 1e-30 zero, where the deviation
+/// is neither.
 class VarMean final : public graph::Operator {
  public:
   VarMean(const Reduced& reduced, double correction) : reduced_(reduced), correction_(correction) {}
@@ -291,10 +292,10 @@ class VarMean final : public graph::Operator {
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const DType dtype = inputs[0].dtype;
     const double degrees = degrees_of_freedom(reduced_.count(inputs[0].shape), correction_);
-    auto [mean, centered] = l.moments(inputs[0], reduced_.dimensions, wide(dtype), wide(dtype));
-    const Slot variance = formula_of(l, {centered}, centered.shape, dtype, [degrees](ProgramBuilder& p, auto x) {
-      return p.divide(x[0], p.constant(degrees, x[0].type));
-    });
+    auto [mean, centered] = l.moments(inputs[0], reduced_.dimensions, DType::Float64, DType::Float64);
+    const Slot variance =
+        l.pointwise(std::array{centered}, centered.shape, DType::Float64, dtype,
+                    [degrees](ProgramBuilder& p, auto x) { return p.divide(x[0], p.constant(degrees, x[0].type)); });
     // Of no elements the kernel's mean is 0 and PyTorch's NaN.
     if (reduced_.count(inputs[0].shape) == 0)
       mean = formula_of(l, {mean}, mean.shape, mean.dtype, [](ProgramBuilder& p, auto x) {
@@ -331,10 +332,11 @@ class StandardDeviation final : public ReductionOperator {
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const double degrees = degrees_of_freedom(reduced_.count(inputs[0].shape), correction_);
-    const Slot centered = l.moments(inputs[0], reduced_.dimensions, wide(out_), wide(out_)).centered_sum;
-    return {reduced_.finished(formula_of(l, {centered}, centered.shape, out_, [degrees](ProgramBuilder& p, auto x) {
-      return p.apply(Opcode::Sqrt, p.divide(x[0], p.constant(degrees, x[0].type)));
-    }))};
+    const Slot centered = l.moments(inputs[0], reduced_.dimensions, DType::Float64, DType::Float64).centered_sum;
+    return {reduced_.finished(
+        l.pointwise(std::array{centered}, centered.shape, DType::Float64, out_, [degrees](ProgramBuilder& p, auto x) {
+          return p.apply(Opcode::Sqrt, p.divide(x[0], p.constant(degrees, x[0].type)));
+        }))};
   }
 
  private:

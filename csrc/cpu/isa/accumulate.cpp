@@ -233,7 +233,7 @@ struct Weights {
 void combine_moments(Partial& mean, Partial& deviation, double other_mean, double other_deviation, Weights weights) {
   const double delta = other_mean - mean.floating;
   mean.floating += delta * weights.shift;
-  deviation.floating += other_deviation + delta * delta * weights.spread;
+  deviation.floating += other_deviation + delta * weights.spread * delta;  // the first delta meets spread 0
 }
 
 /// Rows that are seen as one, so that narrow rows fill vectors: whole vectors of any level if there are rows enough.
