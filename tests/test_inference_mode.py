@@ -105,6 +105,20 @@ def test_what_is_not_saved_may_take_part() -> None:
     assert x.grad.tolist() == [3, 3, 3]
 
 
+def test_a_linear_layer_saves_what_its_gradients_read() -> None:
+    # A bias's gradient reads neither factor, an input's only the weight; a convolution saves both, as in PyTorch.
+    bias = weight(2)
+    F.linear(inference(3, 4), pycnn.ones(2, 4), bias).sum().backward()
+    assert bias.grad.tolist() == [3, 3]
+    F.linear(pycnn.ones(3, 4), inference(2, 4), bias).sum().backward()
+    assert bias.grad.tolist() == [6, 6]
+    for x, w in ((inference(3, 4), weight(2, 4)), (weight(3, 4), inference(2, 4))):
+        with pytest.raises(RuntimeError, match="linear: Inference tensors cannot be saved"):
+            F.linear(x, w, bias)
+    with pytest.raises(RuntimeError, match="conv2d: Inference tensors cannot be saved"):
+        F.conv2d(inference(1, 4, 3, 3), pycnn.ones(2, 4, 1, 1), bias)
+
+
 def test_in_place_changes_are_refused_outside() -> None:
     a = inference(4)
     changes = (lambda: a.add_(1), lambda: a.__setitem__(0, 5), lambda: a.view(2, 2).zero_(), lambda: a[1:].mul_(2))

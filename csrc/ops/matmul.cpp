@@ -80,8 +80,11 @@ Tensor record_matmul(const Tensor& a, const Tensor& b) {
 /// input (M, K), weight (N, K), bias (N) or none → (M, N)
 class Linear final : public Operator {
  public:
+  Linear(bool input_gradient, bool weight_gradient)
+      : reads_{.inputs = (weight_gradient ? 0b01u : 0u) | (input_gradient ? 0b10u : 0u)} {}
   const char* name() const override { return "linear"; }
-  BackwardReads backward_reads() const override { return {.inputs = 0b11}; }
+  // Each factor is read for the other's gradient: a frozen weight keeps no activations.
+  BackwardReads backward_reads() const override { return reads_; }
   Tensors backward(const BackwardContext& context) const override {
     const Tensor& gradient = context.gradient();
     Tensors result(static_cast<size_t>(context.input_count()));
@@ -97,6 +100,9 @@ class Linear final : public Operator {
     return {l.pointwise(std::array{result, inputs[2]}, result.shape, ops::compute_dtype(result.dtype), dtype,
                         [](ProgramBuilder& p, std::span<const Expression> in) { return p.add(in[0], in[1]); })};
   }
+
+ private:
+  BackwardReads reads_;
 };
 
 void check_dtypes(const Tensor& a, const Tensor& b, const char* name) {
@@ -220,7 +226,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
           "linear: expected bias of size [", out, "], but got ", ops::brackets(bias.shape()));
   const Tensor x = as_matrix(input);
   const Spec spec{{x.shape()[0], out}, input.dtype()};
-  const auto op = std::make_shared<Linear>();
+  const auto op = std::make_shared<Linear>(x.requires_grad(), weight.requires_grad());
   const Tensor result = bias.defined() ? record(op, {x, weight, bias}, spec) : record(op, {x, weight}, spec);
   if (input.dim() == 2) return result;
   Shape shape = input.shape();
