@@ -33,7 +33,7 @@ enum class BFloat16Products : uint8_t {
 /// What this processor is best at, or what PYCNN_BFLOAT16 names: "widening", "dot", "tiles" or "emulated_tiles" (an
 /// unknown or unavailable name throws pycnn::ValueError).
 BFloat16Products bfloat16_products();
-/// Changes it; plans made before must not run any more, their workspace may be too small (kernel tests).
+/// Changes it for plans made from now on; none may be running, its workspace may be too small (tests).
 void set_bfloat16_products(std::string_view name);
 /// The names this machine can run, best first.
 std::vector<std::string_view> available_bfloat16_products();

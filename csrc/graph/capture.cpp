@@ -118,6 +118,7 @@ class CapturedProgram {
   std::optional<DType> autocast;
   const kernels::Kernels* kernels;
   int64_t algorithms;  ///< forced_algorithm_generation()
+  cpu::BFloat16Products products;
 
   Value present(const Source& source, std::span<const Tensor> inputs) const {
     switch (source.kind) {
@@ -246,6 +247,7 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
   program->autocast = graph::active_autocast();
   program->kernels = &cpu::active_kernels();
   program->algorithms = graph::forced_algorithm_generation();
+  program->products = cpu::bfloat16_products();
 
   for (const Value& input : program->computation.inputs) {
     Source source{Source::Kind::Constant, -1, nullptr, {}, false, {}, nullptr, graph::Form(graph::output_of(input))};
@@ -291,7 +293,8 @@ namespace {
 /// The values a replay starts from, or nothing if the program was not made for these.
 std::optional<std::vector<Value>> present_values(const CapturedProgram& program, std::span<const Tensor> inputs) {
   if (program.grad_mode != is_grad_enabled() || program.autocast != graph::active_autocast() ||
-      program.kernels != &cpu::active_kernels() || program.algorithms != graph::forced_algorithm_generation())
+      program.kernels != &cpu::active_kernels() || program.algorithms != graph::forced_algorithm_generation() ||
+      program.products != cpu::bfloat16_products())
     return std::nullopt;
   for (const graph::Gradient& gradient : program.gradients)
     if (gradient.state->grad.defined() != gradient.was_defined) return std::nullopt;

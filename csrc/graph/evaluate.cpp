@@ -299,7 +299,8 @@ Prepared prepare(const Work& work, bool fused) {
   thread_local Fingerprint key;
   key.clear();
   const kernels::Kernels& kernels = cpu::active_kernels();
-  key.add(reinterpret_cast<intptr_t>(&kernels)).add(forced_algorithm_generation()).add(static_cast<int64_t>(fused));
+  key.add(reinterpret_cast<intptr_t>(&kernels)).add(static_cast<int64_t>(cpu::bfloat16_products()));
+  key.add(forced_algorithm_generation()).add(static_cast<int64_t>(fused));
   if (tuning()) key.add(static_cast<int64_t>(cpu::num_threads()));
   std::vector<PlanNode::Source> sources;
   sources.reserve(3 * work.nodes.size());

@@ -8,6 +8,8 @@
 #include "cpu/reference/reference.h"
 #include "kernel_testing.h"
 #include "pycnn/error.h"
+#include "pycnn/graph.h"
+#include "pycnn/ops.h"
 
 namespace pycnn {
 namespace {
@@ -377,6 +379,25 @@ TEST(BFloat16, Matmul) {
         EXPECT_TRUE(ran > 0 || !is_for_bfloat16(algorithm->name)) << algorithm->name << " took no case";
       }
     }
+}
+
+TEST(BFloat16, NeitherPlansNorPackedWeightsOutliveTheirProducts) {
+  const int64_t size = 40;
+  std::vector<BFloat16> elements;
+  for (int64_t i = 0; i < size * size; ++i) elements.push_back(to_bfloat16(static_cast<float>(i % 7)));
+  const Tensor weight = from_data(std::span<const BFloat16>(elements), {size, size});
+  const auto product = [&] { return cast(matmul(ones({size, size}, DType::BFloat16), weight), DType::Float32); };
+  std::vector<float> expected;
+  for (std::string_view products : cpu::available_bfloat16_products()) {
+    const Products use(products);
+    const uint64_t compiled = statistics().at("plans_compiled");
+    for (int run = 0; run < 3; ++run) {  // the second keeps the packed weight, the third reads it
+      const std::vector<float> result = product().to_vector<float>();
+      if (expected.empty()) expected = result;
+      EXPECT_EQ(result, expected) << products << " run " << run;
+    }
+    EXPECT_GT(statistics().at("plans_compiled"), compiled) << products;
+  }
 }
 
 TEST(BFloat16, UnknownProductsAreRefused) { EXPECT_THROW(cpu::set_bfloat16_products("cubes"), ValueError); }
