@@ -224,6 +224,75 @@ def test_children_forked_while_other_threads_compute() -> None:
     assert done.stdout == "0\n", done.stderr
 
 
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_child_forked_while_another_thread_computes_a_value_it_wants(captured: bool) -> None:
+    """The child has no such thread: it computes the value itself, and of a replay it sees what was before."""
+    script = """
+        import os, signal, threading, time
+        import pycnn
+        x = pycnn.randn(500, 500) / 25
+        total, calls = pycnn.zeros(1), 0
+
+        def chain():
+            y = x
+            for _ in range(250):
+                y = (y @ x).tanh()
+            return y.abs().sum()
+
+        def count():
+            global calls
+            calls += 1
+            with pycnn.no_grad():
+                total.add_(chain() * 0 + 1)
+
+        counted = pycnn.capture(count)
+        CAPTURED
+        if captured:
+            counted(), counted(), counted()
+            compute, value, allowed = counted, total, {3.0, 4.0}
+        else:
+            expected = chain().item()
+            value = chain()
+            compute, allowed = value.item, {expected}
+        thread = threading.Thread(target=compute)
+        thread.start()
+        statuses = []
+        for _ in range(5):
+            time.sleep(0.02)
+            child = os.fork()
+            if child == 0:
+                signal.alarm(60)
+                os._exit(0 if value.item() in allowed else 1)
+            statuses.append(os.waitpid(child, 0)[1])
+        thread.join()
+        print(statuses, value.item() in allowed)
+    """
+    done = run_script(script.replace("CAPTURED", f"captured = {captured}"))
+    assert done.stdout == "[0, 0, 0, 0, 0] True\n", done.stdout + done.stderr
+
+
+def test_threads_add_to_the_gradients_of_one_leaf() -> None:
+    """Numbers that float32 adds exactly: nothing is lost, whatever the order."""
+    script = """
+        import threading
+        import pycnn
+        weights = [pycnn.ones(1, requires_grad=True) for _ in range(200)]
+
+        def work(number):
+            for _ in range(60):
+                sum((w * (number + 1)).sum() for w in weights).backward()
+
+        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        print({w.grad.item() for w in weights})
+    """
+    done = run_script(script)
+    assert done.stdout == "{600.0}\n", done.stdout + done.stderr
+
+
 def test_tensors_cross_processes_evaluated() -> None:
     script = """
         import multiprocessing

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <mutex>
 #include <queue>
 #include <unordered_map>
 #include <unordered_set>
@@ -15,6 +16,7 @@
 #include "graph/lowering.h"
 #include "graph/operator.h"
 #include "pycnn/ops.h"
+#include "tensor/fork.h"
 
 namespace pycnn {
 namespace {
@@ -183,18 +185,54 @@ void seed_outputs(Walk& walk, std::span<const Tensor> outputs, std::span<const T
   }
 }
 
-void accumulate(AutogradState& state, const Tensor& gradient, bool create_graph) {
-  if (!state.grad.defined()) {
-    // A handle of its own: leaves and hooks may share one gradient, which later accumulation must not change.
-    state.grad = Tensor(create_graph ? gradient.value() : gradient.detach().value());
-    return;
+// Guards the gradients of all leaves, while they are looked up or exchanged: threads may share a leaf.
+ForkSafeMutex gradients_mutex(ForkOrder::Gradients);
+
+/// A gradient as it was and as it became; handles to the values, as .grad may be bound to others meanwhile.
+struct Accumulated {
+  std::shared_ptr<AutogradState> state;
+  Tensor handle_before, before, after;
+};
+
+Tensor present_gradient(const AutogradState& state) {
+  return state.grad.defined() ? Tensor(state.grad.value()) : Tensor();
+}
+
+bool is_gradient(const AutogradState& state, const Tensor& value) {
+  return state.grad.defined() == value.defined() && (!value.defined() || state.grad.is_same_value(value));
+}
+
+Accumulated accumulate(const std::shared_ptr<AutogradState>& state, const Tensor& gradient, bool create_graph) {
+  const GradMode mode(create_graph);
+  while (true) {
+    Accumulated result{state, {}, {}, {}};
+    {
+      const std::lock_guard lock(gradients_mutex);
+      result.handle_before = state->grad;
+      result.before = present_gradient(*state);
+    }
+    if (CaptureLog* log = capture_log(); log != nullptr && result.before.defined() && result.before.is_evaluated())
+      log->note_read(result.before.value(), result.handle_before.handle());
+    // Recording may evaluate, and must not do so under a mutex. A handle of its own: leaves and hooks may share one
+    // gradient, which later accumulation must not change.
+    result.after = result.before.defined() ? add(result.before, gradient)
+                                           : Tensor(create_graph ? gradient.value() : gradient.detach().value());
+    const std::lock_guard lock(gradients_mutex);
+    if (!is_gradient(*state, result.before)) continue;  // another thread was faster
+    if (result.before.defined() && !create_graph)
+      state->grad.assign_(result.after);
+    else
+      state->grad = Tensor(result.after.value());
+    return result;
   }
-  if (create_graph) {
-    state.grad = add(state.grad, gradient);
-  } else {
-    const NoGradGuard no_grad;
-    state.grad.assign_(add(state.grad, gradient));
-  }
+}
+
+void take_back(const Accumulated& accumulated) {
+  const std::lock_guard lock(gradients_mutex);
+  AutogradState& state = *accumulated.state;
+  if (!is_gradient(state, accumulated.after)) return;
+  state.grad = accumulated.handle_before;
+  if (state.grad.defined()) state.grad.set_data(accumulated.before);
 }
 
 class CustomFunction final : public Operator {
@@ -283,20 +321,14 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
   }
   walk->run();
   Tensors results;
-  struct Previous {
-    std::shared_ptr<graph::AutogradState> state;
-    Tensor handle, value;
-  };
-  std::vector<Previous> previous;
+  std::vector<graph::Accumulated> accumulated;
   for (const std::vector<graph::Value>* values : {&walk->leaves(), &walk->retained()})
     for (const graph::Value& value : *values) {
       const graph::Output& output = graph::output_of(value);
       if (!output.autograd || (!limited.empty() && !limited.contains(&output))) continue;
-      const Tensor& grad = output.autograd->grad;
-      previous.push_back({output.autograd, grad, grad.defined() ? Tensor(grad.value()) : Tensor()});
       if (graph::CaptureLog* log = graph::capture_log()) log->note_gradient(output.autograd);
-      graph::accumulate(*output.autograd, walk->gradient_of(value), create_graph);
-      results.push_back(output.autograd->grad);
+      accumulated.push_back(graph::accumulate(output.autograd, walk->gradient_of(value), create_graph));
+      results.push_back(accumulated.back().after);
     }
   walk.reset();
   // Forward, loss and gradients are one plan.
@@ -305,10 +337,7 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
     evaluate(results);
   } catch (...) {
     // Nothing was added: a gradient accumulated before must not be lost with one that cannot be computed.
-    for (Previous& before : previous) {
-      before.state->grad = before.handle;
-      if (before.handle.defined()) before.handle.set_data(before.value);
-    }
+    std::for_each(accumulated.rbegin(), accumulated.rend(), graph::take_back);
     throw;
   }
 }

@@ -335,9 +335,10 @@ std::optional<Tensors> replay(const CapturedProgram& program, std::span<const Te
   for (const auto& [cell, result] : program.variables) rebind(*cell, result);
   for (const graph::Gradient& gradient : program.gradients)
     if (gradient.result >= 0 && !gradient.fresh) rebind(*gradient.state->grad.handle()->cell, gradient.result);
+  graph::Claim claim(placeholders);
   for (size_t i = 0; i < cells.size(); ++i) cells[i]->bind(placeholders[i].value);
   const std::vector<graph::Buffer> buffers =
-      graph::run_captured(program.computation, *values, program.overwritten, placeholders);
+      graph::run_captured(program.computation, *values, program.overwritten, placeholders, claim);
 
   const auto made = [&](int result) {
     const graph::Computation::Form& form = program.computation.forms[static_cast<size_t>(result)];

@@ -1,5 +1,7 @@
 #include "graph/evaluate.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <bit>
 #include <condition_variable>
@@ -7,6 +9,7 @@
 #include <cstring>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <typeinfo>
 #include <unordered_map>
 #include <unordered_set>
@@ -15,6 +18,7 @@
 #include "cpu/parallel.h"
 #include "graph/capture.h"
 #include "graph/plan.h"
+#include "graph/plan_cache.h"
 #include "graph/tune.h"
 #include "pycnn/graph.h"
 #include "tensor/fork.h"
@@ -25,8 +29,28 @@ namespace {
 
 // Guards states and buffers of nodes while they are claimed and published.
 ForkSafeMutex graph_mutex(ForkOrder::Graph);
-// Never destroyed: in a forked child it remembers waiting threads that do not exist there.
-std::condition_variable& published = *new std::condition_variable;
+// Never destroyed, and another one in a forked child: it remembers waiting threads that do not exist there.
+std::condition_variable* published = new std::condition_variable;
+
+// Guarded by graph_mutex. Never destroyed: threads may outlive static objects.
+std::list<Claim::Entry>& claims = *new std::list<Claim::Entry>;
+
+void recover_in_child() {
+  published = new std::condition_variable;
+  for (const Claim::Entry& claim : claims) {
+    if (claim.thread == std::this_thread::get_id()) continue;  // a signal handler forked: this thread goes on
+    const bool lost = claim.overwriting.load();
+    for (const auto& node : claim.nodes)
+      if (node->state.load() == NodeState::Running) node->state.store(lost ? NodeState::Lost : NodeState::Pending);
+    for (const Placeholder& placeholder : claim.placeholders) {
+      std::atomic<NodeState>& state = placeholder.value.node->state;
+      if (state.load() != NodeState::Running) continue;
+      if (!lost) output_of(placeholder.value).buffer = output_of(placeholder.previous).buffer;
+      state.store(lost ? NodeState::Lost : NodeState::Done);
+    }
+  }
+  claims.remove_if([](const Claim::Entry& claim) { return claim.thread != std::this_thread::get_id(); });
+}
 
 // Pending work of a thread is bounded, so that `correct += …` over an epoch does not pile up: neither results to be
 // computed, nor batches that nobody but this work holds any more.
@@ -42,6 +66,13 @@ struct PendingWork {
   void restart() { result_bytes = read_bytes = next_measure = 0; }
 };
 thread_local PendingWork pending;
+
+std::list<Claim::Entry>::iterator add_claim() {
+  [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, recover_in_child);
+  const auto entry = claims.emplace(claims.end());
+  entry->thread = std::this_thread::get_id();
+  return entry;
+}
 
 size_t result_bytes(const Node& node) {
   size_t bytes = 0;
@@ -151,6 +182,8 @@ bool collect(Work& work, const std::shared_ptr<Node>& root) {
     const NodeState state = node->state.load(std::memory_order_acquire);
     if (state == NodeState::Done || work.index.find(node.get()) >= 0) continue;
     if (state == NodeState::Running) return false;
+    check(state != NodeState::Lost, "the value of '", node->op ? node->op->name() : "leaf",
+          "' was being computed by another thread, over its inputs, when this process was forked");
     work.index.insert(node.get(), 0);
     work.nodes.push_back(node);
     for (const Value& input : node->inputs)
@@ -206,66 +239,6 @@ void decide_kept(Work& work, std::span<const Value> requested) {
 }
 
 // -- plans -----------------------------------------------------------------------------------------------------------
-
-struct CachedPlan {
-  std::vector<uint64_t> key;
-  std::shared_ptr<const Plan> plan;
-};
-
-class PlanCache {
- public:
-  std::shared_ptr<const Plan> find(const std::vector<uint64_t>& key, uint64_t hash) {
-    const std::lock_guard lock(mutex_);
-    const auto [begin, end] = by_hash_.equal_range(hash);
-    for (auto entry = begin; entry != end; ++entry)
-      if (entry->second->key == key) {
-        recent_.splice(recent_.begin(), recent_, entry->second);
-        return entry->second->plan;
-      }
-    return nullptr;
-  }
-
-  void insert(std::vector<uint64_t> key, uint64_t hash, std::shared_ptr<const Plan> plan) {
-    const std::lock_guard lock(mutex_);
-    recent_.push_front({std::move(key), std::move(plan)});
-    by_hash_.emplace(hash, recent_.begin());
-    if (recent_.size() <= capacity) return;
-    const auto oldest = std::prev(recent_.end());
-    for (auto entry = by_hash_.begin(); entry != by_hash_.end(); ++entry)
-      if (entry->second == oldest) {
-        by_hash_.erase(entry);
-        break;
-      }
-    recent_.pop_back();
-  }
-
-  void clear() {
-    const std::lock_guard lock(mutex_);
-    by_hash_.clear();
-    recent_.clear();
-  }
-
- private:
-  static constexpr size_t capacity = 512;
-  ForkSafeMutex mutex_{ForkOrder::Plans};
-  std::list<CachedPlan> recent_;
-  std::unordered_multimap<uint64_t, std::list<CachedPlan>::iterator> by_hash_;
-};
-
-PlanCache& plan_cache() {
-  static PlanCache* instance = new PlanCache;
-  return *instance;
-}
-
-uint64_t hash_of(const std::vector<uint64_t>& words) {
-  uint64_t hash = 0x9E3779B97F4A7C15ULL;
-  for (uint64_t word : words) {
-    hash ^= word;
-    hash *= 0xFF51AFD7ED558CCDULL;
-    hash ^= hash >> 32;
-  }
-  return hash;
-}
 
 // A plan for the work and the values it starts from.
 struct Prepared {
@@ -338,19 +311,18 @@ Prepared prepare(const Work& work, bool fused) {
           input.node->op ? input.node->op->name() : "leaf", ") was not kept");
     key.add(output.shape).add(output.buffer.strides).add(static_cast<int64_t>(output.dtype));
   }
-  const uint64_t hash = hash_of(key.words());
-  prepared.plan = plan_cache().find(key.words(), hash);
+  prepared.plan = plan_cache().find(key.words());
   if (prepared.plan) {
     counters().plan_cache_hits++;
   } else {
     // Lowering may evaluate nothing, so the key is still ours.
     prepared.plan = compile(work, prepared, sources, kernels, fused);
-    plan_cache().insert(key.words(), hash, prepared.plan);
+    plan_cache().insert(key.words(), prepared.plan);
   }
   return prepared;
 }
 
-std::vector<Buffer> run(const Prepared& prepared) {
+std::vector<Buffer> run(const Prepared& prepared, Claim& claim) {
   std::vector<RunInput> inputs;
   for (size_t i = 0; i < prepared.inputs.size(); ++i) {
     const Value& value = prepared.inputs[i];
@@ -360,7 +332,7 @@ std::vector<Buffer> run(const Prepared& prepared) {
                        output.buffer.storage.use_count() == 1 && !output.buffer.storage->pinned();
     inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
   }
-  return prepared.plan->run(inputs);
+  return prepared.plan->run(inputs, claim.overwriting());
 }
 
 void publish(Work& work, const Plan& plan, std::vector<Buffer> buffers) {
@@ -388,33 +360,35 @@ Computation evaluate_work(std::span<const Value> requested, std::span<const std:
                           bool described) {
   const std::shared_ptr<void> scope = evaluation_scope ? evaluation_scope() : nullptr;
   Work work;
+  std::optional<Claim> claim;
   {
     std::unique_lock<std::mutex> lock(graph_mutex);
     while (true) {
       work = {};
       if (std::all_of(roots.begin(), roots.end(), [&](const auto& root) { return collect(work, root); })) break;
-      published.wait(lock);
+      published->wait(lock);
     }
     if (work.nodes.empty()) return {};
     decide_kept(work, requested);
     for (const auto& node : work.nodes) node->state.store(NodeState::Running, std::memory_order_release);
+    claim.emplace(work.nodes);
   }
   Computation computation;
   try {
     Prepared prepared = prepare(work, fused);
-    std::vector<Buffer> buffers = run(prepared);
+    std::vector<Buffer> buffers = run(prepared, *claim);
     if (described) computation = description(work, prepared);
     {
       const std::lock_guard lock(graph_mutex);
       publish(work, *prepared.plan, std::move(buffers));
     }
-    published.notify_all();
+    published->notify_all();
   } catch (...) {
     {
       const std::lock_guard lock(graph_mutex);
       for (const auto& node : work.nodes) node->state.store(NodeState::Pending, std::memory_order_release);
     }
-    published.notify_all();
+    published->notify_all();
     try {
       throw;
     } catch (Error& error) {
@@ -496,6 +470,19 @@ Computation evaluate_captured(std::span<const Value> requested, uint64_t first_s
   return evaluate_work(requested, roots, true, true);
 }
 
+Claim::Claim(std::span<const std::shared_ptr<Node>> nodes) : entry_(add_claim()) { entry_->nodes = nodes; }
+
+Claim::Claim(std::span<const Placeholder> placeholders) {
+  const std::lock_guard lock(graph_mutex);
+  entry_ = add_claim();
+  entry_->placeholders = placeholders;
+}
+
+Claim::~Claim() {
+  const std::lock_guard lock(graph_mutex);
+  claims.erase(entry_);
+}
+
 Placeholder make_placeholder(const Value& previous, int result) {
   const Output& before = output_of(previous);
   const auto node = make_pooled<Node>(1);
@@ -509,7 +496,8 @@ Placeholder make_placeholder(const Value& previous, int result) {
 }
 
 std::vector<Buffer> run_captured(const Computation& computation, std::span<const Value> inputs,
-                                 const std::vector<bool>& last, std::span<const Placeholder> placeholders) {
+                                 const std::vector<bool>& last, std::span<const Placeholder> placeholders,
+                                 Claim& claim) {
   const auto publish_placeholders = [&](const std::vector<Buffer>* buffers) {
     {
       const std::lock_guard lock(graph_mutex);
@@ -519,7 +507,7 @@ std::vector<Buffer> run_captured(const Computation& computation, std::span<const
         placeholder.value.node->state.store(NodeState::Done, std::memory_order_release);
       }
     }
-    published.notify_all();
+    published->notify_all();
   };
   try {
     const std::shared_ptr<void> scope = evaluation_scope ? evaluation_scope() : nullptr;
@@ -531,7 +519,7 @@ std::vector<Buffer> run_captured(const Computation& computation, std::span<const
                          !output.buffer.storage->pinned();
       run_inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
     }
-    std::vector<Buffer> buffers = computation.plan->run(run_inputs);
+    std::vector<Buffer> buffers = computation.plan->run(run_inputs, claim.overwriting());
     publish_placeholders(&buffers);
     return buffers;
   } catch (...) {

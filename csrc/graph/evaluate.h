@@ -1,9 +1,12 @@
 // From pending nodes to values: collect, find or make the plan, run it, publish.
 #pragma once
 
+#include <atomic>
+#include <list>
 #include <memory>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "graph/node.h"
 
@@ -39,10 +42,36 @@ struct Placeholder {
   int result;  ///< of the computation
 };
 Placeholder make_placeholder(const Value& previous, int result);
-/// Runs it on other values of the same form and publishes the placeholders; after an exception they have their previous
-/// values. Inputs marked `last` may be written over if nobody but the caller's two references sees them.
+
+/// What a thread is computing while this lives. A forked child has no such thread: there, what was claimed is pending
+/// again (placeholders have their previous values), or lost if the plan was overwriting its inputs.
+class Claim {
+ public:
+  /// The first with the graph's mutex held.
+  explicit Claim(std::span<const std::shared_ptr<Node>> nodes);
+  explicit Claim(std::span<const Placeholder> placeholders);
+  ~Claim();
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+
+  struct Entry {
+    std::thread::id thread;
+    std::span<const std::shared_ptr<Node>> nodes;
+    std::span<const Placeholder> placeholders;
+    std::atomic<bool> overwriting{false};  ///< set by Plan::run
+  };
+  std::atomic<bool>& overwriting() { return entry_->overwriting; }
+
+ private:
+  std::list<Entry>::iterator entry_;
+};
+
+/// Runs it on other values of the same form and publishes the placeholders, which `claim` holds; after an exception
+/// they have their previous values. Inputs marked `last` may be written over if nobody but the caller's two references
+/// sees them.
 std::vector<Buffer> run_captured(const Computation& computation, std::span<const Value> inputs,
-                                 const std::vector<bool>& last, std::span<const Placeholder> placeholders);
+                                 const std::vector<bool>& last, std::span<const Placeholder> placeholders,
+                                 Claim& claim);
 /// What the next recorded node's sequence number will be at least.
 uint64_t next_sequence();
 

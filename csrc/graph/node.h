@@ -62,7 +62,8 @@ struct Output {
   Buffer buffer;
 };
 
-enum class NodeState : uint8_t { Pending, Running, Done };
+/// Lost: the thread that was computing it is not there in a forked child, and had begun to write over its inputs.
+enum class NodeState : uint8_t { Pending, Running, Done, Lost };
 
 /// An operator applied to values, or (without operator) a leaf that was born evaluated.
 struct Node {

@@ -298,7 +298,7 @@ bool Plan::use_kept_cast(size_t step, const Addresses& all, std::vector<void*>& 
   return true;
 }
 
-std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
+std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool>& overwriting) const {
   // Everything is allocated before the first step; the last phase can then neither fail nor be interrupted half-way.
   cpu::reserve_thread_scratch();
   const StoragePointer arena =
@@ -339,8 +339,10 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs) const {
   const std::function<bool()>* const interrupt = interrupt_check.load();
   for (size_t i = 0; i < steps_.size(); ++i) {
     if (care_[i].asks) poll_interrupt(interrupt);
-    if (i == last_phase_)
+    if (i == last_phase_ && !donated.empty()) {
+      overwriting.store(true);
       for (Storage* storage : donated) storage->forget_derived();
+    }
     const cpu::SerialScope scope(care_[i].serial);
     if (care_[i].cast && use_kept_cast(i, all, addresses, unchanged, casts)) continue;
     if (!profiling.load(std::memory_order_relaxed)) {

@@ -1,6 +1,7 @@
 // A plan: primitives in order with every buffer placed. Compiled once per fingerprint, run with different values.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
@@ -45,8 +46,8 @@ class Plan {
   Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels, bool fused);
 
   /// Runs all steps and returns where each kept output lies, in the order of results(). Throws what a step throws, or
-  /// Interrupted; no input has been overwritten then.
-  std::vector<Buffer> run(std::span<const RunInput> inputs) const;
+  /// Interrupted; no input has been overwritten then. Sets `overwriting` before one is.
+  std::vector<Buffer> run(std::span<const RunInput> inputs, std::atomic<bool>& overwriting) const;
   const std::vector<PlanResult>& results() const { return results_; }
   std::string describe() const;
 
