@@ -172,7 +172,10 @@ def save(obj: Any, f: Any, *, metadata: Mapping[str, str] | None = None) -> None
 
 
 def read(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a safetensors file. ValueError (with the file's name) for a damaged one."""
+    """The tensors and the metadata of a safetensors file. OSError if it cannot be opened, ValueError (with the file's
+    name) for a damaged one."""
+    with open(path, "rb"):
+        pass
     tensors, metadata = _core.load_safetensors(path)
     return dict(tensors), dict(metadata)
 
