@@ -7,7 +7,19 @@
 namespace pycnn {
 
 /// In the order in which they nest, outermost first. One mutex each.
-enum class ForkOrder : uint8_t { Gradients, Graph, Plans, Tuner, Algorithms, Nodes, Random, Profile, Dropped, Derived, Memory };
+enum class ForkOrder : uint8_t {
+  Gradients,
+  Graph,
+  Plans,
+  Tuner,
+  Algorithms,
+  Nodes,
+  Random,
+  Profile,
+  Dropped,
+  Derived,
+  Memory
+};
 
 /// fork() waits for its holder, so that no child inherits it locked. Nobody may wait for the GIL while holding one: who
 /// forks has it.
