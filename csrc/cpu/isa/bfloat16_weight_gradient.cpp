@@ -221,7 +221,7 @@ class BFloatWeightGradient {
                    c.panels = ceil_divide(c.columns, l.width);
                    run_chunk(c);
                  });
-    combine();
+    combine_bfloat16_splits(a_, l.splits);
   }
 
  private:
@@ -391,33 +391,6 @@ class BFloatWeightGradient {
       }
   }
 
-  void combine() const {
-    const int64_t in = a_.shape.in_channels / a_.shape.groups, weight = weight_elements(a_.shape);
-    const int64_t row = weight / a_.shape.out_channels;
-    parallel_for(a_.shape.out_channels, [&](int64_t o) {
-      constexpr int64_t most = 512;
-      float sums[most];
-      BFloat16 rounded[most];
-      BFloat16* to = static_cast<BFloat16*>(a_.weight) + o * a_.weight_strides[0];
-      for (int64_t begin = 0; begin < row; begin += most) {
-        const int64_t count = min_of(row - begin, most);
-        const float* from = static_cast<const float*>(a_.workspace) + o * row + begin;
-        for (int64_t i = 0; i < count; ++i) sums[i] = from[i];
-        for (int64_t split = 1; split < layout_.splits; ++split) {
-          from += weight;
-          for (int64_t i = 0; i < count; ++i) sums[i] += from[i];
-        }
-        round_to_bfloat(sums, most, 1, count, rounded, most);
-        for (int64_t i = 0; i < count;) {
-          const int64_t tap = (begin + i) / in, first = (begin + i) % in, ins = min_of(in - first, count - i);
-          BFloat16* place = to + tap * a_.weight_strides[2] + first * a_.weight_strides[1];
-          for (int64_t j = 0; j < ins; ++j) place[j * a_.weight_strides[1]] = rounded[i + j];
-          i += ins;
-        }
-      }
-    });
-  }
-
   const ConvolutionArguments& a_;
   Taps taps_ = taps_of(a_);
   Planes lines_{taps_.axis[1]}, along_{taps_.axis[2]};
@@ -457,6 +430,33 @@ void widen(const void* from, int64_t count, void* to) {
 }
 
 }  // namespace
+
+void combine_bfloat16_splits(const ConvolutionArguments& a, int64_t splits) {
+  const int64_t in = a.shape.in_channels / a.shape.groups, weight = weight_elements(a.shape);
+  const int64_t row = weight / a.shape.out_channels;
+  parallel_for(a.shape.out_channels, [&](int64_t o) {
+    constexpr int64_t most = 512;
+    float sums[most];
+    BFloat16 rounded[most];
+    BFloat16* to = static_cast<BFloat16*>(a.weight) + o * a.weight_strides[0];
+    for (int64_t begin = 0; begin < row; begin += most) {
+      const int64_t count = min_of(row - begin, most);
+      const float* from = static_cast<const float*>(a.workspace) + o * row + begin;
+      for (int64_t i = 0; i < count; ++i) sums[i] = from[i];
+      for (int64_t split = 1; split < splits; ++split) {
+        from += weight;
+        for (int64_t i = 0; i < count; ++i) sums[i] += from[i];
+      }
+      round_to_bfloat(sums, most, 1, count, rounded, most);
+      for (int64_t i = 0; i < count;) {
+        const int64_t tap = (begin + i) / in, first = (begin + i) % in, ins = min_of(in - first, count - i);
+        BFloat16* place = to + tap * a.weight_strides[2] + first * a.weight_strides[1];
+        for (int64_t j = 0; j < ins; ++j) place[j * a.weight_strides[1]] = rounded[i + j];
+        i += ins;
+      }
+    }
+  });
+}
 
 const char* bfloat16_weight_gradient_declines(const ConvolutionArguments& a) {
   const ConvolutionShape& s = a.shape;

@@ -314,6 +314,8 @@ const kernels::ConvolutionAlgorithm convolution_weight_gradient[] = {
     {"few_channels", in_full_precision<few_channels_weight_gradient_declines>, few_channels_weight_gradient_workspace,
      few_channels_weight_gradient},
     {"direct_brgemm", bfloat16_operands, workspace, run},
+    {"bfloat16_few_channels", bfloat16_few_channels_weight_gradient_declines,
+     bfloat16_few_channels_weight_gradient_workspace, bfloat16_few_channels_weight_gradient},
     {"bfloat16_brgemm", bfloat16_weight_gradient_declines, bfloat16_weight_gradient_workspace,
      bfloat16_weight_gradient},
     {"widened", widened_weight_gradient_declines, widened_weight_gradient_workspace, widened_weight_gradient},
