@@ -409,6 +409,8 @@ const kernels::ConvolutionAlgorithm convolution_input_gradient[] = {
      packed_winograd_bytes<4, false>, pack_winograd<4, false>},
     {"winograd_2x2", in_full_precision<winograd_declines<2, false>>, winograd_workspace<2, false>, winograd<2, false>,
      packed_winograd_bytes<2, false>, pack_winograd<2, false>},
+    {"non_overlapping", in_full_precision<non_overlapping_declines>, packed_non_overlapping_bytes, non_overlapping,
+     packed_non_overlapping_bytes, pack_non_overlapping},
     {"padded_brgemm", in_full_precision<padded_input_gradient_declines>, padded_input_gradient_workspace,
      run_input_gradient<true>, packed_input_gradient_bytes, pack_input_gradient},
     {"direct_brgemm", in_full_precision<never_declines>, packed_input_gradient_bytes, run_input_gradient<false>,

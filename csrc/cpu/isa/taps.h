@@ -135,6 +135,12 @@ size_t few_channels_forward_workspace(const kernels::ConvolutionArguments& a);
 size_t few_channels_input_gradient_workspace(const kernels::ConvolutionArguments& a);
 void few_channels_forward(const kernels::ConvolutionArguments& a);
 void few_channels_input_gradient(const kernels::ConvolutionArguments& a);
+/// Input gradient where windows tile the input.
+const char* non_overlapping_declines(const kernels::ConvolutionArguments& a);
+size_t packed_non_overlapping_bytes(const kernels::ConvolutionArguments& a);
+void pack_non_overlapping(const kernels::ConvolutionArguments& a, void* to);
+void non_overlapping(const kernels::ConvolutionArguments& a);
+
 /// What each pixel of the source adds to the few channels of results around it, by one product per row.
 template <bool Forward>
 const char* overlap_add_declines(const kernels::ConvolutionArguments& a);
