@@ -220,6 +220,7 @@ void bind_autograd(Module& module, TensorClass& tensor);
 void bind_autocast(Module& module);
 void bind_io(Module& module);
 void bind_runtime(Module& module);
+void bind_optimizers(Module& module);
 /// Calls of what is defined so far raise with the function's name and say what arguments they take.
 void explain_failing_calls(Module& module, TensorClass& tensor);
 /// The part of pybind11's message by which they are known.

@@ -138,6 +138,7 @@ PYBIND11_MODULE(_core, core) {
   bind_autograd(module, tensor);
   bind_autocast(module);
   bind_runtime(module);
+  bind_optimizers(module);
   explain_failing_calls(module, tensor);
   bind_io(module);
   core.def("_unused_docstrings", &unused_docstrings);

@@ -8,7 +8,6 @@
 #include "kernels/kernels.h"
 #include "pycnn/capture.h"
 #include "pycnn/graph.h"
-#include "pycnn/optim.h"
 #include "pycnn/profiler.h"
 #include "tensor/storage.h"
 
@@ -200,32 +199,6 @@ void bind_capture(Module& module) {
       .def("close", &CaptureScope::close, "Ends recording; what was recorded stays pending.");
 }
 
-void bind_optimizers(Module& module) {
-  module.def(
-      "_sgd_step",
-      [](const TensorList& parameters, const OptionalTensorList& velocities, double lr, double momentum,
-         double dampening, double weight_decay, bool nesterov, bool maximize) {
-        check<ValueError>(parameters.tensors.size() == velocities.tensors.size(),
-                          "sgd_step: ", parameters.tensors.size(), " parameters and ", velocities.tensors.size(),
-                          " velocities");
-        Tensors changed = parameters.tensors, next = velocities.tensors;
-        optim::record_step(changed, next, {lr, momentum, dampening, weight_decay, nesterov, maximize});
-        py::dict made;
-        for (size_t i = 0; i < next.size(); ++i)
-          if (next[i].defined() && !velocities.tensors[i].defined()) made[py::int_(i)] = py::cast(next[i]);
-        return made;
-      },
-      py::arg("parameters"), py::arg("velocities"), py::arg("lr"), py::arg("momentum"), py::arg("dampening"),
-      py::arg("weight_decay"), py::arg("nesterov"), py::arg("maximize"));
-  module.def(
-      "_forget_gradients",
-      [](const TensorList& parameters) {
-        for (Tensor parameter : parameters.tensors)
-          if (parameter.grad().defined()) parameter.set_grad(Tensor());
-      },
-      py::arg("parameters"));
-}
-
 void bind_generator(Module& module) {
   module.def(
       "manual_seed", [](const py::int_& seed) { manual_seed(PyLong_AsUnsignedLongLongMask(seed.ptr())); },
@@ -268,7 +241,6 @@ void bind_runtime(Module& module) {
   bind_evaluation(module);
   bind_machine(module);
   bind_capture(module);
-  bind_optimizers(module);
   bind_profiler(module);
   bind_generator(module);
   bind_type_rules(module);

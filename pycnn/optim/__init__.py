@@ -1,7 +1,13 @@
 """Optimisers and learning-rate schedules."""
 
 from pycnn.optim import lr_scheduler
+from pycnn.optim.adam import Adam, Adamax, AdamW, Lion, NAdam, RAdam
+from pycnn.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
+from pycnn.optim.lbfgs import LBFGS
 from pycnn.optim.optimizer import Optimizer
-from pycnn.optim.sgd import SGD
+from pycnn.optim.sgd import ASGD, LARS, SGD
 
-__all__ = ["SGD", "Optimizer", "lr_scheduler"]
+__all__ = [
+    "ASGD", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "NAdam", "Optimizer",
+    "RAdam", "RMSprop", "Rprop", "lr_scheduler",
+]  # fmt: skip

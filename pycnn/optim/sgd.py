@@ -1,17 +1,21 @@
-"""Stochastic gradient descent."""
+"""Gradient descent: SGD, its layer-wise scaled form LARS, and averaged SGD."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from pycnn import _capture, _core
-from pycnn._core import Tensor
-from pycnn.autograd.grad_mode import enable_grad
-from pycnn.optim.optimizer import Optimizer
+from pycnn.optim.optimizer import RuleOptimizer, check_implementation, check_not_negative, check_rate
 
 
-class SGD(Optimizer):
+def _check_momentum(lr: Any, momentum: float, dampening: float, weight_decay: Any, nesterov: bool) -> None:
+    check_rate(lr)
+    check_not_negative(momentum=momentum, weight_decay=weight_decay)
+    if nesterov and (momentum <= 0 or dampening != 0):
+        raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+
+
+class SGD(RuleOptimizer):
     """Gradient descent with momentum (Polyak 1964) in the form of Sutskever et al. (2013) as PyTorch writes it.
 
     For gradient g and parameter p: g += weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at first);
@@ -19,7 +23,7 @@ class SGD(Optimizer):
 
     Args:
         params: parameters or groups of them.
-        lr: learning rate, per step.
+        lr: learning rate, per step; a number or a tensor of one element.
         momentum: share of the velocity that is kept.
         dampening: share of the gradient that does not enter the velocity.
         weight_decay: factor of the L2 penalty.
@@ -31,13 +35,16 @@ class SGD(Optimizer):
     Errors: ValueError for arguments out of range.
     """
 
+    _rule = "SGD"
+    _absent = {"nesterov": False, "maximize": False, "foreach": None, "differentiable": False, "fused": False}  # noqa: RUF012
+
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: Any = 1e-3,
         momentum: float = 0,
         dampening: float = 0,
-        weight_decay: float = 0,
+        weight_decay: Any = 0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
@@ -45,16 +52,8 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        if float(lr) < 0.0:
-            raise ValueError(f"Invalid learning rate: {lr}")
-        if momentum < 0.0:
-            raise ValueError(f"Invalid momentum value: {momentum}")
-        if weight_decay < 0.0:
-            raise ValueError(f"Invalid weight_decay value: {weight_decay}")
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        if differentiable:
-            raise NotImplementedError("SGD: differentiable=True is not available")
+        _check_momentum(lr, momentum, dampening, weight_decay, nesterov)
+        check_implementation(foreach, differentiable, fused)
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -68,45 +67,108 @@ class SGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Updates every parameter that has a gradient.
 
-        All updates are one plan, which writes over parameters and velocities only in its last, uninterruptible phase:
-        after an exception or Ctrl-C every one of them is whole, old or new.
-        """
-        if _capture.state.guards is not None:
-            _capture.state.guards.append(_capture.Guard(self._options, self._option_containers))
-        loss = None
-        if closure is not None:
-            with enable_grad():
-                loss = closure()
-        for hook in list(self._step_pre_hooks.values()):
-            hook(self, (closure,), {})
-        changed: list[Tensor] = []
-        for group in self.param_groups:
-            changed += self._record(group)
-        _core.eval(changed)
-        for hook in list(self._step_post_hooks.values()):
-            hook(self, (closure,), {})
-        return loss
+class LARS(RuleOptimizer):
+    """SGD whose steps are in proportion to each parameter's norm (You et al. 2017), for large batches.
 
-    def _record(self, group: dict[str, Any]) -> list[Tensor]:
-        """Records the next values of a group's parameters and velocities; returns all of them."""
-        parameters = group["params"]
-        velocities: list[Any] = [None] * len(parameters)
-        if group["momentum"] != 0:
-            state = self.state
-            velocities = [state[p].get("momentum_buffer") if p in state else None for p in parameters]
-        made = _core._sgd_step(
-            parameters,
-            velocities,
-            group["lr"],
-            group["momentum"],
-            group["dampening"],
-            group["weight_decay"],
-            group["nesterov"],
-            group["maximize"],
-        )
-        for i, velocity in made.items():
-            self.state[parameters[i]]["momentum_buffer"] = velocities[i] = velocity
-        return parameters + [velocity for velocity in velocities if velocity is not None]
+    The gradient g, after weight decay, is multiplied by trust_coefficient * |p| / (|g| + weight_decay * |p| + eps),
+    with |g| before weight decay; by 1 if one of the norms is 0. Then as `SGD`. Not in PyTorch. Biases and the
+    parameters of normalisation are usually given to another optimiser or a group with trust in the plain gradient.
+
+    Args:
+        params: parameters or groups of them.
+        lr: the global learning rate.
+        momentum, dampening, weight_decay, nesterov, maximize: as in `SGD`.
+        trust_coefficient: share of its norm that a parameter moves by at lr 1.
+        eps: added to the denominator.
+        foreach, differentiable: as in `SGD`.
+
+    Errors: ValueError for arguments out of range.
+    """
+
+    _rule = "LARS"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: Any = 1.0,
+        momentum: float = 0.9,
+        dampening: float = 0,
+        weight_decay: Any = 0,
+        nesterov: bool = False,
+        trust_coefficient: float = 1e-3,
+        eps: float = 1e-8,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+    ) -> None:
+        _check_momentum(lr, momentum, dampening, weight_decay, nesterov)
+        check_not_negative(trust_coefficient=trust_coefficient, epsilon=eps)
+        check_implementation(foreach, differentiable)
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "trust_coefficient": trust_coefficient,
+            "eps": eps,
+            "maximize": maximize,
+            "foreach": foreach,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, defaults)
+
+
+class ASGD(RuleOptimizer):
+    """SGD with a falling rate and the average of all parameters from step t0 on (Polyak and Juditsky 1992).
+
+    p = (1 - lambd * eta) p - eta * g at step t, with eta = lr / (1 + lambd * lr * t)**alpha; the state's "ax" is the
+    average, as its "mu" = 1 / max(1, t - t0) says.
+
+    Args:
+        params: parameters or groups of them.
+        lr: the first learning rate.
+        lambd: decay of parameters and rate.
+        alpha: exponent of the rate's decay.
+        t0: step from which on parameters are averaged.
+        weight_decay: factor of the L2 penalty.
+        maximize: climb instead.
+        foreach, capturable: accepted, without effect.
+        differentiable: must be False.
+
+    Errors: ValueError for arguments out of range.
+    """
+
+    _rule = "ASGD"
+    _absent = {"foreach": None, "maximize": False, "differentiable": False, "capturable": False}  # noqa: RUF012
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: Any = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        check_rate(lr)
+        check_not_negative(weight_decay=weight_decay)
+        check_implementation(foreach, differentiable)
+        defaults = {
+            "lr": lr,
+            "lambd": lambd,
+            "alpha": alpha,
+            "t0": t0,
+            "weight_decay": weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, defaults)

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "pycnn/nn.h"
 #include "pycnn/ops.h"
@@ -54,6 +56,104 @@ INSTANTIATE_TEST_SUITE_P(Table, Rule,
                                          optim::SGDOptions{.lr = 0.05, .momentum = 0.9, .nesterov = true},
                                          optim::SGDOptions{.lr = 0.05, .weight_decay = 0.1},
                                          optim::SGDOptions{.lr = 0.01, .momentum = 0.5, .maximize = true}));
+
+/// Ten steps from 1.5 with the gradient of w³: the parameter in the end, by the library and by `rule(t, w, g)`.
+template <typename Options>
+void expect_rule(const Options& options, const std::function<double(int, double, double)>& rule) {
+  Tensor w = scalar_tensor(1.5, DType::Float64);
+  w.requires_grad_();
+  optim::Optimizer<Options> optimizer({w}, options);
+  double expected = 1.5;
+  for (int t = 1; t <= 10; ++t) {
+    expected = rule(t, expected, 3 * expected * expected);
+    (w * w * w).backward();
+    optimizer.step();
+    optimizer.zero_grad();
+  }
+  EXPECT_NEAR(w.item<double>(), expected, 1e-12 * std::abs(expected));
+}
+
+TEST(Rules, Adam) {
+  for (const bool decoupled : {false, true}) {
+    double m = 0, v = 0, largest = 0;
+    const auto rule = [&](int t, double w, double g) {
+      if (decoupled)
+        w *= 1 - 0.05 * 0.1;
+      else
+        g += 0.1 * w;
+      m = 0.8 * m + (1 - 0.8) * g;
+      v = 0.95 * v + (1 - 0.95) * g * g;
+      largest = std::max(largest, v);
+      const double used = decoupled ? v : largest;
+      return w - 0.05 * m / (1 - std::pow(0.8, t)) / (std::sqrt(used / (1 - std::pow(0.95, t))) + 1e-3);
+    };
+    const optim::AdamOptions options{.lr = 0.05, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.1};
+    if (decoupled) {
+      expect_rule(optim::AdamWOptions{.lr = 0.05, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.1}, rule);
+    } else {
+      optim::AdamOptions amsgrad = options;
+      amsgrad.amsgrad = true;
+      expect_rule(amsgrad, rule);
+    }
+  }
+}
+
+TEST(Rules, RMSprop) {
+  double v = 0, mean = 0, velocity = 0;
+  expect_rule(optim::RMSpropOptions{.lr = 0.05, .alpha = 0.9, .eps = 1e-3, .momentum = 0.5, .centered = true},
+              [&](int, double w, double g) {
+                v = 0.9 * v + (1 - 0.9) * g * g;
+                mean = 0.9 * mean + (1 - 0.9) * g;
+                velocity = 0.5 * velocity + g / (std::sqrt(v - mean * mean) + 1e-3);
+                return w - 0.05 * velocity;
+              });
+}
+
+TEST(Rules, Adagrad) {
+  double sum = 0.25;
+  expect_rule(optim::AdagradOptions{.lr = 0.05, .lr_decay = 0.1, .initial_accumulator_value = 0.25, .maximize = true},
+              [&](int t, double w, double g) {
+                sum += g * g;
+                return w + 0.05 / (1 + (t - 1) * 0.1) * g / (std::sqrt(sum) + 1e-10);
+              });
+}
+
+TEST(Rules, Adadelta) {
+  double v = 0, u = 0;
+  expect_rule(optim::AdadeltaOptions{.lr = 0.5, .rho = 0.8, .eps = 1e-3}, [&](int, double w, double g) {
+    v = 0.8 * v + (1 - 0.8) * g * g;
+    const double d = std::sqrt(u + 1e-3) / std::sqrt(v + 1e-3) * g;
+    u = 0.8 * u + (1 - 0.8) * d * d;
+    return w - 0.5 * d;
+  });
+}
+
+TEST(Adam, StateContinuesTraining) {
+  const auto make = [] {
+    manual_seed(3);
+    return nn::Linear(4, 2);
+  };
+  nn::Linear one = make(), two = make();
+  optim::Adam first(one.parameters(), {.lr = 0.01, .amsgrad = true}), second(two.parameters());
+  const Tensor x = randn({8, 4});
+  const auto step = [&](nn::Linear& net, optim::Adam& adam) {
+    sum(square(net(x))).backward();
+    adam.step();
+    adam.zero_grad();
+  };
+  step(one, first);
+  step(one, first);
+  const io::TensorFile state = first.state_dict();
+  EXPECT_EQ(state.tensors.at("step.1").item<float>(), 2);
+  EXPECT_EQ(state.tensors.at("max_exp_avg_sq.0").shape(), (Shape{2, 4}));
+  EXPECT_EQ(state.metadata.at("group.0.amsgrad"), "true");
+  two.load_state_dict(one.state_dict());
+  second.load_state_dict(state);
+  step(one, first);
+  step(two, second);
+  EXPECT_EQ(one.weight().to_vector<float>(), two.weight().to_vector<float>());
+  EXPECT_THROW(optim::Adam(one.parameters(), {.beta1 = 1}), ValueError);
+}
 
 TEST(SGD, GroupsHaveTheirOwnOptions) {
   Tensor a = ones({2}), b = ones({2}), unused = ones({2});

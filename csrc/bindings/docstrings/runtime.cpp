@@ -218,17 +218,17 @@ Args:
     contents: what _contents() gave.)"},
 
       // -- optimisers -------------------------------------------------------------------------------------------------
-      {"_sgd_step",
-       R"(Records one step of pycnn.optim.SGD for a group: parameters that have a gradient, and their velocities, get their
-next values in place. Nothing is evaluated.
+      {"_optimizer_step",
+       R"(Records one step for a group: parameters that have a gradient, and their state, get their next values in place;
+state that is missing is made. Nothing is evaluated.
 
 Args:
-    parameters: a list.
-    velocities: one per parameter, or None where there is none yet.
-    lr, momentum, dampening, weight_decay, nesterov, maximize: the group's options.
+    rule: the optimiser's name.
+    group: its dictionary; numbers may be floats or tensors of one element.
+    state: the optimiser's, by parameter.
 
 Returns:
-    velocities that were made, by position.)"},
+    everything that has a next value now.)"},
       {"_forget_gradients", R"(Sets .grad of each of these tensors to None.
 
 Args:
