@@ -186,6 +186,17 @@ def test_pending_work_is_capped_by_bytes() -> None:
     assert total[5].item() == 600
 
 
+def test_forward_and_backward_are_one_plan_however_large() -> None:
+    """A walk that was cut half-way would keep every value it has met until its end."""
+    weight = pycnn.ones(1 << 20, requires_grad=True)
+    value = weight
+    for _ in range(300):
+        value = value * 1.001
+    loss = value.sum()
+    assert not loss.is_evaluated()
+    assert counted(loss.backward)["plans_run"] == 1
+
+
 def test_a_training_loop_holds_no_old_graphs() -> None:
     """Resident memory stands still, also with a running sum of losses."""
 

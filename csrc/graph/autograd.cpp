@@ -158,6 +158,7 @@ class Walk {
   const std::vector<Value>& retained() const { return retained_; }
 
  private:
+  UnboundedBytes whole_;
   bool create_graph_, retain_graph_;
   std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, Older> queue_;
   std::unordered_set<const Node*> queued_;

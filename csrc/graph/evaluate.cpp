@@ -66,6 +66,7 @@ struct PendingWork {
   void restart() { result_bytes = read_bytes = next_measure = 0; }
 };
 thread_local PendingWork pending;
+thread_local int unbounded_bytes = 0;
 
 std::list<Claim::Entry>::iterator add_claim() {
   [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, recover_in_child);
@@ -528,6 +529,9 @@ std::vector<Buffer> run_captured(const Computation& computation, std::span<const
   }
 }
 
+UnboundedBytes::UnboundedBytes() { ++unbounded_bytes; }
+UnboundedBytes::~UnboundedBytes() { --unbounded_bytes; }
+
 void note_pending(const std::shared_ptr<Node>& node) {
   counters().nodes_recorded++;
   if (mode() == Mode::Eager) {
@@ -540,6 +544,7 @@ void note_pending(const std::shared_ptr<Node>& node) {
   if (capture_log() != nullptr) return;
   pending.result_bytes += result_bytes(*node);
   pending.read_bytes += newly_read_bytes(*node);
+  if (unbounded_bytes > 0 && pending.nodes.size() < max_pending_nodes) return;
   if (pending.nodes.size() < max_pending_nodes && pending.result_bytes < max_pending_bytes) {
     const size_t count = pending.nodes.size();
     if (pending.result_bytes + pending.read_bytes < max_pending_bytes || count < pending.next_measure) return;

@@ -21,6 +21,16 @@ void evaluate_values(std::span<const Value> requested);
 /// pending.
 void note_pending(const std::shared_ptr<Node>& node);
 
+/// While it lives, this thread's pending work is not bounded by its bytes. A walk that records gradients holds on to
+/// whatever it has met; cut in the middle, its work would keep every value until the end.
+class UnboundedBytes {
+ public:
+  UnboundedBytes();
+  ~UnboundedBytes();
+  UnboundedBytes(const UnboundedBytes&) = delete;
+  UnboundedBytes& operator=(const UnboundedBytes&) = delete;
+};
+
 /// A plan apart from the values it was first run with.
 struct Computation {
   std::shared_ptr<const Plan> plan;
