@@ -118,42 +118,41 @@ void Plan::find_donations() {
     }
     return false;
   };
-  const auto donor_for = [&](const Primitive& step, const Slot& result) -> int {
+  // Another final step that reads the donor would see it overwritten.
+  const auto read_by_other_final = [&](const Primitive& step, int buffer) {
+    return std::any_of(steps_.begin(), steps_.end(), [&](const auto& other) {
+      return other.get() != &step && is_final(*other) &&
+             std::any_of(other->reads.begin(), other->reads.end(),
+                         [&](const Slot& slot) { return slot.buffer == buffer; });
+    });
+  };
+  const auto donors_for = [&](const Primitive& step, const Slot& result) {
+    std::vector<int> donors;
     for (const Slot& read : step.reads) {
       const BufferPlace& place = buffers_[static_cast<size_t>(read.buffer)];
       const bool alone = std::count_if(step.reads.begin(), step.reads.end(), [&](const Slot& other) {
                            return other.buffer == read.buffer &&
                                   !(other.shape == read.shape && other.strides == read.strides && other.offset == 0);
                          }) == 0;
-      const bool taken = std::any_of(buffers_.begin(), buffers_.end(),
-                                     [&](const BufferPlace& other) { return other.donor == place.input; });
-      if (place.input >= 0 && alone && !taken && !loaded_after_store(step, read.buffer, result.buffer) &&
+      if (place.input >= 0 && alone && !loaded_after_store(step, read.buffer, result.buffer) &&
           results_on[static_cast<size_t>(read.buffer)] == 0 && read.dtype == result.dtype &&
           read.shape == result.shape && read.strides == result.strides && result.offset == 0 &&
           buffers_[static_cast<size_t>(result.buffer)].bytes ==
               static_cast<size_t>(result.count()) * size_of(result.dtype) &&
-          result.is_dense())
-        return place.input;
+          result.is_dense() && std::find(donors.begin(), donors.end(), place.input) == donors.end() &&
+          !read_by_other_final(step, read.buffer))
+        donors.push_back(place.input);
     }
-    return -1;
+    return donors;
   };
   std::vector<const Primitive*> last_phase;
   for (const auto& step : steps_) {
     if (!is_final(*step)) continue;
     bool donated = false;
     for (const Slot& result : step->writes) {
-      const int donor = donor_for(*step, result);
-      // Another final step that reads the donor would see it overwritten.
-      const int donor_buffer = donor;  // inputs are the first buffers
-      const bool read_by_other_final =
-          donor >= 0 && std::any_of(steps_.begin(), steps_.end(), [&](const auto& other) {
-            return other.get() != step.get() && is_final(*other) &&
-                   std::any_of(other->reads.begin(), other->reads.end(),
-                               [&](const Slot& slot) { return slot.buffer == donor_buffer; });
-          });
-      if (donor < 0 || read_by_other_final) continue;
-      buffers_[static_cast<size_t>(result.buffer)].donor = donor;
-      donated = true;
+      BufferPlace& place = buffers_[static_cast<size_t>(result.buffer)];
+      place.donors = donors_for(*step, result);
+      donated = donated || !place.donors.empty();
     }
     if (donated) last_phase.push_back(step.get());
   }
@@ -307,6 +306,15 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
   std::vector<void*> addresses(buffers_.size());
   std::vector<StoragePointer> storages(buffers_.size());
   std::vector<Storage*> donated;
+  const auto free_donor = [&](const BufferPlace& place) {
+    for (const int donor : place.donors) {
+      const RunInput& given = inputs[static_cast<size_t>(donor)];
+      if (given.donatable && given.offset == 0 &&
+          std::find(donated.begin(), donated.end(), given.storage.get()) == donated.end())
+        return donor;
+    }
+    return -1;
+  };
   for (size_t b = 0; b < buffers_.size(); ++b) {
     const BufferPlace& place = buffers_[b];
     if (place.input >= 0) {
@@ -314,9 +322,8 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
       addresses[b] = storages[b]->data();
     } else if (!place.kept) {
       addresses[b] = arena_data + workspace_bytes_ + place.arena_offset;
-    } else if (place.donor >= 0 && inputs[static_cast<size_t>(place.donor)].donatable &&
-               inputs[static_cast<size_t>(place.donor)].offset == 0) {
-      storages[b] = inputs[static_cast<size_t>(place.donor)].storage;
+    } else if (const int donor = free_donor(place); donor >= 0) {
+      storages[b] = inputs[static_cast<size_t>(donor)].storage;
       addresses[b] = storages[b]->data();
       donated.push_back(storages[b].get());
       counters().buffers_donated++;
@@ -394,9 +401,12 @@ std::string Plan::describe() const {
     for (const Slot& slot : step.writes) {
       const BufferPlace& place = buffers_[static_cast<size_t>(slot.buffer)];
       text += " " + slot_text(slot);
-      if (place.donor >= 0)
-        text += " (over input b" + std::to_string(place.donor) + ")";
-      else if (place.kept)
+      if (!place.donors.empty()) {
+        text += " (over input";
+        for (const int donor : place.donors)
+          text += (donor == place.donors.front() ? " b" : " or b") + std::to_string(donor);
+        text += ")";
+      } else if (place.kept)
         text += " (result)";
     }
     text += work_text("; ", step.flops(), step.bytes());

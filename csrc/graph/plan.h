@@ -57,7 +57,7 @@ class Plan {
     int input = -1;     ///< among the plan's inputs
     bool kept = false;  ///< outlives the plan: storage of its own
     size_t arena_offset = 0;
-    int donor = -1;  ///< the input whose memory it may take
+    std::vector<int> donors = {};  ///< inputs whose memory it may take, the first that nobody else holds
   };
   void find_donations();
   void batch_last_phase();
