@@ -55,3 +55,15 @@ def test_the_gradient_of_a_pooling_gradient_is_native_too() -> None:
     (second,) = pycnn.autograd.grad(first.sum(), [x])
     assert second.dtype == pycnn.bfloat16
     assert second.sum().item() == 2 * x.numel() / 4
+
+
+def test_widened_copies_are_never_written() -> None:
+    """A float32 copy of a bfloat16 activation for a formula's sake would be stored and kept until the backward pass."""
+    x = pycnn.randn(2, 8, 6, 6)
+    weight = pycnn.randn(8, 8, 3, 3, requires_grad=True)
+    with pycnn.autocast("cpu", dtype=pycnn.bfloat16):
+        loss = F.conv2d(F.conv2d(x, weight, padding=1).relu(), weight, padding=1).relu().float().sum()
+    described = pycnn.plan.describe(pycnn.autograd.grad(loss, [weight])[0])
+    activation = "float32(2, 8, 6, 6)"
+    written = [line.partition("->")[2] for line in described.splitlines() if "relu" in line]
+    assert written and not any(activation in line for line in written), described

@@ -1,6 +1,7 @@
 #include "graph/fuse.h"
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 
 namespace pycnn::graph {
@@ -78,6 +79,51 @@ void drop_stores(Formulation& formulation, int buffer) {
       step.opcode = Opcode::Constant;
       step.type = RegisterType::F32;
     }
+}
+
+// What a step writes that does nothing but widen bfloat16 or float16 to float32: {narrow, wide}.
+std::optional<std::pair<Slot, Slot>> widening(const Primitive& step) {
+  const auto* pointwise = dynamic_cast<const PointwisePrimitive*>(&step);
+  if (pointwise == nullptr) return {};
+  const Formulation& program = pointwise->program;
+  const std::vector<ProgramBuilder::Step>& steps = program.formula.steps();
+  if (steps.size() != 2 || steps[0].opcode != Opcode::Load || steps[1].opcode != Opcode::Store) return {};
+  const Slot& narrow = program.operands[static_cast<size_t>(steps[0].index)];
+  const Slot& wide = program.operands[static_cast<size_t>(steps[1].index)];
+  const bool widens =
+      (narrow.dtype == DType::BFloat16 || narrow.dtype == DType::Float16) && wide.dtype == DType::Float32;
+  if (!widens || !(narrow.strides == wide.strides)) return {};
+  return std::pair{narrow, wide};
+}
+
+// Programs widen as they load, so they need no wide copy of a narrow buffer: fused with what makes the narrow one, the
+// copy would be written, kept and read at twice the bytes.
+void load_narrow(Primitives& primitives) {
+  for (size_t i = 0; i < primitives.size(); ++i) {
+    const auto found = widening(*primitives[i]);
+    if (!found) continue;
+    const auto& [narrow, wide] = *found;
+    const bool one_writer = std::count_if(primitives.begin(), primitives.end(), [&](const auto& other) {
+                              return touches(other->writes, found->second.buffer);
+                            }) == 1;
+    if (!one_writer) continue;
+    for (size_t j = i + 1; j < primitives.size(); ++j) {
+      Formulation* program = nullptr;
+      if (auto* pointwise = dynamic_cast<PointwisePrimitive*>(primitives[j].get())) program = &pointwise->program;
+      if (auto* reduce = dynamic_cast<ReducePrimitive*>(primitives[j].get())) program = &reduce->prologue;
+      if (program == nullptr) continue;
+      const auto follow = [&, &narrow = narrow, &wide = wide](std::vector<Slot>& slots) {
+        for (Slot& slot : slots)
+          if (slot.buffer == wide.buffer) {
+            slot.buffer = narrow.buffer;
+            slot.dtype = narrow.dtype;
+            slot.offset += narrow.offset - wide.offset;
+          }
+      };
+      follow(program->operands);
+      follow(primitives[j]->reads);
+    }
+  }
 }
 
 class Fuser {
@@ -357,6 +403,10 @@ void remove_dead(Primitives& primitives, const std::vector<bool>& kept) {
   std::erase_if(primitives, [](const auto& primitive) { return primitive == nullptr; });
 }
 
-void fuse(Primitives& primitives, const std::vector<bool>& kept) { Fuser(primitives, kept).run(); }
+void fuse(Primitives& primitives, const std::vector<bool>& kept) {
+  load_narrow(primitives);
+  remove_dead(primitives, kept);
+  Fuser(primitives, kept).run();
+}
 
 }  // namespace pycnn::graph
