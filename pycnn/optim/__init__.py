@@ -1,6 +1,6 @@
 """Optimisers and learning-rate schedules."""
 
-from pycnn.optim import lr_scheduler
+from pycnn.optim import lr_scheduler, swa_utils
 from pycnn.optim.adam import Adam, Adamax, AdamW, Lion, NAdam, RAdam
 from pycnn.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from pycnn.optim.lbfgs import LBFGS
@@ -9,5 +9,5 @@ from pycnn.optim.sgd import ASGD, LARS, SGD
 
 __all__ = [
     "ASGD", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "NAdam", "Optimizer",
-    "RAdam", "RMSprop", "Rprop", "lr_scheduler",
+    "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip
