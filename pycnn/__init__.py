@@ -62,6 +62,7 @@ from pycnn._settings import compile as compile  # noqa: E402
 from pycnn._settings import get_float32_matmul_precision as get_float32_matmul_precision  # noqa: E402
 from pycnn._settings import set_float32_matmul_precision as set_float32_matmul_precision  # noqa: E402
 from pycnn._settings import use_deterministic_algorithms as use_deterministic_algorithms  # noqa: E402
+from pycnn._summary import summary as summary  # noqa: E402
 from pycnn.amp import autocast as autocast  # noqa: E402
 from pycnn.autograd.grad_mode import enable_grad as enable_grad  # noqa: E402
 from pycnn.autograd.grad_mode import inference_mode as inference_mode  # noqa: E402

@@ -23,7 +23,6 @@ import numpy as np
 from pycnn import _core
 from pycnn._core import Size, Tensor
 from pycnn._restricted_pickle import CONTAINERS, Builder, Machine
-from pycnn.nn.parameter import Parameter
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -170,7 +169,9 @@ class _Reader:
             raise ValueError(f"a gradient for a tensor of {storage.kind.name}")
         return None if tensor is None else tensor.requires_grad_(requires_grad)
 
-    def _parameter(self, data: Any, requires_grad: Any, hooks: Any) -> Parameter | None:
+    def _parameter(self, data: Any, requires_grad: Any, hooks: Any) -> Tensor | None:
+        from pycnn.nn.parameter import Parameter
+
         if type(requires_grad) is not bool or hooks:
             raise ValueError("a parameter with hooks is refused")
         if self._elements is None:
@@ -413,6 +414,8 @@ class _Writer:
             self._write(b"sb")
 
     def _tensor(self, tensor: Tensor) -> None:
+        from pycnn.nn.parameter import Parameter
+
         if id(tensor) in self._memo:
             self._write(b"j", struct.pack("<I", self._memo[id(tensor)]))
             return

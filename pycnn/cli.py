@@ -1,4 +1,4 @@
-"""The command line: train, eval, predict, info.
+"""The command line: train, eval, predict, models, summary, info.
 
 Exit codes: 0 done, 2 a mistake of the user (one line on standard error), 130 interrupted.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,6 +39,13 @@ def _positive(kind: type) -> Any:
     return parse
 
 
+def _shape(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 3x224x224")
+    return tuple(map(int, parts))
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer from 0 to 2^63 - 1")
@@ -53,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
 
     data_help = "digits (bundled), or a folder with the four IDX files of MNIST and its kin (default: digits)"
     train = commands.add_parser("train", help="train a classifier and save it")
-    train.add_argument("--model", default="lenet5", choices=["lenet5"], help="default: lenet5")
+    train.add_argument("--model", default="lenet5", metavar="NAME", help="see `pycnn models --small` (default: lenet5)")
     train.add_argument("--data", default="digits", help=data_help)
     train.add_argument("--epochs", type=_positive(int), help="passes over the data (default: 25 for digits, else 5)")
     train.add_argument("--batch-size", type=_positive(int), default=64, help="images per step (default: 64)")
@@ -71,11 +78,27 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("images", nargs="+", metavar="IMAGE")
     predict.add_argument("--model", type=Path, default=Path("lenet5.safetensors"), metavar="FILE", help="classifier")
     predict.add_argument("--invert", action="store_true", help="the images are dark on light (the data is the reverse)")
+    predict.add_argument("--network", metavar="NAME", help="a network of `pycnn models` instead, with --weights")
+    predict.add_argument("--weights", type=Path, metavar="FILE", help="its state dict: .safetensors, .pt or .pth")
+    predict.add_argument("--classes", type=Path, metavar="FILE", help="names of its classes, one per line")
+    predict.add_argument("--top", type=_positive(int), default=1, help="how many classes to print (default: 1)")
     predict.set_defaults(run=_predict)
+
+    catalogue = commands.add_parser("models", help="list the networks")
+    catalogue.add_argument("pattern", nargs="?", default="*", help="of the name, with * and ?")
+    catalogue.add_argument("--task", help="only those for this task")
+    catalogue.add_argument("--small", action="store_true", help="only those that `train` takes")
+    catalogue.set_defaults(run=_models)
+
+    table = commands.add_parser("summary", help="layers, shapes, parameters and multiply-adds of a network")
+    table.add_argument("name", metavar="NAME", help="see `pycnn models`")
+    table.add_argument("--num-classes", type=_positive(int), help="default: the paper's")
+    table.add_argument("--input", type=_shape, metavar="CxHxW", help="shape of the input (default: the paper's)")
+    table.set_defaults(run=_summary)
 
     info = commands.add_parser("info", help="print version, processor features and threads")
     info.set_defaults(run=_info)
-    for command in (train, evaluate, predict, info):
+    for command in (train, evaluate, predict, catalogue, table, info):
         command.add_argument("--threads", type=_positive(int), help="default: the cores this process may use")
     return parser
 
@@ -107,18 +130,21 @@ def _check_writable(path: Path) -> None:
 def _train(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from pycnn import models
     from pycnn.datasets import Preprocessing
-    from pycnn.models import MODELS
-    from pycnn.training import Classifier, Progress, RandomShift, fit
+    from pycnn.training import Classifier, Progress, RandomShift, create_classifier, fit, suitable_models
 
     out = arguments.out or Path(f"{arguments.model}.safetensors")
     _check_writable(out)
+    if arguments.model not in suitable_models():
+        raise UserError(f"--model {arguments.model}: not one of {', '.join(suitable_models())}")
     data = _load_data(arguments.data)
     epochs = arguments.epochs or (25 if arguments.data == "digits" else 5)
     pycnn.manual_seed(arguments.seed)
-    kind = MODELS[arguments.model]
-    preprocessing = Preprocessing.fit(data.train_images, data.maximum, *kind.input_size)
-    classifier = Classifier(arguments.model, kind(num_classes=len(data.classes)), preprocessing, data.classes)
+    size = models.entry(arguments.model).inputs[0][1:]
+    preprocessing = Preprocessing.fit(data.train_images, data.maximum, *size)
+    model = create_classifier(arguments.model, len(data.classes))
+    classifier = Classifier(arguments.model, model, preprocessing, data.classes)
     images = preprocessing(data.train_images, data.maximum)
     steps = epochs * -(-len(images) // arguments.batch_size)
     finished: dict[str, Any] = {}
@@ -182,26 +208,93 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
     try:
         from PIL import Image
     except ImportError:
         raise UserError("predict needs Pillow to read images: pip install 'pycnn[images]'") from None
-    classifier = _load_classifier(arguments.model)
+    probabilities_of, classes = _network_for(arguments) if arguments.network else _classifier_for(arguments)
     for name in arguments.images:
         try:
             with Image.open(name) as image:
-                pixels = np.asarray(image.convert("L"), np.float32)
+                probabilities = probabilities_of(image)
         except OSError as error:
             raise UserError(_os_message(error, name)) from None
         except Image.DecompressionBombError:
             raise UserError(f"{name}: too large an image") from None
-        if arguments.invert:
-            pixels = 255 - pixels
-        probabilities = classifier.probabilities(pixels[None], 255.0)[0]
-        best = int(probabilities.argmax())
-        print(f"{name}: {classifier.classes[best]} ({probabilities[best]:.1%})")
+        best = probabilities.argsort()[::-1][: arguments.top]
+        print(f"{name}: {', '.join(f'{classes[i]} ({probabilities[i]:.1%})' for i in best)}")
+    return 0
+
+
+def _classifier_for(arguments: argparse.Namespace) -> tuple[Callable[[Any], Any], Sequence[str]]:
+    """A saved classifier of grey images: what gives probabilities for an image, and the names of the classes."""
+    import numpy as np
+
+    classifier = _load_classifier(arguments.model)
+
+    def probabilities(image: Any) -> Any:
+        pixels = np.asarray(image.convert("L"), np.float32)
+        return classifier.probabilities((255 - pixels if arguments.invert else pixels)[None], 255.0)[0]
+
+    return probabilities, classifier.classes
+
+
+def _network_for(arguments: argparse.Namespace) -> tuple[Callable[[Any], Any], Sequence[str]]:
+    """A network of the registry with the weights of a file."""
+    from pycnn import models
+    from pycnn.autograd.grad_mode import no_grad
+
+    if arguments.weights is None:
+        raise UserError(f"--network {arguments.network} needs --weights")
+    if models.entry(arguments.network).task != "classification":
+        raise UserError(f"--network {arguments.network}: not a classifier of images")
+    try:
+        network = models.create(arguments.network, weights=arguments.weights).eval()
+    except RuntimeError as error:
+        raise UserError(f"{arguments.weights}: {error}") from None
+    count = network.classes_in(network.state_dict())
+    classes: Sequence[str] = [f"class {i}" for i in range(count)]
+    if arguments.classes is not None:
+        classes = arguments.classes.read_text(encoding="utf-8").splitlines()
+        if len(classes) != count:
+            raise UserError(f"{arguments.classes}: {len(classes)} lines, the network has {count} classes")
+
+    def probabilities(image: Any) -> Any:
+        with no_grad():
+            return network(models.image_input(arguments.network, image)).softmax(1).numpy()[0]
+
+    return probabilities, classes
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from pycnn import models
+    from pycnn.training import suitable_models
+
+    small = suitable_models()
+    for name in models.list(arguments.pattern, task=arguments.task):
+        if arguments.small and name not in small:
+            continue
+        entry = models.entry(name)
+        inputs = ", ".join("x".join(map(str, shape)) for shape in entry.inputs)
+        print(f"{name:<22} {entry.task:<26} {inputs:<18} {(entry.build.__doc__ or '').splitlines()[0]}")
+    return 0
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    from pycnn import models
+    from pycnn.nn import init
+
+    entry = models.entry(arguments.name)
+    options: dict[str, Any] = {}
+    shapes = entry.inputs if arguments.input is None else (arguments.input, *entry.inputs[1:])
+    if arguments.input is not None and arguments.input[0] != entry.inputs[0][0] and entry.dtypes[0] == "float32":
+        options["in_channels"] = arguments.input[0]
+    try:
+        with init.skipped():
+            model = models.create(arguments.name, num_classes=arguments.num_classes, **options)
+        print(pycnn.summary(model, shapes, dtype=[getattr(pycnn, name) for name in entry.dtypes]))
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"{arguments.name}: {error}") from None
     return 0
 
 
@@ -234,7 +327,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_cmake_folder())
             return 0
         if arguments.command is None:
-            parser.error("a command is needed: train, eval, predict or info")
+            parser.error("a command is needed: train, eval, predict, models, summary or info")
         if arguments.threads:
             pycnn.set_num_threads(arguments.threads)
         return int(arguments.run(arguments))

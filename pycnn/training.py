@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 import pycnn
-from pycnn import _core, nn
+from pycnn import _core, models, nn
 from pycnn.autograd.grad_mode import no_grad
 from pycnn.datasets import Array, Preprocessing
-from pycnn.models import MODELS
 from pycnn.nn import functional as F
 from pycnn.optim import SGD
 from pycnn.optim.lr_scheduler import CosineAnnealingLR
@@ -24,6 +23,18 @@ from pycnn.serialization import read
 from pycnn.utils.data import DataLoader, TensorDataset
 
 _DESCRIPTION = "pycnn.classifier"
+_LARGEST_INPUT = 64
+
+
+def suitable_models() -> list[str]:
+    """Names of the registry's classifiers for images of at most 64 pixels a side."""
+    names = models.list(task="classification")
+    return [name for name in names if max(models.entry(name).inputs[0][1:]) <= _LARGEST_INPUT]
+
+
+def create_classifier(name: str, num_classes: int) -> Any:
+    """One of `suitable_models()`, for grey images."""
+    return models.create(name, num_classes=num_classes, in_channels=1)
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,7 @@ class Classifier:
     """A model with what its inputs and outputs mean: all that evaluation and prediction need.
 
     Attributes:
-        name: of the model in `pycnn.models.MODELS`.
+        name: of the model, one of `suitable_models()`.
         model: the network.
         preprocessing: how an image becomes its input.
         classes: names of the outputs.
@@ -180,11 +191,12 @@ class Classifier:
             description = json.loads(metadata[_DESCRIPTION])
             model_name, classes = description["model"], description["classes"]
             preprocessing = _checked_preprocessing(description["preprocessing"])
-            _require(isinstance(model_name, str) and model_name in MODELS, "an unknown model")
+            _require(isinstance(model_name, str) and model_name in suitable_models(), "an unknown model")
             _require(isinstance(classes, list) and 0 < len(classes) < 2**16, "no list of classes")
             _require(all(isinstance(label, str) for label in classes), "class names that are no strings")
-            model = MODELS[model_name](num_classes=len(classes))
-            _require(model.input_size == (preprocessing.height, preprocessing.width), "another input size")
+            model = create_classifier(model_name, len(classes))
+            size = (preprocessing.height, preprocessing.width)
+            _require(models.entry(model_name).inputs[0][1:] == size, "another input size")
             model.load_state_dict(tensors)
         except (ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
             reason = " ".join(str(error).split())

@@ -105,6 +105,35 @@ def test_file_keeps_preprocessing_and_classes(trained):
     assert set(pycnn.load(trained)) == set(classifier.model.state_dict())
 
 
+def test_networks_of_the_registry(small_folder, tmp_path, capsys):
+    image_module = pytest.importorskip("PIL.Image", reason="predict needs Pillow")
+    assert main(["models", "lenet*"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[:2]] == [[f"lenet{i}", "classification", "1x28x28"] for i in (1, 5)]
+    assert main(["models", "--small"]) == 0
+    assert "resnet20" in (small := capsys.readouterr().out) and "resnet50" not in small
+    assert main(["summary", "lenet5"]) == 0
+    assert "Parameters: 61 706" in capsys.readouterr().out
+    assert main(["summary", "resnet20", "--input", "1x16x16", "--num-classes", "3"]) == 0
+    assert "16 x 16 x 16" in capsys.readouterr().out
+    out = tmp_path / "mlp.safetensors"
+    command = ["train", "--model", "mlp", "--data", str(small_folder), "--epochs", "2", "--out", str(out)]
+    assert main(command) == 0 and main(["eval", str(out), "--data", str(small_folder)]) == 0
+    capsys.readouterr()
+    names = [str(tmp_path / name) for name in ("image.png", "other.png")]
+    for name in names:
+        image_module.fromarray(np.full((40, 60), 9, np.uint8)).save(name)
+    (tmp_path / "classes").write_text("a\nb\nc\n")
+    command = ["predict", "--network", "mlp", "--weights", str(out), "--top", "2", *names]
+    assert main([*command, "--classes", str(tmp_path / "classes")]) == 0
+    assert re.fullmatch(rf"{names[0]}: [abc] \(.*%\), [abc] \(.*%\)", capsys.readouterr().out.splitlines()[0])
+    assert main(command) == 0
+    assert "class" in capsys.readouterr().out
+    (tmp_path / "classes").write_text("a\n")
+    assert main([*command, "--classes", str(tmp_path / "classes")]) == 2
+    assert "1 lines, the network has 3 classes" in error_line(capsys)
+
+
 def test_version_info_and_help():
     assert run("--version").stdout == f"pycnn {pycnn.__version__}\n"
     info = run("info")
@@ -121,7 +150,7 @@ def test_version_info_and_help():
         (["train", "--lr", "nan"], "'nan' is not a positive number"),
         (["train", "--batch-size", "many"], "positive integer"),
         (["train", "--seed", "-1"], "seed"),
-        (["train", "--model", "lenet6"], "lenet6"),
+        (["summary", "lenet5", "--input", "3x"], "'3x' is not a shape"),
         (["fly"], "fly"),
     ],
 )
@@ -141,6 +170,14 @@ def test_bad_files(tmp_path, trained, small_folder, capsys):
         (["train", "--data", str(tmp_path / "none")], "none"),
         (["train", "--data", str(tmp_path)], "train-images"),
         (["train", "--out", str(tmp_path)], "is a folder"),
+        (["train", "--model", "lenet6"], "--model lenet6: not one of lenet1, lenet5"),
+        (["train", "--model", "resnet50"], "--model resnet50: not one of"),
+        (["summary", "lenet6"], "no network named 'lenet6'; similar ones: lenet5"),
+        (["summary", "lenet5", "--input", "1x8x8"], "lenet5: "),
+        (["predict", "--network", "resnet18", "x.png"], "needs --weights"),
+        (["predict", "--network", "unet", "--weights", str(plain), "x.png"], "not a classifier"),
+        (["predict", "--network", "lenet5", "--weights", str(plain), "x.png"], "Missing key"),
+        (["predict", "--network", "lenet5", "--weights", str(broken), "x.png"], "broken"),
         (["train", "--out", "/dev/full"], "no regular file"),
         (["train", "--out", str(tmp_path / "no" / "model")], "there is no folder"),
         (["eval", str(tmp_path / "missing")], "No such file"),

@@ -1,7 +1,208 @@
-"""Model definitions, by name in `MODELS`."""
+"""The networks: `list()` names them, `create(name)` builds one, and each is a function of this module as well.
 
-from pycnn.models.lenet import LeNet5
+Parameters have torchvision's names where torchvision has the network, so that its state dicts load.
+"""
 
-MODELS = {"lenet5": LeNet5}
+from pycnn.models.alexnet import AlexNet, AlexNetOriginal, alexnet, alexnet_2012
+from pycnn.models.bn_inception import BNInception, bn_inception
+from pycnn.models.dcgan import Discriminator, Generator, dcgan_discriminator, dcgan_generator
+from pycnn.models.densenet import DenseNet, densenet121, densenet161, densenet169, densenet201
+from pycnn.models.depth import DepthNet, depth_net
+from pycnn.models.efficientnet_lite import (
+    EfficientNetLite,
+    efficientnet_lite0,
+    efficientnet_lite1,
+    efficientnet_lite2,
+    efficientnet_lite3,
+    efficientnet_lite4,
+)
+from pycnn.models.fcn import FCN8s, fcn8s
+from pycnn.models.flownet import FlowNetS, flownet_s
+from pycnn.models.googlenet import GoogLeNet, googlenet
+from pycnn.models.inception_resnet_v2 import InceptionResNetV2, inception_resnet_v2
+from pycnn.models.inception_v3 import InceptionV3, inception_v3
+from pycnn.models.lenet import LeNet1, LeNet5, LeNet5Original, lenet1, lenet5, lenet5_1998
+from pycnn.models.linear import MLP, LinearClassifier, logistic_classifier, mlp, softmax_classifier
+from pycnn.models.mobilenet import (
+    MobileNetV1,
+    MobileNetV2,
+    MobileNetV3,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3_large,
+    mobilenet_v3_small,
+)
+from pycnn.models.network import Features, Network
+from pycnn.models.registry import create, entry, image_input, list, register
+from pycnn.models.resnet import (
+    ResNet,
+    plain18,
+    plain34,
+    resnet18,
+    resnet34,
+    resnet50,
+    resnet101,
+    resnet152,
+    resnext50_1x64d,
+    resnext50_2x40d,
+    resnext50_4x24d,
+    resnext50_8x14d,
+    resnext50_32x4d,
+    resnext101_32x4d,
+    resnext101_32x8d,
+    se_resnet18,
+    se_resnet34,
+    se_resnet50,
+    se_resnet101,
+    se_resnet152,
+    se_resnext50_32x4d,
+    se_resnext101_32x4d,
+    wide_resnet50_2,
+)
+from pycnn.models.resnet_cifar import CIFARResNet, resnet20, resnet32, resnet44, resnet56, resnet110
+from pycnn.models.shufflenet import (
+    ShuffleNetV2,
+    shufflenet_v2_x0_5,
+    shufflenet_v2_x1_0,
+    shufflenet_v2_x1_5,
+    shufflenet_v2_x2_0,
+)
+from pycnn.models.squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
+from pycnn.models.unet import UNet, unet
+from pycnn.models.vgg import (
+    VGG,
+    vgg11,
+    vgg11_bn,
+    vgg13,
+    vgg13_bn,
+    vgg16,
+    vgg16_bn,
+    vgg19,
+    vgg19_bn,
+    vgg_a_lrn,
+    vgg_c,
+    vgg_c_bn,
+)
+from pycnn.models.volumetric import MultiViewCNN, ShapeNet3D, VoxNet, multi_view_cnn, shapenet3d, voxnet
+from pycnn.models.yolo import YOLOv1, yolo_v1, yolo_v1_tiny
 
-__all__ = ["MODELS", "LeNet5"]
+__all__ = [
+    "AlexNet",
+    "AlexNetOriginal",
+    "BNInception",
+    "CIFARResNet",
+    "DenseNet",
+    "DepthNet",
+    "Discriminator",
+    "EfficientNetLite",
+    "FCN8s",
+    "Features",
+    "FlowNetS",
+    "Generator",
+    "GoogLeNet",
+    "InceptionResNetV2",
+    "InceptionV3",
+    "LeNet1",
+    "LeNet5",
+    "LeNet5Original",
+    "LinearClassifier",
+    "MLP",
+    "MobileNetV1",
+    "MobileNetV2",
+    "MobileNetV3",
+    "MultiViewCNN",
+    "Network",
+    "ResNet",
+    "ShapeNet3D",
+    "ShuffleNetV2",
+    "SqueezeNet",
+    "UNet",
+    "VGG",
+    "VoxNet",
+    "YOLOv1",
+    "alexnet",
+    "alexnet_2012",
+    "bn_inception",
+    "create",
+    "dcgan_discriminator",
+    "dcgan_generator",
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet201",
+    "depth_net",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+    "efficientnet_lite3",
+    "efficientnet_lite4",
+    "entry",
+    "fcn8s",
+    "flownet_s",
+    "googlenet",
+    "image_input",
+    "inception_resnet_v2",
+    "inception_v3",
+    "lenet1",
+    "lenet5",
+    "lenet5_1998",
+    "list",
+    "logistic_classifier",
+    "mlp",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    "multi_view_cnn",
+    "plain18",
+    "plain34",
+    "register",
+    "resnet101",
+    "resnet110",
+    "resnet152",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet34",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "resnext101_32x4d",
+    "resnext101_32x8d",
+    "resnext50_1x64d",
+    "resnext50_2x40d",
+    "resnext50_32x4d",
+    "resnext50_4x24d",
+    "resnext50_8x14d",
+    "se_resnet101",
+    "se_resnet152",
+    "se_resnet18",
+    "se_resnet34",
+    "se_resnet50",
+    "se_resnext101_32x4d",
+    "se_resnext50_32x4d",
+    "shapenet3d",
+    "shufflenet_v2_x0_5",
+    "shufflenet_v2_x1_0",
+    "shufflenet_v2_x1_5",
+    "shufflenet_v2_x2_0",
+    "softmax_classifier",
+    "squeezenet1_0",
+    "squeezenet1_1",
+    "unet",
+    "vgg11",
+    "vgg11_bn",
+    "vgg13",
+    "vgg13_bn",
+    "vgg16",
+    "vgg16_bn",
+    "vgg19",
+    "vgg19_bn",
+    "vgg_a_lrn",
+    "vgg_c",
+    "vgg_c_bn",
+    "voxnet",
+    "wide_resnet50_2",
+    "yolo_v1",
+    "yolo_v1_tiny",
+]

@@ -6,14 +6,38 @@ Fans are those of Glorot and Bengio (2010) for weights (O, I, k...): fan_in = I 
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn.autograd.grad_mode import no_grad
 
+_skipping = threading.local()
+
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Modules made inside (by this thread) leave their parameters undefined, and memory for them untouched: for those
+    whose values will be loaded, or of which only the shapes matter."""
+    before = is_skipped()
+    _skipping.active = True
+    try:
+        yield
+    finally:
+        _skipping.active = before
+
+
+def is_skipped() -> bool:
+    """Whether this thread is inside `skipped()`."""
+    return getattr(_skipping, "active", False)
+
 
 def _set(tensor: Tensor, value: Any) -> Tensor:
+    if is_skipped():
+        return tensor
     with no_grad():
         tensor.copy_(value)
         _core.eval(tensor)
@@ -21,6 +45,8 @@ def _set(tensor: Tensor, value: Any) -> Tensor:
 
 
 def _draw(tensor: Tensor, method: str, *args: float) -> Tensor:
+    if is_skipped():
+        return tensor
     with no_grad():
         getattr(tensor, method)(*args)
         _core.eval(tensor)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn._device import check_device
@@ -22,6 +24,10 @@ def uninitialized(shape: tuple[int, ...], device: Any, dtype: Any) -> Parameter:
         raise RuntimeError(
             f"a parameter of shape {shape}: Trying to create tensor with negative dimension {negative[0]}"
         )
+    if init.is_skipped() and dtype is None and _core.get_default_dtype() == _core.float32:
+        virtual = np.empty(shape, np.float32)  # the operating system gives it no memory until somebody writes
+        virtual.setflags(write=False)
+        return Parameter(_core.from_numpy(virtual))
     return Parameter(_core.empty(shape) if dtype is None else _core.empty(shape, dtype=dtype))
 
 

@@ -1,0 +1,88 @@
+"""Building blocks that several networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pycnn import nn
+from pycnn._core import Tensor
+
+
+def convolution_norm(
+    inputs: int,
+    outputs: int,
+    kernel_size: Any = 3,
+    stride: Any = 1,
+    *,
+    padding: Any = None,
+    groups: int = 1,
+    dilation: int = 1,
+    activation: Callable[[], nn.Module] | None = lambda: nn.ReLU(inplace=True),
+    norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+) -> nn.Sequential:
+    """Convolution "0" without bias, normalisation "1", activation "2"; the padding keeps the size at stride 1."""
+    if padding is None:
+        padding = (kernel_size - 1) // 2 * dilation
+    layers: list[nn.Module] = [
+        nn.Conv2d(inputs, outputs, kernel_size, stride, padding, dilation, groups, bias=False),
+        norm(outputs),
+    ]
+    if activation is not None:
+        layers.append(activation())
+    return nn.Sequential(*layers)
+
+
+def divisible(channels: float, divisor: int = 8) -> int:
+    """The nearest multiple of `divisor`, but never below 90 % of `channels`: how MobileNets round scaled widths."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+class ReLU6(nn.Module):
+    """min(max(x, 0), 6)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(0.0, 6.0)
+
+
+class Hardsigmoid(nn.Module):
+    """min(max(x + 3, 0), 6) / 6."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 3.0).clamp(0.0, 6.0) / 6.0
+
+
+class Hardswish(nn.Module):
+    """x times `Hardsigmoid` of x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x + 3.0).clamp(0.0, 6.0) / 6.0
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a number in 0..1 that depends on the means of all (Hu et al. 2018).
+
+    Args:
+        channels: C of the input (N, C, H, W).
+        squeezed: channels between the two 1x1 convolutions.
+        activation, gate: between and behind them.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        squeezed: int,
+        activation: Callable[[], nn.Module] = nn.ReLU,
+        gate: Callable[[], nn.Module] = nn.Sigmoid,
+    ) -> None:
+        super().__init__()
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.fc2 = nn.Conv2d(squeezed, channels, 1)
+        self.activation = activation()
+        self.scale_activation = gate()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = self.fc2(self.activation(self.fc1(self.avgpool(x))))
+        return x * self.scale_activation(scale)

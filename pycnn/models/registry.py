@@ -1,0 +1,166 @@
+"""The names of the networks: `register` notes a function that builds one, `create` calls it."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from pycnn.models.network import Features, Network
+from pycnn.nn import init
+from pycnn.serialization import load
+
+Build = TypeVar("Build", bound=Callable[..., Any])
+Shape = tuple[int, ...]
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a network without building it.
+
+    Attributes:
+        name: of the network and of the function in `pycnn.models`.
+        build: makes it; takes `num_classes` and `in_channels` where they have a meaning, and its own options.
+        task: "classification", or what else the outputs are.
+        inputs: shapes of the inputs it was made for, without the batch.
+        dtypes: of the inputs, "float32" or "int64".
+        mean, std: what is subtracted from pixels in 0..1, and what they are divided by then, per channel or for all.
+    """
+
+    name: str
+    build: Callable[..., Network]
+    task: str
+    inputs: tuple[Shape, ...]
+    dtypes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+_entries: dict[str, Entry] = {}
+_aliases: dict[str, str] = {}
+
+
+def register(
+    *inputs: Shape,
+    task: str = "classification",
+    dtypes: tuple[str, ...] = ("float32",),
+    aliases: tuple[str, ...] = (),
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+) -> Callable[[Build], Build]:
+    """Decorates a function that builds a network: its name becomes that of the network.
+
+    Args:
+        inputs: shapes of the inputs without the batch, (3, 224, 224) if there is none.
+        task, dtypes, mean, std: see `Entry`.
+        aliases: further names for `create`, which `list` does not show.
+    """
+
+    def add(build: Build) -> Build:
+        name = build.__name__
+        taken = {name, *aliases} & {*_entries, *_aliases}
+        if taken:
+            raise ValueError(f"a network named {sorted(taken)[0]} is registered already")
+        _entries[name] = Entry(name, build, task, inputs or ((3, 224, 224),), dtypes, mean, std)
+        _aliases.update(dict.fromkeys(aliases, name))
+        return build
+
+    return add
+
+
+def entry(name: str) -> Entry:
+    """What is known of a network. ValueError, with similar names, if there is none of this name."""
+    found = _entries.get(_aliases.get(name, name))
+    if found is None:
+        from difflib import get_close_matches
+
+        similar = get_close_matches(name, _entries, 3, 0.5)
+        hint = f"; similar ones: {', '.join(similar)}" if similar else ""
+        raise ValueError(f"there is no network named {name!r}{hint}")
+    return found
+
+
+def list(pattern: str = "*", *, task: str | None = None) -> builtins.list[str]:
+    """Names of the networks, sorted.
+
+    Args:
+        pattern: of the name, with * and ?.
+        task: only those for this task.
+    """
+    return sorted(e.name for e in _entries.values() if fnmatchcase(e.name, pattern) and task in (None, e.task))
+
+
+def create(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_channels: int | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    features_only: bool = False,
+    **options: Any,
+) -> Any:
+    """Builds a network.
+
+    Args:
+        name: one of `list()`.
+        num_classes: outputs; default: those of the paper, or of the weights.
+        in_channels: channels of the input; default: those of the paper.
+        weights: a file with its state dict (safetensors, `.pt` or `.pth`). If `num_classes` is another number than the
+            file's, the classifier is made anew, for fine-tuning.
+        features_only: gives `Features`, whose call returns the feature map of each stage instead of the logits.
+        options: passed to the function of this name in `pycnn.models`.
+
+    Errors: ValueError for unknown names and damaged files, TypeError for options that the network does not have,
+    RuntimeError for weights that do not fit.
+    """
+    found = entry(name)
+    if in_channels is not None:
+        options["in_channels"] = in_channels
+    if weights is None:
+        model = found.build(**options) if num_classes is None else found.build(num_classes=num_classes, **options)
+    else:
+        state = load(weights)
+        if not isinstance(state, dict):
+            raise ValueError(f"{os.fspath(weights)}: not a state dict, but a {type(state).__name__}")
+        with init.skipped():
+            model = found.build(**options)
+        given = model.classes_in(state)
+        if given is not None and given != model.classes_in(model.state_dict()):
+            with init.skipped():
+                model = found.build(num_classes=given, **options)
+        model.load_state_dict(state)
+        if num_classes is not None and num_classes != given:
+            model.reset_classifier(num_classes)
+    return Features(model, found.inputs[0]) if features_only else model
+
+
+def image_input(name: str, image: Any, crop: float = 0.875) -> Any:
+    """A Pillow image as input (1, C, H, W) of a classifier: resized, the middle cut out, normalised.
+
+    Args:
+        name: of the network.
+        image: any mode; becomes RGB, or grey for networks of one channel.
+        crop: the share of the resized image's shorter side that is kept.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from pycnn import _core
+
+    found = entry(name)
+    channels, height, width = found.inputs[0]
+    scale = max(height / crop / image.height, width / crop / image.width)
+    size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    resized = image.convert("RGB" if channels == 3 else "L").resize(size, Image.Resampling.BICUBIC)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    pixels = np.asarray(resized.crop((left, top, left + width, top + height)), np.float32).reshape(height, width, -1)
+    mean, std = (
+        np.array(values[:channels] if len(values) > 1 else values, np.float32) for values in (found.mean, found.std)
+    )
+    normalised = (pixels / np.float32(255) - mean) / std
+    return _core.tensor(np.ascontiguousarray(normalised.transpose(2, 0, 1)[None]))
