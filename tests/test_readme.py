@@ -54,8 +54,9 @@ def test_links(paper: str) -> None:
             assert (path.parent / target).exists(), f"{paper} links to {target}"
 
 
-def test_first_steps() -> None:
-    script = ROOT / "examples" / "python" / "first_steps.py"
+@pytest.mark.parametrize("name", ["first_steps", "mixed_precision"])
+def test_python_examples(name: str) -> None:
+    script = ROOT / "examples" / "python" / f"{name}.py"
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     losses = [float(line.rpartition(" ")[2]) for line in done.stdout.splitlines()]
