@@ -38,13 +38,4 @@ def forward(name: str, network: Network, arguments: argparse.Namespace) -> dict[
         chosen, lambda peer: peers.inference(peer, network, state, images, arguments.threads)
     )
     differences = peers.check_inference(inferences)
-    samples = measure.alternate({peer.name: run for peer, run in inferences.items()}, options.schedule(arguments))
-    return {
-        "network": name,
-        "batch_size": network.batch_size,
-        "peers": {peer: sample.to_json() for peer, sample in samples.items()},
-        "skipped": skipped,
-        "differences": differences,
-        "ratios": options.ratios(samples, [*inferences]),
-        "roofline": measure.roofline(next(iter(inferences.values()))),
-    }
+    return options.measured(name, network, inferences, arguments) | {"skipped": skipped, "differences": differences}

@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.measure import Samples, Schedule, fastest, ratio
+from benchmarks.measure import Samples, Schedule, alternate, fastest, ratio, roofline
+from benchmarks.networks import Network
 from benchmarks.peers import Peer
 
 
@@ -63,6 +64,18 @@ def ratios(samples: Mapping[str, Samples], peers: list[Peer]) -> dict[str, dict[
         if ours and theirs:
             found[dtype] = {"peer": theirs, "ours": ours, "quartiles": ratio(samples[theirs], samples[ours])}
     return found
+
+
+def measured(name: str, network: Network, runs: Mapping[Peer, Any], arguments: argparse.Namespace) -> dict[str, Any]:
+    """The row of a network: how long each peer's run takes (pycnn's first), in turns."""
+    samples = alternate({peer.name: run for peer, run in runs.items()}, schedule(arguments))
+    return {
+        "network": name,
+        "batch_size": network.batch_size,
+        "peers": {peer: sample.to_json() for peer, sample in samples.items()},
+        "ratios": ratios(samples, [*runs]),
+        "roofline": roofline(next(iter(runs.values()))),
+    }
 
 
 def line(title: str, row: Mapping[str, Any]) -> str:

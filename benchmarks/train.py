@@ -40,15 +40,4 @@ def step(name: str, network: Network, arguments: argparse.Namespace) -> dict[str
         chosen, lambda peer: peers.Training(peer, network, state, images, labels, arguments.threads)
     )
     differences = peers.check_training(trainings, state)
-    samples = measure.alternate(
-        {peer.name: training for peer, training in trainings.items()}, options.schedule(arguments)
-    )
-    return {
-        "network": name,
-        "batch_size": network.batch_size,
-        "peers": {peer: sample.to_json() for peer, sample in samples.items()},
-        "skipped": skipped,
-        "differences": differences,
-        "ratios": options.ratios(samples, [*trainings]),
-        "roofline": measure.roofline(next(iter(trainings.values()))),
-    }
+    return options.measured(name, network, trainings, arguments) | {"skipped": skipped, "differences": differences}
