@@ -280,3 +280,23 @@ def test_a_stale_detached_tensor_refuses_to_write_back() -> None:
     with pytest.raises(RuntimeError, match="detached"):
         old.add_(1)
     assert (old.tolist(), x.tolist()) == ([1, 1], [2, 2])
+
+
+def test_networks_with_one_state_are_not_written_through_each_other() -> None:
+    """load_state_dict shares values, which nobody can write to: arrays are read-only, in-place changes rebind."""
+    first, second = pycnn.nn.Linear(2, 2), pycnn.nn.Linear(2, 2)
+    second.load_state_dict(first.state_dict())
+    before = second.weight.tolist()
+    for array in (first.weight.detach().numpy(), np.from_dlpack(first.weight.detach()), np.asarray(first.bias.detach())):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 7
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.setflags(write=True)
+    copied = np.from_dlpack(first.weight.detach(), copy=True)
+    if copied.flags.writeable:
+        copied[...] = 7
+    with pycnn.no_grad():
+        first.weight.fill_(7)
+        first.weight[0] += 1
+    assert second.weight.tolist() == before
+    assert first.weight.tolist() == [[8, 8], [7, 7]]

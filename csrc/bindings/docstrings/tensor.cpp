@@ -130,6 +130,9 @@ Errors: RuntimeError if self requires grad (without force), TypeError for bfloat
       {"Tensor.__dlpack__",
        R"(A DLPack capsule over the same memory, read-only where the consumer's version can say so. Evaluates.
 
+Tensors that were copied from one another may share memory. Who writes to it all the same (PyTorch's from_dlpack ignores
+that it is read-only) changes all of them; ask for a copy then.
+
 Args:
     stream: None.
     max_version: the consumer's DLPack version, (major, minor).
