@@ -27,20 +27,11 @@ constexpr int64_t enough_chunks = 32;
 constexpr int64_t most_partial_elements = int64_t{1} << 22;
 constexpr int64_t position_unit = 2 * lanes<float>;  // pixels that are transposed at once
 
-int64_t greatest_common_divisor(int64_t a, int64_t b) {
-  while (b != 0) {
-    const int64_t rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-}
-
 /// Input position q·stride + offset(tap) lies in the plane of its remainder modulo the stride, at q + shift(tap).
 struct Planes {
   explicit Planes(const Axis& axis)
       : stride(axis.source_step),
-        period(min_of(axis.taps, axis.source_step / greatest_common_divisor(axis.source_step, axis.offset_step))),
+        period(min_of(axis.taps, axis.source_step / common_divisor(axis.source_step, axis.offset_step))),
         first_offset(axis.first_offset),
         step(axis.offset_step),
         source_size(axis.source_size) {}

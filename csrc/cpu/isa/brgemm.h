@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "cpu/isa/integers.h"
 #include "cpu/isa/simd.h"
 #include "cpu/isa/transpose.h"
 
@@ -48,12 +49,6 @@ constexpr int64_t panel_width(int64_t n) {
   if (n <= lanes<T>) return lanes<T>;
   return n < column_tile<T> ? (n + lanes<T> - 1) / lanes<T> * lanes<T> : column_tile<T>;
 }
-
-// Integer helpers; std::min and its kin would be weak symbols shared between levels.
-PYCNN_INLINE int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
-PYCNN_INLINE int64_t max_of(int64_t a, int64_t b) { return a < b ? b : a; }
-/// ⌈a / b⌉ for b > 0 and any a.
-PYCNN_INLINE int64_t ceil_divide(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
 
 /// A workspace is a sequence of pieces, each aligned to cache lines.
 PYCNN_INLINE size_t aligned_bytes(int64_t elements, size_t element) {

@@ -48,8 +48,6 @@ PYCNN_INLINE void for_each_vector(int64_t channels, bool whole, const Function& 
   if (c < channels) function.template operator()<false>(c, static_cast<int>(channels - c));
 }
 
-int64_t volume(const int64_t (&size)[3]) { return size[0] * size[1] * size[2]; }
-
 /// Calls function(first row, end) for runs of rows of pixels.
 template <typename Function>
 void for_each_run(const PoolingArguments& a, const int64_t (&size)[3], const Function& function) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cpu/isa/accumulate.h"
+#include "cpu/isa/integers.h"
 #include "cpu/isa/interpreter.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
@@ -18,17 +19,6 @@ using kernels::ReduceKind;
 using kernels::RegisterType;
 
 constexpr int64_t steps_per_task = 64;
-
-int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-int64_t common_divisor(int64_t a, int64_t b) {
-  while (b != 0) {
-    const int64_t rest = a % b;
-    a = b;
-    b = rest;
-  }
-  return a;
-}
 
 /// How the space is cut. A unit is a set of outputs that are reduced together; it takes `steps` chunks of
 /// (blocks, rows, width) elements, in parts of steps_per_task.
@@ -71,10 +61,10 @@ struct Cut {
     const int64_t pieces = ceil_divide(k2, max_chunk);
     width = pieces == 1 ? k2 : ceil_divide(ceil_divide(k2, pieces), 16) * 16;
     if (r1 * k2 <= max_chunk) {
-      blocks = smaller(k1, max_chunk / (r1 * k2));
+      blocks = min_of(k1, max_chunk / (r1 * k2));
       rows = r1;
     } else {
-      rows = smaller(r1, max_chunk / width);
+      rows = min_of(r1, max_chunk / width);
     }
     block_tiles = ceil_divide(k1, blocks);
     row_tiles = ceil_divide(r1, rows);
@@ -87,7 +77,7 @@ struct Cut {
   /// Chunks begin at multiples of this.
   int64_t alignment() const { return r1 * k2 <= max_chunk ? r1 * k2 : common_divisor(k2, width == k2 ? 0 : width); }
   /// Elements of an output that the first `step` steps cover.
-  int64_t count(int64_t step) const { return step / row_tiles * r1 + smaller(step % row_tiles * rows, r1); }
+  int64_t count(int64_t step) const { return step / row_tiles * r1 + min_of(step % row_tiles * rows, r1); }
 };
 
 struct Partials {
@@ -146,13 +136,13 @@ class Reduction {
     if (cut_.kept == 0) return;
     if (cut_.reduced == 0) {
       for (int64_t begin = 0; begin < cut_.kept; begin += max_chunk)
-        write_identity(begin, smaller(max_chunk, cut_.kept - begin));
+        write_identity(begin, min_of(max_chunk, cut_.kept - begin));
     } else if (cut_.parts == 1) {
       const int64_t units_per_task = ceil_divide(steps_per_task, cut_.steps);
       in_parallel(ceil_divide(cut_.units, units_per_task), [&](int64_t task) {
         Machine machine(program_);
         Partials& partials = scratch().partials;
-        const int64_t end = smaller(cut_.units, (task + 1) * units_per_task);
+        const int64_t end = min_of(cut_.units, (task + 1) * units_per_task);
         for (int64_t unit = task * units_per_task; unit < end; ++unit) {
           int64_t output, n;
           accumulate(machine, partials, unit, 0, cut_.steps, output, n);
@@ -166,12 +156,12 @@ class Reduction {
         const int64_t part = task % cut_.parts;
         int64_t output, n;
         accumulate(machine, partials, task / cut_.parts, part * steps_per_task,
-                   smaller(cut_.steps, (part + 1) * steps_per_task), output, n);
+                   min_of(cut_.steps, (part + 1) * steps_per_task), output, n);
         save(partials, part, output, n);
       });
       in_parallel(ceil_divide(cut_.kept, max_chunk), [&](int64_t task) {
         const int64_t begin = task * max_chunk;
-        combine(begin, smaller(max_chunk, cut_.kept - begin));
+        combine(begin, min_of(max_chunk, cut_.kept - begin));
       });
     }
   }
@@ -205,8 +195,8 @@ class Reduction {
     const int64_t outer = unit / cut_.column_tiles;
     const int64_t k1 = outer % cut_.block_tiles * cut_.blocks;
     const int64_t k0 = outer / cut_.block_tiles;
-    const int64_t blocks = smaller(cut_.blocks, cut_.k1 - k1);
-    const int64_t width = smaller(cut_.width, cut_.k2 - column);
+    const int64_t blocks = min_of(cut_.blocks, cut_.k1 - k1);
+    const int64_t width = min_of(cut_.width, cut_.k2 - column);
     n = blocks * width;
     output = (k0 * cut_.k1 + k1) * cut_.k2 + column;
     for (int a = 0; a < arguments_.accumulation_count; ++a)
@@ -217,7 +207,7 @@ class Reduction {
     for (int64_t step = begin; step < end; ++step) {
       const int64_t r0 = step / cut_.row_tiles;
       const int64_t r1 = step % cut_.row_tiles * cut_.rows;
-      const int64_t rows = smaller(cut_.rows, cut_.r1 - r1);
+      const int64_t rows = min_of(cut_.rows, cut_.r1 - r1);
       machine.run((((k0 * cut_.r0 + r0) * cut_.k1 + k1) * cut_.r1 + r1) * cut_.k2 + column, blocks * rows * width);
       // Where groups end is a matter of sizes too.
       const bool group_ends =
@@ -262,7 +252,7 @@ class Reduction {
       accumulators_[a].clear(partials.first[a], partials.second[a], n);
       for (int64_t part = 0; part < cut_.parts; ++part) {
         const int64_t count = cut_.count(part * steps_per_task);
-        const int64_t next = cut_.count(smaller(cut_.steps, (part + 1) * steps_per_task));
+        const int64_t next = cut_.count(min_of(cut_.steps, (part + 1) * steps_per_task));
         accumulators_[a].merge(partials.first[a], partials.second[a], saved(a, 0, part, output),
                                saved(a, 1, part, output), n, count, next - count);
       }

@@ -87,7 +87,6 @@ void gather_weight(const Taps& taps, const From* weight, int64_t source, int64_t
 inline constexpr int64_t gathered_elements = 9 * 512;
 
 // What the algorithms of all passes need of an argument struct.
-PYCNN_INLINE int64_t volume(const int64_t (&size)[3]) { return size[0] * size[1] * size[2]; }
 PYCNN_INLINE int64_t input_elements(const kernels::ConvolutionShape& s) {
   return s.batch * volume(s.input) * s.in_channels;
 }
