@@ -29,6 +29,8 @@ PARAMETERS = {
     # 34 944 + 307 456 + 885 120 + 663 936 + 442 624 + 37 752 832 + 16 781 312 + 4 097 000.
     "alexnet_2012": 60_965_224,
     "efficientnet_lite0": 4_652_008, "mobilenet_v1": 4_231_976, "inception_resnet_v2": 55_843_464,
+    # The weights that their authors published.
+    "mtcnn_pnet": 6_632, "mtcnn_rnet": 100_178, "mtcnn_onet": 389_040, "transnet_v2": 7_616_258,
     "voxnet": 921_736, "dcgan_generator": 3_576_704, "dcgan_discriminator": 2_765_568, "unet": 31_030_658,
     # Shortcuts of option A have no parameters: 270 thousand and so on, by the paper's table 6.
     "resnet20": 269_722, "resnet32": 464_154, "resnet44": 658_586, "resnet56": 853_018, "resnet110": 1_727_962,
@@ -89,6 +91,10 @@ SMALL = {
     "ShapeNet3D": ((5,), {"width": 6, "hidden": (16, 16)}, [(2, 1, 30, 30, 30)]),
     "MultiViewCNN": ((5,), {"width": 1 / 16, "hidden": 16}, [(2, 3, 3, 32, 32)]),
     "FlowNetS": ((), {"width": 4}, [(1, 6, 64, 128)]),
+    "PNet": ((), {}, [(2, 3, 20, 16)]),
+    "RNet": ((), {}, [(2, 3, 24, 24)]),
+    "ONet": ((), {}, [(2, 3, 48, 48)]),
+    "TransNetV2": ((2, 5, 8), {}, [("uint8", (1, 6, 27, 48, 3))]),
     "DepthNet": ((), {"width": 6, "hidden": 16}, [(1, 3, 228, 304)]),
 }
 # What a name among the positional arguments stands for, in the module that defines the class.
@@ -104,8 +110,13 @@ def small(package, name: str):
 
 
 def samples(name: str) -> list[np.ndarray]:
+    """An array per input of `SMALL`: a shape of floats, or (integer dtype, shape)."""
     rng = np.random.default_rng(0)
-    return [rng.standard_normal(shape).astype(np.float32) for shape in SMALL[name][2]]
+    return [
+        rng.integers(0, 20, shape[1]).astype(shape[0]) if isinstance(shape[0], str)
+        else rng.standard_normal(shape).astype(np.float32)
+        for shape in SMALL[name][2]
+    ]  # fmt: skip
 
 
 def tensors_in(value) -> list:

@@ -32,6 +32,7 @@ from pycnn.models.mobilenet import (
     mobilenet_v3_large,
     mobilenet_v3_small,
 )
+from pycnn.models.mtcnn import ONet, PNet, RNet, mtcnn_onet, mtcnn_pnet, mtcnn_rnet
 from pycnn.models.network import Features, Network
 from pycnn.models.registry import create, entry, image_input, list, register
 from pycnn.models.resnet import (
@@ -68,6 +69,7 @@ from pycnn.models.shufflenet import (
     shufflenet_v2_x2_0,
 )
 from pycnn.models.squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
+from pycnn.models.transnet import TransNetV2, transnet_v2
 from pycnn.models.unet import UNet, unet
 from pycnn.models.vgg import (
     VGG,
@@ -112,10 +114,14 @@ __all__ = [
     "MobileNetV3",
     "MultiViewCNN",
     "Network",
+    "ONet",
+    "PNet",
+    "RNet",
     "ResNet",
     "ShapeNet3D",
     "ShuffleNetV2",
     "SqueezeNet",
+    "TransNetV2",
     "UNet",
     "VGG",
     "VoxNet",
@@ -153,6 +159,9 @@ __all__ = [
     "mobilenet_v2",
     "mobilenet_v3_large",
     "mobilenet_v3_small",
+    "mtcnn_onet",
+    "mtcnn_pnet",
+    "mtcnn_rnet",
     "multi_view_cnn",
     "plain18",
     "plain34",
@@ -189,6 +198,7 @@ __all__ = [
     "softmax_classifier",
     "squeezenet1_0",
     "squeezenet1_1",
+    "transnet_v2",
     "unet",
     "vgg11",
     "vgg11_bn",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pycnn import nn
+from pycnn import _core, nn
 from pycnn._core import Tensor
 
 
@@ -58,6 +58,18 @@ class Hardswish(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (x + 3.0).clamp(0.0, 6.0) / 6.0
+
+
+class PReLU(nn.Module):
+    """max(x, 0) + weight min(x, 0), with a weight per channel (He et al. 2015)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(_core.full((channels,), 0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.reshape(-1, *[1] * (x.dim() - 2))
+        return x.clamp_min(0.0) + weight * x.clamp_max(0.0)
 
 
 class SqueezeExcitation(nn.Module):
