@@ -236,6 +236,22 @@ def test_steps_make_one_plan_and_new_numbers_none(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_parameters_and_state_stay_where_they_are(name):
+    """Every tensor's next value is written over the last one: a step allocates nothing of a parameter's size."""
+    parameters = [nn.Parameter(pycnn.ones(64, 64)) for _ in range(3)]
+    optimizer = make(name, parameters)
+    for parameter in parameters:
+        parameter.grad = pycnn.ones(64, 64) * 0.5
+    del parameter
+    for _ in range(3):
+        optimizer.step()
+    before = pycnn._core.statistics()["buffers_donated"]
+    optimizer.step()
+    large = sum(value.dim() > 0 for state in optimizer.state.values() for value in state.values())
+    assert pycnn._core.statistics()["buffers_donated"] - before >= len(parameters) + large
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_modes_agree(name):
     def run():
         parameters = [nn.Parameter(pycnn.tensor(start)) for start in starts("float32")]
@@ -317,6 +333,31 @@ def test_rates_that_are_tensors(name):
     plain = run(float)
     for rate in (lambda x: pycnn.tensor(x, dtype=pycnn.float64), lambda x: pycnn.tensor([x], dtype=pycnn.float64)):
         np.testing.assert_allclose(run(rate), plain, rtol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_replays_follow_a_schedule_of_a_rate_that_is_a_tensor(name, shape):
+    def run(captured):
+        parameter = nn.Parameter(pycnn.tensor([1.0, -2.0]))
+        optimizer = make(name, [parameter], lr=pycnn.full(shape, 0.1))
+        schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+        def step():
+            (parameter**2).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        replayed = pycnn.capture(step) if captured else step
+        seen = []
+        for _ in range(6):
+            replayed()
+            schedule.step()
+            seen.append(values(parameter).tolist())
+        assert not captured or replayed.recordings == 1
+        return seen
+
+    assert run(True) == run(False)
 
 
 def test_betas_that_are_tensors(torch):

@@ -38,6 +38,7 @@ void bind_attributes(TensorClass& tensor) {
       .def_property_readonly("dtype", &Tensor::dtype)
       .def_property_readonly("device", [](const Tensor&) { return Device{}; })
       .def_property_readonly("is_cuda", [](const Tensor&) { return false; })
+      .def_property_readonly("is_sparse", [](const Tensor&) { return false; })
       .def("get_device", [](const Tensor&) { return -1; })
       .def("is_floating_point", [](const Tensor& self) { return is_floating_point(self.dtype()); })
       .def("is_complex", [](const Tensor&) { return false; })

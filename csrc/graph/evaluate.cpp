@@ -324,12 +324,18 @@ Prepared prepare(const Work& work, bool fused) {
 }
 
 std::vector<Buffer> run(const Prepared& prepared, Claim& claim) {
+  // What refers to a node with several outputs (an optimiser's state) comes from all of them.
+  std::unordered_map<const Node*, long> references;
+  for (size_t i = 0; i < prepared.inputs.size(); ++i)
+    if (const Node* node = prepared.inputs[i].node.get(); node->output_count > 1)
+      references[node] += prepared.uses[i] + 1;
   std::vector<RunInput> inputs;
   for (size_t i = 0; i < prepared.inputs.size(); ++i) {
     const Value& value = prepared.inputs[i];
     const Output& output = output_of(value);
+    const long own = value.node->output_count > 1 ? references[value.node.get()] : prepared.uses[i] + 1;
     // Only the work's own edges and our copy refer to the node, only the node to its memory: it may be overwritten.
-    const bool alone = output.handles.load() == 0 && value.node.use_count() == prepared.uses[i] + 1 &&
+    const bool alone = output.handles.load() == 0 && value.node.use_count() == own &&
                        output.buffer.storage.use_count() == 1 && !output.buffer.storage->pinned();
     inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
   }

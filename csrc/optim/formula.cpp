@@ -226,9 +226,11 @@ Term Formula::gradient() {
 Term Formula::option(std::string_view name) {
   const std::variant<double, Tensor> value = options_.number(name);
   if (const double* number = std::get_if<double>(&value)) return {this, Term::Kind::Known, *number};
-  const Tensor& tensor = std::get<Tensor>(value);
+  // The tensor itself, as it may change between replays of a capture.
+  Tensor tensor = std::get<Tensor>(value);
   check<ValueError>(tensor.numel() == 1, rule_.name, ": Tensor ", name, " must be 1-element");
-  return {this, Term::Kind::Computed, 0, numbers_.load({Place::Kind::Tensor, 0, reshape(tensor.detach(), Shape{})})};
+  if (tensor.dim() != 0) tensor = reshape(tensor, Shape{});
+  return {this, Term::Kind::Computed, 0, numbers_.load({Place::Kind::Tensor, 0, std::move(tensor)})};
 }
 
 bool Formula::uses(std::string_view name) const {

@@ -65,7 +65,7 @@ void adam(Formula& f) {
     square = max(f.state("max_exp_avg_sq"), square);
     f.set("max_exp_avg_sq", square);
   }
-  const Term deviation = sqrt(square) / sqrt(1 - pow(beta2, t)) + f.option("eps");
+  const Term deviation = sqrt(square) * (1 / sqrt(1 - pow(beta2, t))) + f.option("eps");
   f.set_parameter(f.parameter() - mean / deviation * (f.option("lr") / (1 - pow(beta1, t))));
 }
 
@@ -91,7 +91,7 @@ void nadam(Formula& f) {
   f.set("mu_product", product);
   const Term mean = next_mean(f, "exp_avg", beta1, gradient);
   const Term square = next_mean_square(f, "exp_avg_sq", beta2, gradient);
-  const Term deviation = sqrt(square / (1 - pow(beta2, t))) + f.option("eps");
+  const Term deviation = sqrt(square * (1 / (1 - pow(beta2, t)))) + f.option("eps");
   f.set_parameter(f.parameter() - gradient / deviation * (lr * (1 - now) / (1 - product)) -
                   mean / deviation * (lr * after / (1 - product * after)));
 }
@@ -100,13 +100,13 @@ void nadam(Formula& f) {
 void radam(Formula& f) {
   const Term gradient = gradient_after_decay(f);
   const Term beta1 = f.option("beta1"), beta2 = f.option("beta2"), t = f.step();
-  const Term mean = next_mean(f, "exp_avg", beta1, gradient) / (1 - pow(beta1, t));
+  const Term mean = next_mean(f, "exp_avg", beta1, gradient);
   const Term square = next_mean_square(f, "exp_avg_sq", beta2, gradient);
   const Term power = pow(beta2, t), longest = 2 / (1 - beta2) - 1;
   const Term length = longest - 2 * t * power / (1 - power);
   const Term rectified = sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length));
-  const Term adapted = sqrt(1 - power) / (sqrt(square) + f.option("eps")) * rectified;
-  f.set_parameter(f.parameter() - mean * f.option("lr") * where(length > 5, adapted, 1));
+  const Term adapted = sqrt(1 - power) * rectified / (sqrt(square) + f.option("eps"));
+  f.set_parameter(f.parameter() - mean * (f.option("lr") / (1 - pow(beta1, t))) * where(length > 5, adapted, 1));
 }
 
 // Tieleman and Hinton 2012; centered: Graves 2013.

@@ -35,7 +35,7 @@ def set_rate(group: dict[str, Any], rate: Any) -> None:
     """Sets a group's learning rate; one that is a tensor is changed in place."""
     if isinstance(group["lr"], Tensor):
         with no_grad():
-            group["lr"].fill_(rate)
+            group["lr"].fill_(rate.reshape(()) if isinstance(rate, Tensor) else rate)
     else:
         group["lr"] = rate
 
