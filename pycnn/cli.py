@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--data", default="digits", help=data_help)
     train.add_argument("--epochs", type=_positive(int), help="passes over the data (default: 25 for digits, else 5)")
     train.add_argument("--batch-size", type=_positive(int), default=64, help="images per step (default: 64)")
-    train.add_argument("--lr", type=_positive(float), default=0.05, help="learning rate at the start (default: 0.05)")
+    train.add_argument("--lr", type=_positive(float), help="rate at the start (default: the network's, mostly 0.05)")
     train.add_argument("--seed", type=_seed, default=0, help="the same seed gives the same model (default: 0)")
     train.add_argument("--out", type=Path, help="file to save (default: MODEL.safetensors)")
     train.set_defaults(run=_train)
@@ -170,7 +170,7 @@ def _train(arguments: argparse.Namespace) -> int:
                 data.train_labels,
                 epochs=epochs,
                 batch_size=arguments.batch_size,
-                lr=arguments.lr,
+                lr=arguments.lr or models.entry(arguments.model).learning_rate,
                 augment=RandomShift(2),
                 on_step=on_step,
                 on_epoch=on_epoch,

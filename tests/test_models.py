@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from torch_models import models_on_torch
@@ -531,3 +535,46 @@ def test_overfits_a_small_real_batch(name):
         loss.backward()
         optimizer.step()
     assert (model(x).argmax(1) == y).float().mean().item() == 1.0
+
+
+CLASSIFIERS = [name for name in SMALL if name.split()[0] not in {
+    "FCN8s", "UNet", "YOLOv1", "Generator", "Discriminator", "FlowNetS", "DepthNet", "PNet", "RNet", "ONet",
+    "TransNetV2",
+}]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_overfits_a_small_real_batch(name):
+    """Five digits, one of each class, scaled to the network's input and repeated along channels, depth or views."""
+    from pycnn import datasets
+
+    data = datasets.digits()
+    shape = SMALL[name][2][0][1:]
+    chosen = [int(np.flatnonzero(data.train_labels == label)[0]) for label in range(5)]
+    images = datasets.resize_bilinear(data.train_images[chosen], *shape[-2:]) / 16
+    images = (images - images.mean()) / images.std()
+    between = (1,) * (len(shape) - 2)
+    x = pycnn.tensor(np.broadcast_to(images.reshape(5, *between, *shape[-2:]), (5, *shape)).copy())
+    model, y = small(models, name), pycnn.arange(5)
+    for module in model.modules():
+        if type(module).__name__.startswith("Dropout"):
+            module.p = 0.0
+    # Codes of +-1 need larger steps than others, logits behind a ReLU smaller ones.
+    rate = {"LeNet5Original": 0.02, "SqueezeNet": 0.0002}.get(name, 0.002)
+    optimizer = pycnn.optim.Adam(model.parameters(), lr=rate)
+    for _ in range(150):
+        optimizer.zero_grad()
+        logits = tensors_in(model(x))[0]
+        loss = F.cross_entropy(logits, y)
+        loss.backward()
+        optimizer.step()
+        if loss.item() < 0.1:
+            break
+    assert loss.item() < 0.5 and (logits.argmax(1) == y).all()
+
+
+def test_the_table_of_networks_is_current():
+    tool = Path(__file__).parent.parent / "tools" / "generate_network_table.py"
+    done = subprocess.run([sys.executable, str(tool), "--check"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -194,7 +194,7 @@ def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
     return LeNet5(num_classes, in_channels)
 
 
-@register((1, 32, 32))
+@register((1, 32, 32), learning_rate=0.0005)
 def lenet5_1998(num_classes: int = 10, in_channels: int = 1) -> LeNet5Original:
     """LeNet-5 as in LeCun et al. 1998."""
     return LeNet5Original(num_classes, in_channels)

@@ -30,6 +30,7 @@ class Entry:
         inputs: shapes of the inputs it was made for, without the batch.
         dtypes: of the inputs, "float32" or "int64".
         mean, std: what is subtracted from pixels in 0..1, and what they are divided by then, per channel or for all.
+        learning_rate: one with which SGD with momentum 0.9 trains it from the start.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     dtypes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    learning_rate: float
 
 
 _entries: dict[str, Entry] = {}
@@ -52,12 +54,13 @@ def register(
     aliases: tuple[str, ...] = (),
     mean: tuple[float, ...] = IMAGENET_MEAN,
     std: tuple[float, ...] = IMAGENET_STD,
+    learning_rate: float = 0.05,
 ) -> Callable[[Build], Build]:
     """Decorates a function that builds a network: its name becomes that of the network.
 
     Args:
         inputs: shapes of the inputs without the batch, (3, 224, 224) if there is none.
-        task, dtypes, mean, std: see `Entry`.
+        task, dtypes, mean, std, learning_rate: see `Entry`.
         aliases: further names for `create`, which `list` does not show.
     """
 
@@ -66,7 +69,7 @@ def register(
         taken = {name, *aliases} & {*_entries, *_aliases}
         if taken:
             raise ValueError(f"a network named {sorted(taken)[0]} is registered already")
-        _entries[name] = Entry(name, build, task, inputs or ((3, 224, 224),), dtypes, mean, std)
+        _entries[name] = Entry(name, build, task, inputs or ((3, 224, 224),), dtypes, mean, std, learning_rate)
         _aliases.update(dict.fromkeys(aliases, name))
         return build
 

@@ -8,6 +8,7 @@ from pycnn import _core, nn
 from pycnn._core import Tensor
 from pycnn.models.network import Network, initialize
 from pycnn.models.registry import register
+from pycnn.nn import init
 
 
 class Fire(nn.Module):
@@ -54,11 +55,11 @@ class SqueezeNet(Network):
             ends = (1, 4, 7, 12)
         self.stage_names = tuple(f"features.{end}" for end in ends)
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Sequential(
-            nn.Dropout(dropout), nn.Conv2d(512, num_classes, 1), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d((1, 1))
-        )
+        last = nn.Conv2d(512, num_classes, 1)
+        self.classifier = nn.Sequential(nn.Dropout(dropout), last, nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d((1, 1)))
         self.flatten = nn.Flatten()
         initialize(self)
+        init.normal_(last.weight, 0.0, 0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.flatten(self.classifier(self.features(x)))
