@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -406,6 +407,38 @@ def test_old_states_are_taken():
     assert optimizer.state[parameter]["step"].item() == 7 and optimizer.param_groups[0]["amsgrad"] is False
     optimizer.step()
     assert optimizer.state[parameter]["step"].item() == 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_choices_between_implementations_are_accepted(name):
+    """What PyTorch takes to choose between its implementations changes nothing here."""
+    accepted = inspect.signature(getattr(optim, name)).parameters
+    plain, chosen = nn.Parameter(pycnn.ones(3)), nn.Parameter(pycnn.ones(3))
+    choices = {key: True for key in ("foreach", "capturable") if key in accepted}
+    first, second = make(name, [plain]), make(name, [chosen], **choices)
+    for parameter, optimizer in ((plain, first), (chosen, second)):
+        parameter.grad = pycnn.tensor([1.0, 2.0, -3.0])
+        optimizer.step()
+    assert np.array_equal(values(plain), values(chosen))
+    if "fused" in accepted:
+        make(name, [chosen], fused=True).step()
+    recorded = make(name, [plain], differentiable=True)
+    with pytest.raises(NotImplementedError, match="differentiable=True is not available"):
+        recorded.step()
+
+
+def test_files_cross_to_pytorch_and_back(torch, tmp_path):
+    pair = Pair(torch, "AdamW", {"amsgrad": True}, "float64")
+    for number in range(4):
+        pair.step(number)
+    pycnn.save(pair.our.state_dict(), tmp_path / "ours.pt")
+    torch.save(pair.their.state_dict(), tmp_path / "theirs.pt")
+    pair.our, pair.their = optim.AdamW(pair.ours), torch.optim.AdamW(pair.theirs)
+    pair.our.load_state_dict(pycnn.load(tmp_path / "theirs.pt"))
+    pair.their.load_state_dict(torch.load(tmp_path / "ours.pt", weights_only=True))
+    for number in range(4, 8):
+        pair.step(number)
+    pair.compare()
 
 
 BAD = [

@@ -108,6 +108,18 @@ def test_schedules_resume(torch, name, arguments):
         follow(optimizer, their, resumed, their_resumed, 6)
 
 
+@pytest.mark.parametrize(("name", "arguments"), CASES)
+def test_schedules_begin_later(torch, name, arguments):
+    pair = optimizers(torch)
+    for optimizer in pair:
+        for group in optimizer.param_groups:
+            group.update(initial_lr=group["lr"], lr=0.7 * group["lr"])
+            group.update(max_lr=0.5, min_lr=0.001, max_momentum=0.9, base_momentum=0.8)
+    first = getattr(lr_scheduler, name)(pair[0], **arguments, last_epoch=4)
+    second = getattr(torch.optim.lr_scheduler, name)(pair[1], **arguments, last_epoch=4)
+    follow(*pair, first, second, 9)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments"), [case for case in CASES if case[0] not in ("CyclicLR", "OneCycleLR", "MultiplicativeLR")]
 )

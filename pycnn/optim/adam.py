@@ -31,7 +31,7 @@ class Adam(RuleOptimizer):
         amsgrad: divide by the largest v so far.
         foreach, capturable, fused: accepted; every step is one fused plan anyway.
         maximize: climb instead.
-        differentiable: must be False.
+        differentiable: accepted; with True, steps raise NotImplementedError.
         decoupled_weight_decay: shrink p by 1 - lr * weight_decay instead of adding to g, as `AdamW`.
 
     Errors: ValueError for arguments out of range.

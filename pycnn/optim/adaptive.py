@@ -26,7 +26,7 @@ class Adagrad(RuleOptimizer):
         eps: added to the denominator.
         foreach, fused: accepted; every step is one fused plan anyway.
         maximize: climb instead.
-        differentiable: must be False.
+        differentiable: accepted; with True, steps raise NotImplementedError.
 
     Errors: ValueError for arguments out of range.
     """
@@ -90,7 +90,7 @@ class Adadelta(RuleOptimizer):
         weight_decay: factor of the L2 penalty.
         foreach, capturable: accepted, without effect.
         maximize: climb instead.
-        differentiable: must be False.
+        differentiable: accepted; with True, steps raise NotImplementedError.
 
     Errors: ValueError for arguments out of range.
     """
@@ -145,7 +145,7 @@ class RMSprop(RuleOptimizer):
         centered: divide by the deviation instead of the root mean square.
         capturable, foreach: accepted, without effect.
         maximize: climb instead.
-        differentiable: must be False.
+        differentiable: accepted; with True, steps raise NotImplementedError.
 
     Errors: ValueError for arguments out of range.
     """
@@ -197,7 +197,7 @@ class Rprop(RuleOptimizer):
         step_sizes: the smallest and largest step.
         capturable, foreach: accepted, without effect.
         maximize: climb instead.
-        differentiable: must be False.
+        differentiable: accepted; with True, steps raise NotImplementedError.
 
     Errors: ValueError for arguments out of range.
     """

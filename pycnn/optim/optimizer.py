@@ -220,7 +220,7 @@ class Optimizer:
     def _options(self) -> tuple[Any, ...]:
         """What a captured step was recorded with: all groups' options, and which tensors are the state."""
         options = (value for group in self.param_groups for key, value in group.items() if key not in _MEMBERS)
-        return tuple(id(value) if isinstance(value, Tensor) else value for value in chain(options, self._entries()))
+        return tuple(_identity(value) for value in chain(options, self._entries()))
 
     def _option_containers(self) -> tuple[Any, ...]:
         return (self.__dict__, self.param_groups, *self.param_groups, self.state, *self.state.values())
@@ -336,6 +336,13 @@ class Optimizer:
                     values[name] = _core.tensor(float(values[name]), dtype=_scalar_dtype())
 
 
+def _identity(value: Any) -> Any:
+    """What must stay the same for a value not to have changed: of a tensor, which one it is."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_identity(entry) for entry in value)
+    return id(value) if isinstance(value, Tensor) else value
+
+
 def _taken(parameter: Tensor, name: Any, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _taken(parameter, key, entry) for key, entry in value.items()}
@@ -363,12 +370,18 @@ class RuleOptimizer(Optimizer):
 
         Args:
             closure: computes the loss and its gradients first; its value is given back.
+
+        Errors: NotImplementedError if a group is differentiable.
         """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
         changed: list[Tensor] = []
+        if any(group.get("differentiable") for group in self.param_groups):
+            raise NotImplementedError(
+                f"{type(self).__name__}: differentiable=True is not available; steps are not recorded for autograd"
+            )
         for group in self.param_groups:
             changed += _core._optimizer_step(self._rule, group, self.state)
         _core.eval(changed)
@@ -400,11 +413,9 @@ def check_betas(betas: Any) -> None:
 def check_implementation(foreach: Any, differentiable: bool, fused: Any = None) -> None:
     """Checks the choices that PyTorch offers between implementations. Here there is one; they have no effect.
 
-    Errors: RuntimeError for choices that exclude each other, NotImplementedError for differentiable=True.
+    Errors: RuntimeError for choices that exclude each other.
     """
     if fused and differentiable:
         raise RuntimeError("`fused` does not support `differentiable`")
     if fused and foreach:
         raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
-    if differentiable:
-        raise NotImplementedError("optim: differentiable=True is not available; steps are not recorded for autograd")

@@ -30,7 +30,7 @@ class SGD(RuleOptimizer):
         nesterov: look ahead along the velocity; needs momentum and no dampening.
         maximize: climb instead.
         foreach, fused: accepted; every step is one fused plan anyway.
-        differentiable: must be False.
+        differentiable: accepted; with True, steps raise NotImplementedError.
 
     Errors: ValueError for arguments out of range.
     """
@@ -136,7 +136,7 @@ class ASGD(RuleOptimizer):
         weight_decay: factor of the L2 penalty.
         maximize: climb instead.
         foreach, capturable: accepted, without effect.
-        differentiable: must be False.
+        differentiable: accepted; with True, steps raise NotImplementedError.
 
     Errors: ValueError for arguments out of range.
     """
