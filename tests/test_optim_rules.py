@@ -54,6 +54,11 @@ CASES += [
     ("ASGD", settings)
     for settings in ({}, {"lr": 0.1, "lambd": 0.1, "alpha": 0.5, "t0": 3, "weight_decay": 0.1}, {"maximize": True})
 ]
+CASES += [
+    ("Adafactor", settings)
+    for settings in ({}, {"lr": 0.2, "beta2_decay": -0.5, "eps": (1e-3, 0.1), "d": 2.0, "weight_decay": 0.1},
+                     {"maximize": True})
+]  # fmt: skip
 SHAPES = [(4, 5), (3, 2, 3, 3), (7,), ()]
 #: Relative to the largest element: sums of steps cancel.
 TOLERANCE = {"float64": 1e-12, "float32": 1e-6}
@@ -178,8 +183,10 @@ def test_rules_that_pytorch_lacks_follow_their_formula(name, oracle, settings):
 
 
 # -- whatever the rule -------------------------------------------------------------------------------------------------
-NAMES = ["SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Rprop", "ASGD", "LARS",
+#: Those with a formula in the core.
+RULES = ["SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Adagrad", "Adadelta", "Rprop", "ASGD", "LARS",
          "Lion"]  # fmt: skip
+NAMES = [*RULES, "Adafactor"]
 #: Those that keep most state.
 RICH = {"SGD": {"momentum": 0.9}, "Adam": {"amsgrad": True}, "RMSprop": {"momentum": 0.5, "centered": True}}
 
@@ -236,7 +243,7 @@ def test_steps_make_one_plan_and_new_numbers_none(name):
     assert made[2:] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RULES)
 def test_parameters_and_state_stay_where_they_are(name):
     """Every tensor's next value is written over the last one: a step allocates nothing of a parameter's size."""
     parameters = [nn.Parameter(pycnn.ones(64, 64)) for _ in range(3)]
@@ -272,7 +279,7 @@ def test_modes_agree(name):
     assert all(map(np.array_equal, planned, eager))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_narrow_parameters_round_once(name, dtype):
     """The step from the same state in float32, rounded."""
@@ -409,7 +416,7 @@ def test_old_states_are_taken():
     assert optimizer.state[parameter]["step"].item() == 8
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RULES)
 def test_choices_between_implementations_are_accepted(name):
     """What PyTorch takes to choose between its implementations changes nothing here."""
     accepted = inspect.signature(getattr(optim, name)).parameters
@@ -461,6 +468,15 @@ BAD = [
     ("Adadelta", {"rho": 1.5}, ValueError, "Invalid rho value: 1.5"),
     ("Rprop", {"etas": (1.5, 1.2)}, ValueError, "Invalid eta values: 1.5, 1.2"),
     ("ASGD", {"weight_decay": -1}, ValueError, "Invalid weight_decay value: -1"),
+    ("Adafactor", {"lr": -1}, ValueError, "Learning rate should be >= 0 but is: -1"),
+    ("Adafactor", {"beta2_decay": 1}, ValueError, "beta2_decay should be <= 0 but is: 1"),
+    ("Adafactor", {"eps": (-1, 0)}, ValueError, "epsilon1 should be >= 0 but is: -1"),
+    ("Adafactor", {"eps": (None, -1)}, ValueError, "epsilon2 should be >= 0 but is: -1"),
+    ("Adafactor", {"d": 0.5}, ValueError, "Clipping threshold d should be >= 1 but is: 0.5"),
+    ("Muon", {"lr": -1}, ValueError, "Learning rate should be >= 0 but is: -1"),
+    ("Muon", {"momentum": -1}, ValueError, "momentum should be >= 0 but is: -1"),
+    ("Muon", {"adjust_lr_fn": "x"}, ValueError, "Adjust learning rate function x is not supported"),
+    ("Muon", {}, ValueError, "Muon only supports 2D parameters"),
     ("LBFGS", {"lr": -1}, ValueError, "Invalid learning rate: -1"),
 ]  # fmt: skip
 
@@ -478,6 +494,30 @@ def test_bad_options_raise_as_in_pytorch(name, arguments, error, message):
 def test_rates_of_two_elements_are_refused(name):
     with pytest.raises(ValueError, match="Tensor lr must be 1-element"):
         getattr(optim, name)([nn.Parameter(pycnn.zeros(1))], lr=pycnn.ones(2))
+
+
+@pytest.mark.parametrize("settings", [{}, {"lr": 0.1, "nesterov": False, "adjust_lr_fn": "match_rms_adamw"}])
+def test_muon(torch, settings):
+    rng = np.random.default_rng(0)
+    shapes = [(4, 6), (6, 4), (3, 3)]
+    start = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    ours = [nn.Parameter(pycnn.tensor(value)) for value in start]
+    theirs = [torch.nn.Parameter(torch.tensor(value)) for value in start]
+    first, second = optim.Muon(ours, **settings), torch.optim.Muon(theirs, **settings)
+    for _ in range(3):
+        for mine, its, shape in zip(ours, theirs, shapes, strict=True):
+            gradient = rng.standard_normal(shape).astype(np.float32)
+            mine.grad, its.grad = pycnn.tensor(gradient), torch.tensor(gradient)
+        first.step()
+        second.step()
+    for mine, its in zip(ours, theirs, strict=True):
+        # The iteration's numbers have eight bits.
+        np.testing.assert_allclose(values(mine), its.detach().numpy(), atol=0.05 * first.param_groups[0]["lr"])
+        assert_close(first.state[mine]["momentum_buffer"], second.state[its]["momentum_buffer"].numpy(), 1e-6)
+    for bad in ({"ns_steps": 100}, {"ns_coefficients": (1.0, 2.0)}):
+        optimizer = optim.Muon(ours, **bad)
+        with pytest.raises(ValueError, match="less than 100|exactly 3 values"):
+            optimizer.step()
 
 
 # -- LBFGS -------------------------------------------------------------------------------------------------------------

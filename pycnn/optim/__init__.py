@@ -4,10 +4,11 @@ from pycnn.optim import lr_scheduler, swa_utils
 from pycnn.optim.adam import Adam, Adamax, AdamW, Lion, NAdam, RAdam
 from pycnn.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from pycnn.optim.lbfgs import LBFGS
+from pycnn.optim.matrix import Adafactor, Muon
 from pycnn.optim.optimizer import Optimizer
 from pycnn.optim.sgd import ASGD, LARS, SGD
 
 __all__ = [
-    "ASGD", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "NAdam", "Optimizer",
-    "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
+    "ASGD", "LARS", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Muon",
+    "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip
