@@ -139,7 +139,14 @@ class _Decoder:
         return self._made[name]
 
 
-def save(obj: Any, f: Any, *, metadata: Mapping[str, str] | None = None) -> None:
+def save(
+    obj: Any,
+    f: Any,
+    pickle_module: Any = None,
+    pickle_protocol: int = 2,
+    *,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Writes a value to a file: the whole file appears, or nothing changes.
 
     Args:
@@ -147,6 +154,7 @@ def save(obj: Any, f: Any, *, metadata: Mapping[str, str] | None = None) -> None
             strings, integers, None), lists and tuples of them. Tensors that are one object stay one.
         f: a path, or a binary file open for writing. A path that ends in `.pt` or `.pth` becomes a zip archive as
             `torch.save` writes it, which `torch.load(f, weights_only=True)` reads; everything else is safetensors.
+        pickle_module, pickle_protocol: accepted for PyTorch's sake.
         metadata: further strings for a safetensors file's metadata; keys that start with "pycnn." are taken.
 
     Errors: TypeError that names the place of what cannot be stored; OSError or RuntimeError if writing fails;
@@ -180,7 +188,14 @@ def read(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     return dict(tensors), dict(metadata)
 
 
-def load(f: Any, map_location: Any = None, *, weights_only: bool = True) -> Any:
+def load(
+    f: Any,
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool = True,
+    mmap: bool | None = None,
+) -> Any:
     """Reads what `save` wrote; from any other safetensors file, a dictionary of its tensors.
 
     Files of `torch.save`, zip and legacy, are read as well, without PyTorch: tensors, parameters, numbers, strings,
@@ -190,7 +205,7 @@ def load(f: Any, map_location: Any = None, *, weights_only: bool = True) -> Any:
     Args:
         f: a path, or a binary file open for reading.
         map_location: None or "cpu"; tensors of other devices come to the CPU in any case.
-        weights_only: accepted for PyTorch's sake; nothing is ever executed.
+        pickle_module, weights_only, mmap: accepted for PyTorch's sake; nothing is ever executed.
 
     Errors: OSError if it cannot be read, ValueError (with the file's name) if it is damaged or has what is refused.
     """

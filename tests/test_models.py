@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -437,6 +438,23 @@ def test_features(name):
         del maps
     assert shapes == [(2, channels, extent, extent) for channels, extent in FEATURES[name]]
     assert features.channels == [channels for channels, _ in FEATURES[name]]
+
+
+def test_features_in_two_threads():
+    """Each call sees its own maps, not those of the other thread."""
+    features = models.create("resnet20", features_only=True).eval()
+    inputs = [pycnn.randn(n, 3, 16, 16) for n in (1, 2)]
+    wrong = []
+
+    def work(x):
+        for _ in range(10):
+            maps = features(x)
+            if [tuple(m.shape[:2]) for m in maps] != [(x.shape[0], c) for c in (16, 32, 64)]:
+                wrong.append(maps)
+
+    threads = [threading.Thread(target=work, args=(x,)) for x in inputs]
+    [thread.start() for thread in threads], [thread.join() for thread in threads]
+    assert not wrong
 
 
 def test_features_are_the_networks_own():

@@ -412,3 +412,8 @@ def test_open_files_hold_safetensors(tmp_path):
     pycnn.save({"x": pycnn.ones(2)}, buffer)
     (tmp_path / "x").write_bytes(buffer.getvalue())
     assert list(_core.load_safetensors(str(tmp_path / "x"))[0]) == ["x"]
+
+
+def test_arguments_of_torch(tmp_path):
+    pycnn.save([1], tmp_path / "x.pt", pickle_protocol=2)
+    assert pycnn.load(tmp_path / "x.pt", "cpu", weights_only=False, mmap=True) == [1]

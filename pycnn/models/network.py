@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import get_ident
 from typing import Any
 
 from pycnn import _core, nn
@@ -108,11 +109,14 @@ class Features(nn.Module):
 
     def forward(self, *inputs: Tensor) -> list[Tensor]:
         maps: dict[str, Tensor] = {}
+        owner = get_ident()  # hooks see other threads' calls of the same model as well
         last = self.model.stage_names[-1]
         handles = []
         for stage in self.model.stage_names:
 
             def keep(module: nn.Module, args: Any, output: Tensor, stage: str = stage) -> None:
+                if get_ident() != owner:
+                    return
                 maps[stage] = output
                 if stage == last:
                     raise _Done
