@@ -75,6 +75,17 @@ def _naturals(values: Any, what: str) -> tuple[int, ...]:
     return tuple(_natural(value, what) for value in values)
 
 
+def _strided(elements: np.ndarray[Any, Any], shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """A row-major array of elements that lie so far apart; the memory itself where they lie row-major."""
+    count = math.prod(shape)
+    if count == 0:
+        return np.empty(shape, elements.dtype)
+    # Dimensions of size 1 may claim any stride.
+    steps = [elements.itemsize * step if extent > 1 else 0 for extent, step in zip(shape, strides, strict=True)]
+    array = np.lib.stride_tricks.as_strided(elements, shape, steps, writeable=False)
+    return elements[:count].reshape(shape) if array.flags.c_contiguous else array.copy(order="C")
+
+
 class _Reader:
     """Builds the value of a file. `elements` gives a whole storage as an array of its bits, or None for a first look
     that only notes which storages there are (`storages`: kind and count by key)."""
@@ -145,13 +156,7 @@ class _Reader:
         if storage.key not in self._read:
             self._read[storage.key] = self._elements(storage.key, kind, self.storages[storage.key][1])
         elements = self._read[storage.key][storage.start + offset :]
-        if count == 0:
-            elements = np.empty(1, bits)
-        # Dimensions of size 1 may claim any stride.
-        steps = [bits.itemsize * s if count > 0 and e > 1 else 0 for e, s in zip(shape, strides, strict=True)]
-        array = np.lib.stride_tricks.as_strided(elements, shape, steps, writeable=False)
-        if not array.flags.c_contiguous:
-            array = array.copy(order="C")
+        array = _strided(elements, shape, strides)
         if kind.name == "bfloat16":
             return _core._rebuild_tensor(Tensor, array.tobytes(), _core.bfloat16, shape, False)
         if kind.name == "bool":
@@ -298,7 +303,8 @@ def _read_legacy(data: bytes) -> Any:
         if key not in places:
             raise ValueError(f"storage {key[:40]!r} is not there")
         bits = np.dtype(kind.bits).newbyteorder("<")
-        return np.frombuffer(data, bits, count, places[key]).astype(bits.newbyteorder("="), copy=False)
+        content = data[places[key] : places[key] + count * bits.itemsize]  # a copy, so aligned
+        return np.frombuffer(content, bits).astype(bits.newbyteorder("="), copy=False)
 
     return _Reader(elements, budget).read(data, position)[0]
 
