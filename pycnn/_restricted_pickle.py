@@ -66,7 +66,7 @@ def _complex(real: Any, imaginary: Any = 0.0) -> complex:
 
 def _encode(text: Any, encoding: Any) -> bytes:
     """How protocol 2 writes bytes."""
-    if type(text) is not str or encoding != "latin1":
+    if type(text) is not str or type(encoding) is not str or encoding != "latin1":
         raise ValueError("bytes that are not a string in latin1")
     return text.encode("latin1")
 
@@ -149,6 +149,12 @@ class Machine:
         if not self._stack:
             raise ValueError("the pickle takes a value from an empty stack")
         return self._stack.pop()
+
+    def _drop(self) -> None:
+        self._pop()
+
+    def _frame(self) -> None:
+        self._take(8)  # its length, which says nothing that is needed
 
     def _top(self, *kinds: type) -> Any:
         if not self._stack or type(self._stack[-1]) not in kinds:
@@ -253,9 +259,9 @@ _HANDLERS: dict[int, Callable[[Machine], None]] = {
     code[0]: handler
     for code, handler in {
         pickle.PROTO: Machine._protocol,
-        pickle.FRAME: lambda m: m._number("<Q") and None,
+        pickle.FRAME: Machine._frame,
         pickle.MARK: Machine._mark,
-        pickle.POP: lambda m: m._pop() and None,
+        pickle.POP: Machine._drop,
         pickle.NONE: lambda m: m._push(None),
         pickle.NEWTRUE: lambda m: m._push(True),
         pickle.NEWFALSE: lambda m: m._push(False),

@@ -86,6 +86,11 @@ def _strided(elements: np.ndarray[Any, Any], shape: tuple[int, ...], strides: tu
     return elements[:count].reshape(shape) if array.flags.c_contiguous else array.copy(order="C")
 
 
+def _is_empty(value: Any) -> bool:
+    """Whether there are no hooks, or no further attributes of a tensor."""
+    return value is None or (isinstance(value, (dict, tuple)) and len(value) == 0)
+
+
 class _Reader:
     """Builds the value of a file. `elements` gives a whole storage as an array of its bits, or None for a first look
     that only notes which storages there are (`storages`: kind and count by key)."""
@@ -113,9 +118,10 @@ class _Reader:
 
     def _storage(self, identifier: Any) -> _Storage:
         """("storage", class, key, location, count), in legacy files with a sixth: None or (key, start, count)."""
-        if type(identifier) is not tuple or len(identifier) not in (5, 6) or identifier[0] != "storage":
-            kind = identifier[0] if type(identifier) is tuple and identifier else identifier
-            raise ValueError(f"a persistent identifier of kind {str(kind)[:40]!r} is refused")
+        name = identifier[0] if type(identifier) is tuple and len(identifier) in (5, 6) else None
+        if type(name) is not str or name != "storage":
+            found = repr(name[:40]) if isinstance(name, str) else type(identifier).__name__
+            raise ValueError(f"a persistent identifier {found} is refused")
         _, kind, key, location, count = identifier[:5]
         if not isinstance(kind, _Kind) or not isinstance(key, str) or not isinstance(location, str):
             raise ValueError("a storage that is not described as torch does")
@@ -167,7 +173,7 @@ class _Reader:
     def _tensor_v2(
         self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None
     ) -> Tensor | None:
-        if type(requires_grad) is not bool or hooks or metadata:
+        if type(requires_grad) is not bool or not _is_empty(hooks) or not _is_empty(metadata):
             raise ValueError("a tensor with hooks or a conjugate or negative view is refused")
         tensor = self._tensor(storage, offset, size, stride)
         if requires_grad and not storage.kind.bits.startswith("f") and storage.kind.name != "bfloat16":
@@ -177,7 +183,7 @@ class _Reader:
     def _parameter(self, data: Any, requires_grad: Any, hooks: Any) -> Tensor | None:
         from pycnn.nn.parameter import Parameter
 
-        if type(requires_grad) is not bool or hooks:
+        if type(requires_grad) is not bool or not _is_empty(hooks):
             raise ValueError("a parameter with hooks is refused")
         if self._elements is None:
             return None
@@ -328,7 +334,7 @@ def read(path: str) -> Any:
                 return _read_zip(file)
             file.seek(0)
             return _read_legacy(file.read())
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path}: not a readable file of PyTorch: {error}") from None
 
 

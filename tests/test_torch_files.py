@@ -238,6 +238,11 @@ HOSTILE = {
     "an array of NumPy": (b"cnumpy.core.multiarray\n_reconstruct\n", "numpy.core.multiarray._reconstruct is refused"),
     "hooks": (tensor(hooks=b"](" + text("x") + b"e"), "hooks"),
     "meta": (tensor(storage(location="meta")), "meta"),
+    "tensors where something else belongs": (
+        b"](" + tensor() + b"0" + tensor(hooks=tensor()) + b"e", "hooks"
+    ),
+    "a tensor as identifier": (b"(" + tensor() + b"NNNNtQ", "identifier tuple is refused"),
+    "a tensor as encoding": (b"c_codecs\nencode\n(" + text("x") + tensor() + b"tR", "latin1"),
     "an unknown identifier": (b"(" + text("module") + b"NNNNtQ", "'module' is refused"),
     "a storage as a tuple's member": (b"(" + text("storage") + b"NNNNtQ", "not described as torch does"),
     "another size": (tensor(storage(count=7)), "not the size of 7 elements"),
