@@ -12,9 +12,9 @@ using kernels::RegisterType;
 using V = Vector<float>;
 
 constexpr int most_vectors = 8;  ///< of a chain's value that are on their way together
-constexpr int64_t ahead = 512;   ///< elements: the next chunk
-constexpr int64_t rows_ahead = 8;
-constexpr int64_t line = 64;  ///< bytes of the cache
+constexpr int most_rows = vector_bytes == 64 ? 12 : 6, few_rows = vector_bytes == 64 ? 4 : 2;  ///< of two vectors
+constexpr int64_t ahead = 512;  ///< elements: the next chunk
+constexpr int64_t line = 64;    ///< bytes of the cache
 constexpr int vectors_per_line = line / vector_bytes;
 
 V choose(typename VectorOf<float>::Integers condition, V yes, V no) { return condition ? yes : no; }
@@ -62,12 +62,21 @@ PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int c
   for (const Link* link = links; link != links + count; ++link) {
     const Operand<Rows, Vectors> x = places(link->places[0], link->far[0]);
     switch (code(link->opcode, link->position)) {
-#define PYCNN_LINK(opcode, position, result)                \
-  case code(Opcode::opcode, position):                      \
-    _Pragma("GCC unroll 8") for (int v = 0; v < all; ++v) { \
-      const V a = value[v], b = x[v];                       \
-      value[v] = result;                                    \
-    }                                                       \
+#define PYCNN_LINK(opcode, position, result)                                     \
+  case code(Opcode::opcode, position):                                           \
+    if (Rows > 1 && x.row == 0) {                                                \
+      V same[Vectors];                                                           \
+      _Pragma("GCC unroll 24") for (int v = 0; v < Vectors; ++v) same[v] = x[v]; \
+      _Pragma("GCC unroll 24") for (int v = 0; v < all; ++v) {                   \
+        const V a = value[v], b = same[v % Vectors];                             \
+        value[v] = result;                                                       \
+      }                                                                          \
+    } else {                                                                     \
+      _Pragma("GCC unroll 24") for (int v = 0; v < all; ++v) {                   \
+        const V a = value[v], b = x[v];                                          \
+        value[v] = result;                                                       \
+      }                                                                          \
+    }                                                                            \
     break;
       PYCNN_LINK(Add, 0, a + b)
       PYCNN_LINK(Add, 1, b + a)
@@ -87,12 +96,12 @@ PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int c
       default: {
         const Operand<Rows, Vectors> y = places(link->places[1], link->far[1]);
         switch (code(link->opcode, link->position)) {
-#define PYCNN_LINK(opcode, position, result)                \
-  case code(Opcode::opcode, position):                      \
-    _Pragma("GCC unroll 8") for (int v = 0; v < all; ++v) { \
-      const V a = value[v], b = x[v], c = y[v];             \
-      value[v] = result;                                    \
-    }                                                       \
+#define PYCNN_LINK(opcode, position, result)                 \
+  case code(Opcode::opcode, position):                       \
+    _Pragma("GCC unroll 24") for (int v = 0; v < all; ++v) { \
+      const V a = value[v], b = x[v], c = y[v];              \
+      value[v] = result;                                     \
+    }                                                        \
     break;
           PYCNN_LINK(Select, 0, choose(a != 0, b, c))
           PYCNN_LINK(Select, 1, choose(b != 0, a, c))
@@ -113,24 +122,24 @@ PYCNN_INLINE void run_vectors(float* to, bool streams, const float* from, bool f
   const auto operand = [&](const void* data, bool is_far) __attribute__((always_inline)) {
     const float* const at = static_cast<const float*>(data) + i;
     if (is_far) {
-#pragma GCC unroll 8
+#pragma GCC unroll 24
       for (int v = 0; v < Vectors; v += vectors_per_line) __builtin_prefetch(at + ahead + v * lanes<float>, 0, 3);
     }
     return Operand<1, Vectors>{at, 0, mask};
   };
   const Operand<1, Vectors> first = operand(from, far);
   V value[Vectors];
-#pragma GCC unroll 8
+#pragma GCC unroll 24
   for (int v = 0; v < Vectors; ++v) value[v] = first[v];
   run_links<1, Vectors>(
       value, links,
       count, [&](uint8_t place, bool is_far) __attribute__((always_inline)) { return operand(places[place], is_far); });
   if (Vectors > 1 && streams) {
-#pragma GCC unroll 8
+#pragma GCC unroll 24
     for (int v = 0; v < Vectors; ++v) stream(to + i + v * lanes<float>, value[v]);
     return;
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 24
   for (int v = 0; v < Vectors; ++v)
     if (Vectors == 1)
       store(to + i, value[v], mask);
@@ -138,28 +147,38 @@ PYCNN_INLINE void run_vectors(float* to, bool streams, const float* from, bool f
       store(to + i + v * lanes<float>, value[v]);
 }
 
+/// What run_chain_on_rows() was given.
+struct RowChain {
+  Rows from, to;  ///< `from` is where (0, 0) would be
+  bool streams;
+  const Link* links;
+  int count;
+  const RowOperand* operands;
+};
+
 /// The chain for a few rows of at most two vectors.
 template <int Rows, int Vectors>
-PYCNN_INLINE void run_rows(float* to, int64_t to_row, const Link* links, int count, const RowOperand* operands,
-                           int64_t row, int64_t column, const Mask<float>& mask) {
+PYCNN_INLINE void run_rows(const RowChain& chain, int64_t row, int64_t column, const Mask<float>& mask, bool partial) {
   V value[Rows * Vectors];
-  const Operand<Rows, Vectors> first{to + row * to_row + column, to_row, mask};
-#pragma GCC unroll 8
+  const Operand<Rows, Vectors> first{chain.from.data + row * chain.from.row + column, chain.from.row, mask};
+#pragma GCC unroll 24
   for (int v = 0; v < Rows * Vectors; ++v) value[v] = first[v];
   run_links<Rows, Vectors>(
-      value, links, count, [&](uint8_t place, bool far) __attribute__((always_inline)) {
-        const RowOperand& operand = operands[place];
+      value, chain.links, chain.count, [&](uint8_t place, bool) __attribute__((always_inline)) {
+        const RowOperand& operand = chain.operands[place];
         const Operand<Rows, Vectors> at{operand.data + row * operand.row + column * operand.column, operand.row, mask};
-        if (far) {
-#pragma GCC unroll 8
-          for (int v = 0; v < Rows * Vectors; v += vectors_per_line)
-            __builtin_prefetch(at.data + (rows_ahead + v / Vectors) * operand.row + v % Vectors * lanes<float>, 0, 3);
-        }
         return at;
       });
-#pragma GCC unroll 8
+  float* const to = chain.to.data + row * chain.to.row + column;
+  if (chain.streams && !partial) {
+#pragma GCC unroll 24
+    for (int v = 0; v < Rows * Vectors; ++v)
+      stream(to + v / Vectors * chain.to.row + v % Vectors * lanes<float>, value[v]);
+    return;
+  }
+#pragma GCC unroll 24
   for (int v = 0; v < Rows * Vectors; ++v) {
-    float* at = to + (row + v / Vectors) * to_row + column + v % Vectors * lanes<float>;
+    float* at = to + v / Vectors * chain.to.row + v % Vectors * lanes<float>;
     if (Vectors == 1)
       store(at, value[v], mask);
     else
@@ -168,19 +187,21 @@ PYCNN_INLINE void run_rows(float* to, int64_t to_row, const Link* links, int cou
 }
 
 template <int Vectors>
-void run_columns(float* to, int64_t to_row, const Link* links, int count, const RowOperand* operands, int64_t row,
-                 int64_t row_end, int64_t column, const Mask<float>& mask) {
-  constexpr int at_once = most_vectors / 2;
-  for (; row + at_once <= row_end; row += at_once)
-    run_rows<at_once, Vectors>(to, to_row, links, count, operands, row, column, mask);
-  for (; row < row_end; ++row) run_rows<1, Vectors>(to, to_row, links, count, operands, row, column, mask);
+void run_columns(const RowChain& chain, int64_t row, int64_t row_end, int64_t column, const Mask<float>& mask,
+                 bool partial) {
+  for (; row + most_rows <= row_end; row += most_rows) run_rows<most_rows, Vectors>(chain, row, column, mask, partial);
+  for (; row + few_rows <= row_end; row += few_rows) run_rows<few_rows, Vectors>(chain, row, column, mask, partial);
+  for (; row < row_end; ++row) run_rows<1, Vectors>(chain, row, column, mask, partial);
 }
 
 }  // namespace
 
 int link_operands(const Instruction& instruction) {
-  if (instruction.type != RegisterType::F32) return 0;
-  switch (instruction.opcode) {
+  return instruction.type == RegisterType::F32 ? link_operands(instruction.opcode) : 0;
+}
+
+int link_operands(Opcode opcode) {
+  switch (opcode) {
     case Opcode::Add:
     case Opcode::Subtract:
     case Opcode::Multiply:
@@ -208,14 +229,18 @@ void run_chain(float* to, bool streams, const float* from, bool far, const Link*
                    n - i < lanes<float> ? Mask<float>(static_cast<int>(n - i)) : whole);
 }
 
-void run_chain_on_rows(float* to, int64_t to_row, const Link* links, int count, const RowOperand* operands, int64_t row,
-                       int64_t row_end, int64_t column, int64_t column_end) {
+void run_chain_on_rows(Rows from, Rows to, bool streams, const Link* links, int count, const RowOperand* operands,
+                       int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
+  from.data -= row * from.row + column;
+  const RowChain chain{from, to, streams, links, count, operands};
   const Mask<float> whole(lanes<float>);
   for (; column + 2 * lanes<float> <= column_end; column += 2 * lanes<float>)
-    run_columns<2>(to, to_row, links, count, operands, row, row_end, column, whole);
-  for (; column < column_end; column += lanes<float>)
-    run_columns<1>(to, to_row, links, count, operands, row, row_end, column,
-                   column_end - column < lanes<float> ? Mask<float>(static_cast<int>(column_end - column)) : whole);
+    run_columns<2>(chain, row, row_end, column, whole, false);
+  for (; column < column_end; column += lanes<float>) {
+    const bool partial = column_end - column < lanes<float>;
+    run_columns<1>(chain, row, row_end, column, partial ? Mask<float>(static_cast<int>(column_end - column)) : whole,
+                   partial);
+  }
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

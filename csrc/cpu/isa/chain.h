@@ -16,6 +16,7 @@ struct Link {
 
 /// Operands of an instruction that may be a link of a chain, 0 if it may not.
 int link_operands(const kernels::Instruction& instruction);
+int link_operands(kernels::Opcode opcode);  ///< of float32 registers
 
 /// to[i] = the links applied in turn to from[i], i < n. `to` may be any of the operands. With `streams`, results go
 /// past the caches where they are aligned.
@@ -29,9 +30,15 @@ struct RowOperand {
   int64_t row, column;
 };
 
-/// to[i·to_row + j] = the links applied in turn to it, row ≤ i < row_end, column ≤ j < column_end; their places are
-/// numbers of operands.
-void run_chain_on_rows(float* to, int64_t to_row, const Link* links, int count, const RowOperand* operands, int64_t row,
-                       int64_t row_end, int64_t column, int64_t column_end);
+/// A matrix by its first element and the elements from row to row.
+struct Rows {
+  float* data;
+  int64_t row;
+};
+
+/// to[i,j] = the links applied in turn to from[i - row, j - column], row ≤ i < row_end, column ≤ j < column_end; their
+/// places are numbers of operands. With `streams`, results go past the caches; `to` is then aligned to vectors.
+void run_chain_on_rows(Rows from, Rows to, bool streams, const Link* links, int count, const RowOperand* operands,
+                       int64_t row, int64_t row_end, int64_t column, int64_t column_end);
 
 }  // namespace pycnn::cpu::PYCNN_ISA

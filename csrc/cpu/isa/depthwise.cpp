@@ -285,33 +285,39 @@ void for_each_row(const ConvolutionArguments& a, const void* result, int64_t row
   });
 }
 
-/// packed[kernel index][channel]
+/// to[kernel index][channel]
 template <typename T>
-void pack(const ConvolutionArguments& a) {
-  T* packed = static_cast<T*>(a.workspace);
+void pack(const ConvolutionArguments& a, T* to) {
   const int64_t channels = a.shape.in_channels, taps = volume(a.shape.kernel);
   for (int64_t tap = 0; tap < taps; ++tap) {
     const T* weight = static_cast<const T*>(a.weight) + tap * a.weight_strides[2];
-    for (int64_t c = 0; c < channels; ++c) packed[tap * channels + c] = weight[c * a.weight_strides[0]];
+    for (int64_t c = 0; c < channels; ++c) to[tap * channels + c] = weight[c * a.weight_strides[0]];
   }
+}
+
+/// Weights as the kernels read them.
+template <typename T>
+const T* packed(const ConvolutionArguments& a) {
+  if (a.packed) return static_cast<const T*>(a.packed);
+  pack(a, static_cast<T*>(a.workspace));
+  return static_cast<const T*>(a.workspace);
 }
 
 template <typename T>
 void forward(const ConvolutionArguments& a) {
-  pack<T>(a);
+  const T* const weight = packed<T>(a);
   const Taps taps = forward_taps(a);
   const int64_t height = a.shape.output[1], depth = a.shape.output[0], width = a.shape.output[2];
   const int64_t channels = a.shape.in_channels;
   for_each_row(a, a.output, taps.rows(), width, [&](int64_t row) {
-    results_of_row(taps, static_cast<const T*>(a.input), static_cast<const T*>(a.workspace),
-                   static_cast<T*>(a.output) + row * width * channels, row / height / depth, row / height % depth,
-                   row % height);
+    results_of_row(taps, static_cast<const T*>(a.input), weight, static_cast<T*>(a.output) + row * width * channels,
+                   row / height / depth, row / height % depth, row % height);
   });
 }
 
 template <typename T>
 void input_gradient(const ConvolutionArguments& a) {
-  pack<T>(a);
+  const T* const weight = packed<T>(a);
   const int64_t(&stride)[3] = a.shape.stride;
   const int64_t height = a.shape.input[1], depth = a.shape.input[0], width = a.shape.input[2];
   const int64_t channels = a.shape.in_channels;
@@ -319,8 +325,8 @@ void input_gradient(const ConvolutionArguments& a) {
     const int64_t h = row % height, d = row / height % depth, n = row / height / depth;
     for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase)
       results_of_row(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}), static_cast<const T*>(a.output),
-                     static_cast<const T*>(a.workspace), static_cast<T*>(a.input) + (row * width + phase) * channels, n,
-                     d / stride[0], h / stride[1]);
+                     weight, static_cast<T*>(a.input) + (row * width + phase) * channels, n, d / stride[0],
+                     h / stride[1]);
   });
 }
 
@@ -404,6 +410,10 @@ const char* depthwise_declines(const ConvolutionArguments& a) {
 
 size_t depthwise_workspace(const ConvolutionArguments& a) {
   return aligned_bytes(weight_elements(a.shape), element_size(a));
+}
+
+void pack_depthwise(const ConvolutionArguments& a, void* to) {
+  a.dtype == DType::Float32 ? pack(a, static_cast<float*>(to)) : pack(a, static_cast<double*>(to));
 }
 
 void depthwise_forward(const ConvolutionArguments& a) {

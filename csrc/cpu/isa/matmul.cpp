@@ -6,6 +6,7 @@
 #include "cpu/isa/row_epilogue.h"
 #include "cpu/parallel.h"
 #include "cpu/reference/reference.h"
+#include "cpu/scratch.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
@@ -34,6 +35,14 @@ Blocks blocks_of(const MatmulArguments& g, int64_t panels) {
   return b;
 }
 
+/// The rows of A that the next product reads: they are too many and too short for the hardware to foresee.
+template <typename T>
+void prefetch_rows(const T* a, int64_t a_row, int64_t elements) {
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t row = 0; row < finished_rows; ++row)
+    for (int64_t k = 0; k < elements; k += line) __builtin_prefetch(a + row * a_row + k, 0, 2);
+}
+
 template <typename T>
 void multiply(const MatmulArguments& g, bool packed) {
   if (g.batch[0] * g.batch[1] * g.m * g.n == 0) return;
@@ -51,6 +60,8 @@ void multiply(const MatmulArguments& g, bool packed) {
   const int64_t columns = blocks.panels * width;
   const RowEpilogue row_epilogue(g.epilogue, g.c);
   const Epilogue epilogue(row_epilogue.rest(g.epilogue), min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
+  const bool streams = packed && g.k <= depth_block && g.batch[0] * g.batch[1] == 1 &&
+                       row_epilogue.streams(g.epilogue, static_cast<const T*>(g.c), g.c_row, g.m);
   parallel_for(g.batch[0] * g.batch[1] * row_blocks * column_blocks, [&](int64_t chunk) {
     const int64_t column_block = chunk % column_blocks, row_block = chunk / column_blocks % row_blocks;
     const int64_t product = chunk / column_blocks / row_blocks;
@@ -66,10 +77,15 @@ void multiply(const MatmulArguments& g, bool packed) {
     int64_t k = 0;
     do {
       const bool last = k + depth >= g.k;
-      const int64_t at_once = last ? finished_rows : rows;
       for (int64_t column = panel_begin * width; column < column_end; column += width)
-        for (int64_t begin = 0; begin < rows; begin += at_once) {
-          const int64_t end = min_of(rows, begin + at_once);
+        for (int64_t begin = 0; begin < rows; begin += finished_rows) {
+          const int64_t end = min_of(rows, begin + finished_rows);
+          if (column == panel_begin * width)
+            prefetch_rows(a + end * a_row + k * a_column, a_row, min_of(g.k - k, depth) * a_column);
+          if (last)
+            row_epilogue.prefetch(product * g.m + row + begin, product * g.m + row + end, column,
+                                  min_of(column_end, column + width));
+          T* const to = streams ? static_cast<T*>(thread_scratch()) : c + begin * g.c_row + column;
           const Product<T> factors{a + begin * a_row + k * a_column,
                                    packed ? b_packed + (column / width * g.k + k) * width : b + k * g.b_row + column};
           brgemm(BatchReduce<T>{.products = &factors,
@@ -80,11 +96,14 @@ void multiply(const MatmulArguments& g, bool packed) {
                                 .a_row = a_row,
                                 .a_column = a_column,
                                 .b_row = packed ? width : g.b_row,
-                                .c = c + begin * g.c_row + column,
-                                .c_row = g.c_row,
+                                .c = to,
+                                .c_row = streams ? width : g.c_row,
                                 .accumulate = k > 0,
                                 .b_ahead = packed && begin == 0 ? depth * width : 0});
-          if (last)
+          if (streams)
+            row_epilogue.stream(to, width, static_cast<T*>(g.c), g.c_row, row + begin, row + end, column,
+                                min_of(column_end, column + width));
+          else if (last)
             row_epilogue.run(product * g.m + row + begin, product * g.m + row + end, column,
                              min_of(column_end, column + width));
         }
@@ -92,6 +111,7 @@ void multiply(const MatmulArguments& g, bool packed) {
     } while (k < g.k);
     EpilogueColumns(epilogue, panel_begin * width, column_end - panel_begin * width)
         .run(product * g.m + row, product * g.m + row + rows);
+    if (streams) stream_fence();
   });
 }
 

@@ -161,6 +161,12 @@ class Blocked {
                                    : b + k * g_.b_row + column;
         const Product<T> factors{pack_a_ ? packed_a + tile * tile_pitch<T> * depth : a + row * a_row + k * g_.a_column,
                                  right};
+        const bool finishes = cut_.splits == 1 && k + depth == g_.k;
+        const int64_t row_begin = c.product * g_.m + c.row + row;
+        const int64_t row_end = c.product * g_.m + c.row + c.rows * tile_end / tiles;
+        const int64_t first_column = c.column + column;
+        const int64_t last_column = c.column + min_of(c.columns, column + cut_.width);
+        if (finishes) row_epilogue_.prefetch(row_begin, row_end, first_column, last_column);
         brgemm(BatchReduce<T>{.products = &factors,
                               .count = 1,
                               .m = c.rows * tile_end / tiles - row,
@@ -173,11 +179,7 @@ class Blocked {
                               .c_row = c.c_row,
                               .accumulate = k > c.k,
                               .b_ahead = packed && tile == 0 ? ahead_of(panel, panels, k, depth, c.k_end) : 0});
-        if (cut_.splits == 1 && k + depth == g_.k) {
-          const int64_t first_row = c.product * g_.m + c.row;
-          row_epilogue_.run(first_row + row, first_row + c.rows * tile_end / tiles, c.column + column,
-                            c.column + min_of(c.columns, column + cut_.width));
-        }
+        if (finishes) row_epilogue_.run(row_begin, row_end, first_column, last_column);
       };
       if (tiles_first) {
         for (int64_t tile = 0; tile < tiles; ++tile)

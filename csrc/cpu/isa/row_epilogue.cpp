@@ -86,7 +86,6 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
           ++values;
         } else if (others < 2) {
           const uint8_t place = operand_in[source];
-          link.far[others] = operands_[place].row != 0;
           link.places[others++] = place;
         }
       }
@@ -101,7 +100,33 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
 }
 
 void RowEpilogue::run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
-  if (count_ > 0) run_chain_on_rows(result_, result_row_, links_, count_, operands_, row, row_end, column, column_end);
+  if (count_ == 0) return;
+  float* const first = result_ + row * result_row_ + column;
+  run_chain_on_rows({first, result_row_}, {result_, result_row_}, false, links_, count_, operands_, row, row_end,
+                    column, column_end);
+}
+
+void RowEpilogue::prefetch(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(float));
+  for (int i = 0; i < count_; ++i)
+    for (int j = 0; j < link_operands(links_[i].opcode) - 1; ++j) {
+      const RowOperand& operand = operands_[links_[i].places[j]];
+      if (operand.row == 0) continue;
+      for (int64_t r = row; r < row_end; ++r)
+        for (int64_t c = column; c < column_end; c += line) __builtin_prefetch(operand.data + r * operand.row + c);
+    }
+}
+
+bool RowEpilogue::streams(const PointwiseArguments* arguments, const float* result, int64_t row, int64_t rows) const {
+  constexpr int64_t streamed_bytes = int64_t{1} << 24;
+  return rest(arguments) == nullptr && rows * row * static_cast<int64_t>(sizeof(float)) >= streamed_bytes &&
+         row % lanes<float> == 0 && reinterpret_cast<uintptr_t>(result) % vector_bytes == 0;
+}
+
+void RowEpilogue::stream(float* from, int64_t from_row, float* result, int64_t result_row, int64_t row, int64_t row_end,
+                         int64_t column, int64_t column_end) const {
+  run_chain_on_rows({from, from_row}, {result, result_row}, true, links_, count_, operands_, row, row_end, column,
+                    column_end);
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -17,6 +17,17 @@ class RowEpilogue {
     return count_ > 0 ? nullptr : arguments;
   }
   void run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
+  /// Brings what run() will read besides the result into the cache.
+  void prefetch(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
+
+  /// Whether results may come from elsewhere and go past the caches: they are many, aligned, and nothing is left to do
+  /// with them afterwards. `row` is the elements from one to the next.
+  bool streams(const kernels::PointwiseArguments* arguments, const float* result, int64_t row, int64_t rows) const;
+  bool streams(const kernels::PointwiseArguments*, const double*, int64_t, int64_t) const { return false; }
+  /// If so: the same as run() for results that lie at `from`. Every thread ends with stream_fence().
+  void stream(float* from, int64_t from_row, float* result, int64_t result_row, int64_t row, int64_t row_end,
+              int64_t column, int64_t column_end) const;
+  void stream(double*, int64_t, double*, int64_t, int64_t, int64_t, int64_t, int64_t) const {}
 
  private:
   static constexpr int most_links = 12;

@@ -125,7 +125,9 @@ template <int Tile, bool Forward>
 void pack_winograd(const kernels::ConvolutionArguments& a, void* to);
 
 const char* depthwise_declines(const kernels::ConvolutionArguments& a);
+/// The packed weight's bytes.
 size_t depthwise_workspace(const kernels::ConvolutionArguments& a);
+void pack_depthwise(const kernels::ConvolutionArguments& a, void* to);
 void depthwise_forward(const kernels::ConvolutionArguments& a);
 void depthwise_input_gradient(const kernels::ConvolutionArguments& a);
 const char* few_channels_forward_declines(const kernels::ConvolutionArguments& a);

@@ -1,0 +1,94 @@
+"""What follows a product runs on its blocks while they are in cache: the same bits as in steps of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from support import bits
+
+import pycnn
+import pycnn.nn.functional as F
+from pycnn import Tensor, _core
+
+#: Chains through vectors per channel, numbers and a residual; and two programs that are no chains.
+PROGRAMS: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "scale, shift, relu": lambda y, scale, shift, residual: F.relu(y * scale + shift),
+    "residual on the left": lambda y, scale, shift, residual: F.relu(residual - y * scale),
+    "relu6": lambda y, scale, shift, residual: (shift + y).clamp(0, 6),
+    "two residuals": lambda y, scale, shift, residual: (y + residual) * scale + residual,
+    "one number": lambda y, scale, shift, residual: y * 3,
+    "the result twice": lambda y, scale, shift, residual: y * y.sigmoid(),
+    "vectors among themselves": lambda y, scale, shift, residual: y * (scale + shift),
+}
+
+#: batch, channels in and out, side of the image, kernel, stride.
+SHAPES = {
+    "1x1, rows beyond a block": (2, 24, 80, 13, 1, 1),
+    "1x1, columns beyond a vector": (1, 40, 37, 12, 1, 1),
+    "1x1, few pixels": (1, 96, 70, 7, 1, 1),
+    "1x1, rows that collide": (1, 1024, 72, 7, 1, 1),
+    "1x1, long sums": (1, 2100, 40, 5, 1, 1),
+    "3x3 with stride": (2, 20, 40, 9, 3, 2),
+    "depthwise": (2, 40, 40, 9, 3, 1),
+}
+
+
+@pytest.fixture(params=_core.available_levels())
+def level(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = _core.active_level()
+    _core.set_level(request.param)
+    yield request.param
+    _core.set_level(before)
+
+
+def operands(batch: int, inputs: int, outputs: int, side: int, kernel: int, stride: int, groups: int) -> Any:
+    rng = np.random.default_rng(3)
+
+    def normal(*shape: int) -> Tensor:
+        return pycnn.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+    x, weight = normal(batch, inputs, side, side), normal(outputs, inputs // groups, kernel, kernel)
+    after = (side + 2 * (kernel // 2) - kernel) // stride + 1
+    residual = normal(batch, outputs, after, after)
+    # Infinities and NaNs in some pixels, zeros of either sign in some channels.
+    x.data[0, 0, 1, 1], x.data[-1, -1, 3, 2], residual.data[0, 0, 0, 0] = np.inf, np.nan, np.nan
+    scale, shift = normal(outputs, 1, 1), normal(outputs, 1, 1)
+    scale.data[1], shift.data[1], scale.data[2], shift.data[2] = 0.0, -0.0, -0.0, -0.0
+    return x, weight, scale, shift, residual
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_fused_and_alone(level: str, shape: str, program: str) -> None:
+    batch, inputs, outputs, side, kernel, stride = SHAPES[shape]
+    groups = inputs if shape == "depthwise" else 1
+    x, weight, scale, shift, residual = operands(batch, inputs, outputs, side, kernel, stride, groups)
+    keywords: dict[str, Any] = {"stride": stride, "padding": kernel // 2, "groups": groups}
+    with pycnn.no_grad():
+        fused = bits(PROGRAMS[program](F.conv2d(x, weight, **keywords), scale, shift, residual))
+        alone = F.conv2d(x, weight, **keywords)
+        pycnn.eval(alone)
+        assert fused == bits(PROGRAMS[program](alone, scale, shift, residual))
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_results_that_go_past_the_caches(level: str, program: str) -> None:
+    # 70 × 250 pixels in tiles, the last ones not whole, of 256 channels: more than 16 MiB.
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((1, 17, 70, 250), dtype=np.float32)
+    weight = rng.standard_normal((256, 17, 1, 1), dtype=np.float32)
+    scale, shift = (pycnn.from_numpy(rng.standard_normal((256, 1, 1), dtype=np.float32)) for _ in range(2))
+    residual = pycnn.randn(1, 256, 70, 250)
+    with pycnn.no_grad():
+        y = F.conv2d(pycnn.from_numpy(x), pycnn.from_numpy(weight))
+        fused = PROGRAMS[program](y, scale, shift, residual)
+        del y  # what is held is no part of a fused step
+        fused = fused.numpy()
+    exact = np.einsum("oc,chw->ohw", weight[:, :, 0, 0].astype(np.float64), x[0].astype(np.float64))[None]
+    y = F.conv2d(pycnn.from_numpy(x), pycnn.from_numpy(weight))
+    np.testing.assert_allclose(y.numpy(), exact, rtol=1e-5, atol=1e-5)
+    with pycnn.no_grad():
+        assert np.array_equal(fused, PROGRAMS[program](y, scale, shift, residual).numpy())
