@@ -381,8 +381,7 @@ const char* padding_declines(const Taps& taps) {
 
 const kernels::ConvolutionAlgorithm convolution_forward[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<true>, run_gemm<true>, packed_gemm_bytes<true>, pack_gemm<true>},
-    {"depthwise", in_full_precision<depthwise_declines>, depthwise_workspace, depthwise_forward, depthwise_workspace,
-     pack_depthwise},
+    {"depthwise", depthwise_declines, depthwise_workspace, depthwise_forward, depthwise_workspace, pack_depthwise},
     {"overlap_add", in_full_precision<overlap_add_declines<true>>, overlap_add_workspace<true>, overlap_add<true>},
     {"few_channels", few_channels_forward_declines, few_channels_forward_workspace, few_channels_forward},
     {"winograd_4x4", in_full_precision<winograd_declines<4, true>>, winograd_workspace<4, true>, winograd<4, true>,
@@ -404,8 +403,8 @@ const kernels::ConvolutionAlgorithm convolution_forward[] = {
 
 const kernels::ConvolutionAlgorithm convolution_input_gradient[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<false>, run_gemm<false>, packed_gemm_bytes<false>, pack_gemm<false>},
-    {"depthwise", in_full_precision<depthwise_declines>, depthwise_workspace, depthwise_input_gradient,
-     depthwise_workspace, pack_depthwise},
+    {"depthwise", depthwise_declines, depthwise_workspace, depthwise_input_gradient, depthwise_workspace,
+     pack_depthwise},
     {"overlap_add", in_full_precision<overlap_add_declines<false>>, overlap_add_workspace<false>, overlap_add<false>},
     {"few_channels", few_channels_input_gradient_declines, few_channels_input_gradient_workspace,
      few_channels_input_gradient},

@@ -309,8 +309,7 @@ size_t no_workspace(const ConvolutionArguments&) { return 0; }
 }  // namespace
 
 const kernels::ConvolutionAlgorithm convolution_weight_gradient[] = {
-    {"depthwise", in_full_precision<depthwise_declines>, depthwise_weight_gradient_workspace,
-     depthwise_weight_gradient},
+    {"depthwise", depthwise_declines, depthwise_weight_gradient_workspace, depthwise_weight_gradient},
     {"few_channels", in_full_precision<few_channels_weight_gradient_declines>, few_channels_weight_gradient_workspace,
      few_channels_weight_gradient},
     {"direct_brgemm", bfloat16_operands, workspace, run},

@@ -1,4 +1,7 @@
-// Convolutions in which every channel is a group of its own: bound by memory, vectors run over channels.
+// Convolutions in which every channel is a group of its own: bound by memory, vectors run over channels. Of the types
+// here S is that of memory, T that of registers: bfloat16 is widened as it is read, added up in float32 and rounded
+// once.
+#include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/row_epilogue.h"
@@ -36,16 +39,17 @@ int64_t tap_rows(const Taps& taps, int64_t n, int64_t q0, int64_t q1, TapRow* ro
 }
 
 /// Adjacent results of a row, and the columns of the source that their taps meet.
-template <typename T>
+template <typename S>
 struct Tile {
-  const T* source;     ///< the first of these columns, in row 0
+  using T = Compute<S>;
+  const S* source;     ///< the first of these columns, in row 0
   int64_t begin, end;  ///< those inside the source
   int64_t channels;
   const TapRow* rows;
   int64_t row_count;
   const T* weight;
   int64_t weight_step;  ///< from tap to tap
-  T* result;            ///< in the weight gradient, gradient of the results
+  S* result;            ///< in the weight gradient, gradient of the results
   int64_t result_step;
   T* sums;                                  ///< weight gradient only
   int64_t result_row;                       ///< weight gradient only: elements from row to row
@@ -53,9 +57,9 @@ struct Tile {
 };
 
 /// The pattern of a tile (a vector here, one there) hides from hardware prefetchers that rows are read one by one.
-template <int Columns, typename T>
-PYCNN_INLINE void prefetch_rows(const Tile<T>& tile, int64_t c) {
-  const T* row = tile.source + tile.ahead + c;
+template <int Columns, typename S>
+PYCNN_INLINE void prefetch_rows(const Tile<S>& tile, int64_t c) {
+  const S* row = tile.source + tile.ahead + c;
   for (int64_t r = 0; r < tile.rows_ahead; ++r, row += tile.row_elements)
 #pragma GCC unroll 16
     for (int i = 0; i < Columns; ++i) __builtin_prefetch(row + i * tile.channels, 0, 2);
@@ -67,17 +71,18 @@ inline constexpr int columns_of = (Pixels - 1) * Stride + Width;
 
 /// Results of channels [c, end). Weights are shared between pixels, columns between taps. With Edge, columns may lie
 /// outside; with Partial there is one vector with `end - c` lanes.
-template <typename T, int Width, int Stride, int Pixels, bool Edge, bool Partial>
-void results(const Tile<T>& tile, int64_t c, int64_t end) {
+template <typename S, int Width, int Stride, int Pixels, bool Edge, bool Partial>
+void results(const Tile<S>& tile, int64_t c, int64_t end) {
+  using T = Compute<S>;
   const Mask<T> mask(Partial ? static_cast<int>(end - c) : lanes<T>);
-  const auto take = [&](const T* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
+  const auto take = [&](const auto* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
   const int64_t channels = tile.channels, weight_step = tile.weight_step;
   const int64_t first = tile.begin, last = tile.end;
   for (; c < end; c += lanes<T>) {
     Vector<T> sums[Pixels] = {};
     if (!Edge) prefetch_rows<Pixels * Stride>(tile, c);
     for (const TapRow* row = tile.rows; row != tile.rows + tile.row_count; ++row) {
-      const T* x = tile.source + row->source + c;
+      const S* x = tile.source + row->source + c;
       const T* w = tile.weight + row->weight + c;
       Vector<T> factors[Width];
 #pragma GCC unroll 8
@@ -94,7 +99,7 @@ void results(const Tile<T>& tile, int64_t c, int64_t end) {
     }
 #pragma GCC unroll 8
     for (int p = 0; p < Pixels; ++p) {
-      T* to = tile.result + p * tile.result_step + c;
+      S* to = tile.result + p * tile.result_step + c;
       if (Partial)
         store(to, sums[p], mask);
       else
@@ -104,10 +109,11 @@ void results(const Tile<T>& tile, int64_t c, int64_t end) {
 }
 
 /// The same tile's part in the gradient of the weight: sums over its pixels are added to tile.sums.
-template <typename T, int Width, int Stride, int Pixels, bool Edge, bool Partial>
-void gradients(const Tile<T>& tile, int64_t c, int64_t end) {
+template <typename S, int Width, int Stride, int Pixels, bool Edge, bool Partial>
+void gradients(const Tile<S>& tile, int64_t c, int64_t end) {
+  using T = Compute<S>;
   const Mask<T> mask(Partial ? static_cast<int>(end - c) : lanes<T>);
-  const auto take = [&](const T* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
+  const auto take = [&](const auto* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
   const int64_t channels = tile.channels;
   const int64_t first = tile.begin, last = tile.end;
   for (; c < end; c += lanes<T>) {
@@ -120,7 +126,7 @@ void gradients(const Tile<T>& tile, int64_t c, int64_t end) {
       for (int p = 0; p < Pixels; ++p) __builtin_prefetch(tile.result + tile.result_row + p * channels + c, 0, 2);
     }
     for (const TapRow* row = tile.rows; row != tile.rows + tile.row_count; ++row) {
-      const T* x = tile.source + row->source + c;
+      const S* x = tile.source + row->source + c;
       Vector<T> sums[Width] = {};
 #pragma GCC unroll 24
       for (int i = 0; i < columns_of<Width, Stride, Pixels>; ++i) {
@@ -143,73 +149,73 @@ void gradients(const Tile<T>& tile, int64_t c, int64_t end) {
   }
 }
 
-template <typename T>
-using TileFunction = void (*)(const Tile<T>&, int64_t, int64_t);
+template <typename S>
+using TileFunction = void (*)(const Tile<S>&, int64_t, int64_t);
 
 /// A tile's code: whole vectors away from the borders, at them, and the vector with the last channels.
-template <typename T>
+template <typename S>
 struct TileFunctions {
-  TileFunction<T> inner, edge, partial;
+  TileFunction<S> inner, edge, partial;
 };
 
-template <typename T, int Width, int Stride, bool Gradient, int Pixels>
-TileFunctions<T> functions_of_pixels(int pixels) {
+template <typename S, int Width, int Stride, bool Gradient, int Pixels>
+TileFunctions<S> functions_of_pixels(int pixels) {
   if constexpr (Pixels > 1)
-    if (pixels < Pixels) return functions_of_pixels<T, Width, Stride, Gradient, Pixels - 1>(pixels);
+    if (pixels < Pixels) return functions_of_pixels<S, Width, Stride, Gradient, Pixels - 1>(pixels);
   if constexpr (Gradient)
-    return {gradients<T, Width, Stride, Pixels, false, false>, gradients<T, Width, Stride, Pixels, true, false>,
-            gradients<T, Width, Stride, Pixels, true, true>};
+    return {gradients<S, Width, Stride, Pixels, false, false>, gradients<S, Width, Stride, Pixels, true, false>,
+            gradients<S, Width, Stride, Pixels, true, true>};
   else
-    return {results<T, Width, Stride, Pixels, false, false>, results<T, Width, Stride, Pixels, true, false>,
-            results<T, Width, Stride, Pixels, true, true>};
+    return {results<S, Width, Stride, Pixels, false, false>, results<S, Width, Stride, Pixels, true, false>,
+            results<S, Width, Stride, Pixels, true, true>};
 }
 
 /// For tiles of `pixels` results; null if there is no code for this width of kernel and stride.
-template <typename T, bool Gradient>
-TileFunctions<T> tile_functions(int64_t width, int64_t stride, int pixels) {
+template <typename S, bool Gradient>
+TileFunctions<S> tile_functions(int64_t width, int64_t stride, int pixels) {
   constexpr int most = Gradient ? gradient_tile : result_tile;
-  if (stride == 1 && width == 3) return functions_of_pixels<T, 3, 1, Gradient, most>(pixels);
-  if (stride == 1 && width == 5) return functions_of_pixels<T, 5, 1, Gradient, most>(pixels);
-  if (stride == 2 && width == 3) return functions_of_pixels<T, 3, 2, Gradient, most>(pixels);
-  if (stride == 2 && width == 5) return functions_of_pixels<T, 5, 2, Gradient, most>(pixels);
+  if (stride == 1 && width == 3) return functions_of_pixels<S, 3, 1, Gradient, most>(pixels);
+  if (stride == 1 && width == 5) return functions_of_pixels<S, 5, 1, Gradient, most>(pixels);
+  if (stride == 2 && width == 3) return functions_of_pixels<S, 3, 2, Gradient, most>(pixels);
+  if (stride == 2 && width == 5) return functions_of_pixels<S, 5, 2, Gradient, most>(pixels);
   // Phases of a strided input gradient.
-  if (!Gradient && stride == 1 && width == 1) return functions_of_pixels<T, 1, 1, Gradient, most>(pixels);
-  if (!Gradient && stride == 1 && width == 2) return functions_of_pixels<T, 2, 1, Gradient, most>(pixels);
+  if (!Gradient && stride == 1 && width == 1) return functions_of_pixels<S, 1, 1, Gradient, most>(pixels);
+  if (!Gradient && stride == 1 && width == 2) return functions_of_pixels<S, 2, 1, Gradient, most>(pixels);
   return {};
 }
 
-template <typename T>
+template <typename S>
 bool has_tiles(const Taps& taps) {
   const Axis& width = taps.axis[2];
   return width.offset_step == 1 && taps.axis[0].taps * taps.axis[1].taps <= max_rows &&
-         tile_functions<T, false>(width.taps, width.source_step, 1).inner != nullptr;
+         tile_functions<S, false>(width.taps, width.source_step, 1).inner != nullptr;
 }
 
 /// Calls function(tile's functions, tile, first result) for a row of results cut evenly into tiles.
-template <typename T, bool Gradient, typename Function>
-void for_each_tile(const Taps& taps, const T* source, Tile<T> tile, const Function& function) {
+template <typename S, bool Gradient, typename Function>
+void for_each_tile(const Taps& taps, const S* source, Tile<S> tile, const Function& function) {
   const Axis& width = taps.axis[2];
   constexpr int64_t most = Gradient ? gradient_tile : result_tile;
   const int64_t tiles = ceil_divide(width.count, most);
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t q = width.count * t / tiles, pixels = width.count * (t + 1) / tiles - q;
-    const TileFunctions<T> functions =
-        tile_functions<T, Gradient>(width.taps, width.source_step, static_cast<int>(pixels));
+    const TileFunctions<S> functions =
+        tile_functions<S, Gradient>(width.taps, width.source_step, static_cast<int>(pixels));
     const int64_t column = q * width.source_step + width.first_offset;
     const int64_t columns = (pixels - 1) * width.source_step + width.taps;
     tile.source = source + column * taps.source_channels;
     tile.begin = max_of(0, -column);
     tile.end = min_of(columns, width.source_size - column);
     function(tile, q);
-    const int64_t whole = taps.source_channels / lanes<T> * lanes<T>;
+    const int64_t whole = taps.source_channels / lanes<Compute<S>> * lanes<Compute<S>>;
     (tile.begin == 0 && tile.end == columns ? functions.inner : functions.edge)(tile, 0, whole);
     if (whole < taps.source_channels) functions.partial(tile, whole, taps.source_channels);
   }
 }
 
 /// Sets what rows of results have in common.
-template <typename T>
-void set_rows(Tile<T>& tile, const Taps& taps, TapRow* rows, int64_t n, int64_t q0, int64_t q1) {
+template <typename S>
+void set_rows(Tile<S>& tile, const Taps& taps, TapRow* rows, int64_t n, int64_t q0, int64_t q1) {
   tile.channels = taps.source_channels;
   tile.rows = rows;
   tile.row_count = tap_rows(taps, n, q0, q1, rows);
@@ -227,8 +233,8 @@ void for_each_vector(int64_t channels, const Function& function) {
 }
 
 /// A row of results with any kernel, stride and dilation.
-template <typename T>
-void plain_row(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0, int64_t q1) {
+template <typename S, typename T = Compute<S>>
+void plain_row(const Taps& taps, const S* source, const T* weight, S* result, int64_t n, int64_t q0, int64_t q1) {
   const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
   const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
   const int64_t channels = taps.source_channels;
@@ -243,7 +249,7 @@ void plain_row(const Taps& taps, const T* source, const T* weight, T* result, in
           const int64_t row = ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size;
           for (int64_t j2 = taps2.begin; j2 < taps2.end; ++j2) {
             const T* w = weight + taps.kernel_index(j0, j1, j2) * channels + c;
-            const T* x = source + (row + q2 * width.source_step + width.offset(j2)) * channels + c;
+            const S* x = source + (row + q2 * width.source_step + width.offset(j2)) * channels + c;
             sum = multiply_add(load(x, mask), load(w, mask), sum);
           }
         }
@@ -252,18 +258,18 @@ void plain_row(const Taps& taps, const T* source, const T* weight, T* result, in
   }
 }
 
-template <typename T>
-void results_of_row(const Taps& taps, const T* source, const T* weight, T* result, int64_t n, int64_t q0, int64_t q1) {
-  if (!has_tiles<T>(taps)) return plain_row(taps, source, weight, result, n, q0, q1);
+template <typename S, typename T = Compute<S>>
+void results_of_row(const Taps& taps, const S* source, const T* weight, S* result, int64_t n, int64_t q0, int64_t q1) {
+  if (!has_tiles<S>(taps)) return plain_row(taps, source, weight, result, n, q0, q1);
   const Axis& width = taps.axis[2];
   TapRow rows[max_rows];
-  Tile<T> tile{};
+  Tile<S> tile{};
   set_rows(tile, taps, rows, n, q0, q1);
   tile.weight = weight;
   tile.weight_step = width.tap_step * taps.source_channels;
   tile.result_step = width.result_step * taps.source_channels;
-  for_each_tile<T, false>(taps, source, tile,
-                          [&](Tile<T>& at, int64_t q) { at.result = result + q * tile.result_step; });
+  for_each_tile<S, false>(taps, source, tile,
+                          [&](Tile<S>& at, int64_t q) { at.result = result + q * tile.result_step; });
 }
 
 /// Calls function(row) for `rows` rows of results, in parallel, and the epilogue on each while it is in cache.
@@ -286,46 +292,47 @@ void for_each_row(const ConvolutionArguments& a, const void* result, int64_t row
 }
 
 /// to[kernel index][channel]
-template <typename T>
-void pack(const ConvolutionArguments& a, T* to) {
+template <typename S>
+void pack(const ConvolutionArguments& a, Compute<S>* to) {
   const int64_t channels = a.shape.in_channels, taps = volume(a.shape.kernel);
   for (int64_t tap = 0; tap < taps; ++tap) {
-    const T* weight = static_cast<const T*>(a.weight) + tap * a.weight_strides[2];
-    for (int64_t c = 0; c < channels; ++c) to[tap * channels + c] = weight[c * a.weight_strides[0]];
+    const S* weight = static_cast<const S*>(a.weight) + tap * a.weight_strides[2];
+    for (int64_t c = 0; c < channels; ++c) to[tap * channels + c] = element(weight[c * a.weight_strides[0]]);
   }
 }
 
 /// Weights as the kernels read them.
-template <typename T>
-const T* packed(const ConvolutionArguments& a) {
+template <typename S>
+const Compute<S>* packed(const ConvolutionArguments& a) {
+  using T = Compute<S>;
   if (a.packed) return static_cast<const T*>(a.packed);
-  pack(a, static_cast<T*>(a.workspace));
+  pack<S>(a, static_cast<T*>(a.workspace));
   return static_cast<const T*>(a.workspace);
 }
 
-template <typename T>
+template <typename S>
 void forward(const ConvolutionArguments& a) {
-  const T* const weight = packed<T>(a);
+  const Compute<S>* const weight = packed<S>(a);
   const Taps taps = forward_taps(a);
   const int64_t height = a.shape.output[1], depth = a.shape.output[0], width = a.shape.output[2];
   const int64_t channels = a.shape.in_channels;
   for_each_row(a, a.output, taps.rows(), width, [&](int64_t row) {
-    results_of_row(taps, static_cast<const T*>(a.input), weight, static_cast<T*>(a.output) + row * width * channels,
+    results_of_row(taps, static_cast<const S*>(a.input), weight, static_cast<S*>(a.output) + row * width * channels,
                    row / height / depth, row / height % depth, row % height);
   });
 }
 
-template <typename T>
+template <typename S>
 void input_gradient(const ConvolutionArguments& a) {
-  const T* const weight = packed<T>(a);
+  const Compute<S>* const weight = packed<S>(a);
   const int64_t(&stride)[3] = a.shape.stride;
   const int64_t height = a.shape.input[1], depth = a.shape.input[0], width = a.shape.input[2];
   const int64_t channels = a.shape.in_channels;
   for_each_row(a, a.input, a.shape.batch * depth * height, width, [&](int64_t row) {
     const int64_t h = row % height, d = row / height % depth, n = row / height / depth;
     for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase)
-      results_of_row(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}), static_cast<const T*>(a.output),
-                     weight, static_cast<T*>(a.input) + (row * width + phase) * channels, n, d / stride[0],
+      results_of_row(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}), static_cast<const S*>(a.output),
+                     weight, static_cast<S*>(a.input) + (row * width + phase) * channels, n, d / stride[0],
                      h / stride[1]);
   });
 }
@@ -337,8 +344,8 @@ int64_t splits_of(const kernels::ConvolutionShape& s) {
 }
 
 /// A row of results with any kernel, stride and dilation.
-template <typename T>
-void plain_gradients(const Taps& taps, const T* source, const T* gradient, T* sums, int64_t n, int64_t q0, int64_t q1) {
+template <typename S, typename T = Compute<S>>
+void plain_gradients(const Taps& taps, const S* source, const S* gradient, T* sums, int64_t n, int64_t q0, int64_t q1) {
   const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
   const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
   const int64_t channels = taps.source_channels;
@@ -361,22 +368,23 @@ void plain_gradients(const Taps& taps, const T* source, const T* gradient, T* su
   });
 }
 
-template <typename T>
-void gradients_of_row(const Taps& taps, const T* source, T* gradient, T* sums, int64_t n, int64_t q0, int64_t q1) {
+template <typename S, typename T = Compute<S>>
+void gradients_of_row(const Taps& taps, const S* source, S* gradient, T* sums, int64_t n, int64_t q0, int64_t q1) {
   const Axis& width = taps.axis[2];
-  if (!has_tiles<T>(taps) || tile_functions<T, true>(width.taps, width.source_step, 1).inner == nullptr)
+  if (!has_tiles<S>(taps) || tile_functions<S, true>(width.taps, width.source_step, 1).inner == nullptr)
     return plain_gradients(taps, source, gradient, sums, n, q0, q1);
   TapRow rows[max_rows];
-  Tile<T> tile{};
+  Tile<S> tile{};
   set_rows(tile, taps, rows, n, q0, q1);
   tile.sums = sums;
   tile.result_row = width.count * taps.source_channels;
-  for_each_tile<T, true>(taps, source, tile,
-                         [&](Tile<T>& at, int64_t q) { at.result = gradient + q * taps.source_channels; });
+  for_each_tile<S, true>(taps, source, tile,
+                         [&](Tile<S>& at, int64_t q) { at.result = gradient + q * taps.source_channels; });
 }
 
-template <typename T>
+template <typename S>
 void weight_gradient(const ConvolutionArguments& a) {
+  using T = Compute<S>;
   const kernels::ConvolutionShape& s = a.shape;
   const Taps taps = forward_taps(a);
   const int64_t height = s.output[1], depth = s.output[0];
@@ -387,16 +395,33 @@ void weight_gradient(const ConvolutionArguments& a) {
     T* sums = partial + split * elements;
     for (int64_t i = 0; i < elements; ++i) sums[i] = 0;
     for (int64_t row = rows * split / splits; row < rows * (split + 1) / splits; ++row)
-      gradients_of_row(taps, static_cast<const T*>(a.input), static_cast<T*>(a.output) + row * s.output[2] * channels,
+      gradients_of_row(taps, static_cast<const S*>(a.input), static_cast<S*>(a.output) + row * s.output[2] * channels,
                        sums, row / height / depth, row / height % depth, row % height);
   });
   for (int64_t split = 1; split < splits; ++split) {
     const T* more = partial + split * elements;
     for (int64_t i = 0; i < elements; ++i) partial[i] += more[i];
   }
+  S* const weight = static_cast<S*>(a.weight);
   for (int64_t c = 0; c < channels; ++c)
     for (int64_t tap = 0; tap < taps.tap_count(); ++tap)
-      static_cast<T*>(a.weight)[c * a.weight_strides[0] + tap * a.weight_strides[2]] = partial[tap * channels + c];
+      round_to(partial[tap * channels + c], weight[c * a.weight_strides[0] + tap * a.weight_strides[2]]);
+}
+
+/// Calls function(S{}) with the type of a convolution's operands.
+template <typename Function>
+void with_operands(const ConvolutionArguments& a, const Function& function) {
+  if (a.dtype == DType::Float32)
+    function(float{});
+  else if (a.dtype == DType::BFloat16)
+    function(BFloat16{});
+  else
+    function(double{});
+}
+
+/// Bytes of `count` elements in registers' type.
+size_t computed_bytes(const ConvolutionArguments& a, int64_t count) {
+  return aligned_bytes(count, a.dtype == DType::Float64 ? sizeof(double) : sizeof(float));
 }
 
 }  // namespace
@@ -408,28 +433,26 @@ const char* depthwise_declines(const ConvolutionArguments& a) {
   return nullptr;
 }
 
-size_t depthwise_workspace(const ConvolutionArguments& a) {
-  return aligned_bytes(weight_elements(a.shape), element_size(a));
-}
+size_t depthwise_workspace(const ConvolutionArguments& a) { return computed_bytes(a, weight_elements(a.shape)); }
 
 void pack_depthwise(const ConvolutionArguments& a, void* to) {
-  a.dtype == DType::Float32 ? pack(a, static_cast<float*>(to)) : pack(a, static_cast<double*>(to));
+  with_operands(a, [&](auto type) { pack<decltype(type)>(a, static_cast<Compute<decltype(type)>*>(to)); });
 }
 
 void depthwise_forward(const ConvolutionArguments& a) {
-  a.dtype == DType::Float32 ? forward<float>(a) : forward<double>(a);
+  with_operands(a, [&](auto type) { forward<decltype(type)>(a); });
 }
 
 void depthwise_input_gradient(const ConvolutionArguments& a) {
-  a.dtype == DType::Float32 ? input_gradient<float>(a) : input_gradient<double>(a);
+  with_operands(a, [&](auto type) { input_gradient<decltype(type)>(a); });
 }
 
 size_t depthwise_weight_gradient_workspace(const ConvolutionArguments& a) {
-  return aligned_bytes(splits_of(a.shape) * weight_elements(a.shape), element_size(a));
+  return computed_bytes(a, splits_of(a.shape) * weight_elements(a.shape));
 }
 
 void depthwise_weight_gradient(const ConvolutionArguments& a) {
-  a.dtype == DType::Float32 ? weight_gradient<float>(a) : weight_gradient<double>(a);
+  with_operands(a, [&](auto type) { weight_gradient<decltype(type)>(a); });
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -2,68 +2,9 @@
 // channels is made of. bfloat16 is widened as it is read and rounded as it is written.
 #pragma once
 
-#include "cpu/isa/simd.h"
-#include "pycnn/dtype.h"
+#include "cpu/isa/bfloat16_vectors.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
-
-/// What elements of memory are computed in.
-template <typename S>
-struct ComputeOf {
-  using Type = S;
-};
-template <>
-struct ComputeOf<BFloat16> {
-  using Type = float;
-};
-template <typename S>
-using Compute = typename ComputeOf<S>::Type;
-
-/// A vector of `Count` elements of M, wherever it lies.
-template <typename M, int Count>
-struct Packed {
-  typedef M Type __attribute__((vector_size(sizeof(M) * Count), aligned(sizeof(M)), may_alias));
-};
-/// `Count` elements in registers.
-template <typename T, int Count>
-struct Several {
-  typedef T Type __attribute__((vector_size(sizeof(T) * Count)));
-};
-
-// GCC 12 halves vectors, or takes them apart, where the size of elements changes, hence the intrinsics (masked ones, or
-// it warns of uninitialised values).
-
-/// 16 bits of memory each, in the lower halves of lanes.
-template <int Count>
-PYCNN_INLINE typename Several<uint32_t, Count>::Type zero_extended(const BFloat16* from) {
-#if defined(__AVX512F__)
-  if constexpr (Count == 16)
-    return reinterpret_cast<typename Several<uint32_t, Count>::Type>(
-        _mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))));
-#endif
-  return __builtin_convertvector(*reinterpret_cast<const typename Packed<uint16_t, Count>::Type*>(from),
-                                 typename Several<uint32_t, Count>::Type);
-}
-/// The lower halves of lanes, the upper ones being 0.
-template <int Count>
-PYCNN_INLINE void store_halves(BFloat16* to, typename Several<uint32_t, Count>::Type words) {
-#if defined(__AVX512F__)
-  if constexpr (Count == 16) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
-                        _mm512_maskz_cvtepi32_epi16(0xffff, reinterpret_cast<__m512i>(words)));
-    return;
-  }
-#elif defined(__AVX2__)
-  if constexpr (Count == 8) {
-    const __m256i wide = reinterpret_cast<__m256i>(words);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to),
-                     _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1)));
-    return;
-  }
-#endif
-  using Memory = typename Packed<uint16_t, Count>::Type;
-  *reinterpret_cast<Memory*>(to) = __builtin_convertvector(words, Memory);
-}
 
 /// `Count` elements of memory as a vector V.
 template <typename V, int Count, typename M>
@@ -122,9 +63,7 @@ template <int Count, typename V>
 PYCNN_INLINE void convert(BFloat16* to, V values) {
   using Words = typename Several<uint32_t, Count>::Type;
   const auto narrow = __builtin_convertvector(values, typename Several<float, Count>::Type);
-  const Words bits = reinterpret_cast<Words>(narrow);
-  const Words rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16, quiet_nan = (bits >> 16) | 0x40u;
-  store_halves<Count>(to, (bits & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
+  store_halves<Count>(to, rounded_bits(reinterpret_cast<Words>(narrow)) >> 16);
 }
 
 /// Elements [0, count) of memory as lanes; with Whole a whole vector may be read (and written, below).

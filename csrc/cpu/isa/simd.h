@@ -102,12 +102,13 @@ struct Mask {
   explicit Mask(int count) : bits(static_cast<__mmask16>((1u << count) - 1)) {}
   __mmask16 bits;
 #elif defined(__AVX2__)
-  explicit Mask(int count) {
+  explicit Mask(int n) : count(n) {
     typename VectorOf<T>::Integers index{};
     for (int i = 0; i < lanes<T>; ++i) index[i] = i;
-    lane = index < static_cast<decltype(index[0] + 0)>(count);
+    lane = index < static_cast<decltype(index[0] + 0)>(n);
   }
   typename VectorOf<T>::Integers lane;
+  int count;
 #else
   explicit Mask(int n) : count(n) {}
   int count;

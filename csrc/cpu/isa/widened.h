@@ -8,10 +8,8 @@ namespace pycnn::cpu::PYCNN_ISA {
 
 /// to[i] = from[i·stride] for i < count
 PYCNN_INLINE void widen_elements(const BFloat16* from, int64_t stride, int64_t count, float* to) {
-  int64_t i = 0;
-  if (stride == 1)
-    for (; i + lanes<float> <= count; i += lanes<float>) store(to + i, load(from + i));
-  for (; i < count; ++i) to[i] = element(from[i * stride]);
+  if (stride == 1) return widen_row(from, count, to);
+  for (int64_t i = 0; i < count; ++i) to[i] = element(from[i * stride]);
 }
 
 /// The epilogue that stores a dense float32 result as bfloat16.
