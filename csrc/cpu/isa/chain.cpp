@@ -1,6 +1,6 @@
 #include "cpu/isa/chain.h"
 
-#include "cpu/isa/simd.h"
+#include "cpu/isa/bfloat16_vectors.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
@@ -22,13 +22,13 @@ V choose(typename VectorOf<float>::Integers condition, V yes, V no) { return con
 constexpr int code(Opcode opcode, int position) { return static_cast<int>(opcode) * 4 + position; }
 
 /// Rows of `Vectors` vectors, or of a part of a single one.
-template <int Rows, int Vectors>
+template <int Rows, int Vectors, typename M = float>
 struct Operand {
-  const float* data;
+  const M* data;
   int64_t row;
   const Mask<float>& mask;
   V operator[](int v) const {
-    const float* at = data + v / Vectors * row + v % Vectors * lanes<float>;
+    const M* at = data + v / Vectors * row + v % Vectors * lanes<float>;
     return Vectors == 1 ? load(at, mask) : load(at);
   }
 };
@@ -55,13 +55,11 @@ PYCNN_INLINE V minimum(V a, V b) {
 #endif
 }
 
-/// The links applied to `value`; places(place, far) is the operand there.
-template <int Rows, int Vectors, typename Places>
-PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int count, const Places& places) {
+/// A link of two operands applied to `value`, x being the other one; false if this link is none of those.
+template <int Rows, int Vectors, typename M>
+PYCNN_INLINE bool run_binary(V (&value)[Rows * Vectors], const Link& link, const Operand<Rows, Vectors, M>& x) {
   constexpr int all = Rows * Vectors;
-  for (const Link* link = links; link != links + count; ++link) {
-    const Operand<Rows, Vectors> x = places(link->places[0], link->far[0]);
-    switch (code(link->opcode, link->position)) {
+  switch (code(link.opcode, link.position)) {
 #define PYCNN_LINK(opcode, position, result)                                     \
   case code(Opcode::opcode, position):                                           \
     if (Rows > 1 && x.row == 0) {                                                \
@@ -77,25 +75,46 @@ PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int c
         value[v] = result;                                                       \
       }                                                                          \
     }                                                                            \
-    break;
-      PYCNN_LINK(Add, 0, a + b)
-      PYCNN_LINK(Add, 1, b + a)
-      PYCNN_LINK(Subtract, 0, a - b)
-      PYCNN_LINK(Subtract, 1, b - a)
-      PYCNN_LINK(Multiply, 0, a * b)
-      PYCNN_LINK(Multiply, 1, b * a)
-      PYCNN_LINK(Maximum, 0, maximum(a, b))
-      PYCNN_LINK(Maximum, 1, maximum(b, a))
-      PYCNN_LINK(Minimum, 0, minimum(a, b))
-      PYCNN_LINK(Minimum, 1, minimum(b, a))
-      PYCNN_LINK(Less, 0, choose(a < b, splat(1.0F), V{}))
-      PYCNN_LINK(Less, 1, choose(b < a, splat(1.0F), V{}))
-      PYCNN_LINK(LessEqual, 0, choose(a <= b, splat(1.0F), V{}))
-      PYCNN_LINK(LessEqual, 1, choose(b <= a, splat(1.0F), V{}))
+    return true;
+    PYCNN_LINK(Add, 0, a + b)
+    PYCNN_LINK(Add, 1, b + a)
+    PYCNN_LINK(Subtract, 0, a - b)
+    PYCNN_LINK(Subtract, 1, b - a)
+    PYCNN_LINK(Multiply, 0, a * b)
+    PYCNN_LINK(Multiply, 1, b * a)
+    PYCNN_LINK(Maximum, 0, maximum(a, b))
+    PYCNN_LINK(Maximum, 1, maximum(b, a))
+    PYCNN_LINK(Minimum, 0, minimum(a, b))
+    PYCNN_LINK(Minimum, 1, minimum(b, a))
+    PYCNN_LINK(Less, 0, choose(a < b, splat(1.0F), V{}))
+    PYCNN_LINK(Less, 1, choose(b < a, splat(1.0F), V{}))
+    PYCNN_LINK(LessEqual, 0, choose(a <= b, splat(1.0F), V{}))
+    PYCNN_LINK(LessEqual, 1, choose(b <= a, splat(1.0F), V{}))
 #undef PYCNN_LINK
-      default: {
-        const Operand<Rows, Vectors> y = places(link->places[1], link->far[1]);
-        switch (code(link->opcode, link->position)) {
+    default:
+      return false;
+  }
+}
+
+/// The links applied to `value`; places.at<M>(place, far) is the operand there.
+template <int Rows, int Vectors, typename Places>
+PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int count, const Places& places) {
+  constexpr int all = Rows * Vectors;
+  for (const Link* link = links; link != links + count; ++link) {
+    if (link->opcode == Opcode::RoundTo) {
+#pragma GCC unroll 24
+      for (int v = 0; v < all; ++v) value[v] = rounded(value[v]);
+      continue;
+    }
+    if constexpr (Places::has_narrow)
+      if (places.narrow(link->places[0])) {
+        run_binary<Rows, Vectors>(value, *link, places.template at<BFloat16>(link->places[0], link->far[0]));
+        continue;
+      }
+    const auto x = places.template at<float>(link->places[0], link->far[0]);
+    if (run_binary<Rows, Vectors>(value, *link, x)) continue;
+    const auto y = places.template at<float>(link->places[1], link->far[1]);
+    switch (code(link->opcode, link->position)) {
 #define PYCNN_LINK(opcode, position, result)                 \
   case code(Opcode::opcode, position):                       \
     _Pragma("GCC unroll 24") for (int v = 0; v < all; ++v) { \
@@ -103,49 +122,95 @@ PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int c
       value[v] = result;                                     \
     }                                                        \
     break;
-          PYCNN_LINK(Select, 0, choose(a != 0, b, c))
-          PYCNN_LINK(Select, 1, choose(b != 0, a, c))
-          PYCNN_LINK(Select, 2, choose(b != 0, c, a))
+      PYCNN_LINK(Select, 0, choose(a != 0, b, c))
+      PYCNN_LINK(Select, 1, choose(b != 0, a, c))
+      PYCNN_LINK(Select, 2, choose(b != 0, c, a))
 #undef PYCNN_LINK
-          default:
-            __builtin_unreachable();
-        }
-      }
+      default:
+        __builtin_unreachable();
     }
+  }
+}
+
+/// Places as the interpreter has them, from element i on.
+template <int Vectors>
+struct Line {
+  const void* const* places;
+  const bool* is_narrow;
+  int64_t i;
+  const Mask<float>& mask;
+
+  static constexpr bool has_narrow = true;
+  bool narrow(uint8_t place) const { return is_narrow[place]; }
+  template <typename M>
+  __attribute__((always_inline)) Operand<1, Vectors, M> of(const void* data, bool far) const {
+    constexpr int step = vectors_per_line * static_cast<int>(sizeof(float) / sizeof(M));
+    const M* const from = static_cast<const M*>(data) + i;
+    if (far) {
+#pragma GCC unroll 24
+      for (int v = 0; v < Vectors; v += step) __builtin_prefetch(from + ahead + v * lanes<float>, 0, 3);
+    }
+    return {from, 0, mask};
+  }
+  template <typename M>
+  __attribute__((always_inline)) Operand<1, Vectors, M> at(uint8_t place, bool far) const {
+    return of<M>(places[place], far);
+  }
+};
+
+template <int Vectors, typename M>
+PYCNN_INLINE void end_chain(const V (&value)[Vectors], M* to, bool streams, const Mask<float>& mask) {
+  if constexpr (Vectors == 1) {
+    store(to, value[0], mask);
+  } else if (streams) {
+    constexpr int step = sizeof(M) == sizeof(float) ? 1 : 2;
+#pragma GCC unroll 24
+    for (int v = 0; v < Vectors; v += step)
+      if constexpr (step == 1)
+        stream(to + v * lanes<float>, value[v]);
+      else
+        stream(to + v * lanes<float>, value[v], value[v + 1]);
+  } else {
+#pragma GCC unroll 24
+    for (int v = 0; v < Vectors; ++v) store(to + v * lanes<float>, value[v]);
   }
 }
 
 /// The chain for `Vectors` vectors from element i on, or for a part of a single one.
 template <int Vectors>
-PYCNN_INLINE void run_vectors(float* to, bool streams, const float* from, bool far, const Link* links, int count,
-                              const void* const* places, int64_t i, const Mask<float>& mask) {
-  const auto operand = [&](const void* data, bool is_far) __attribute__((always_inline)) {
-    const float* const at = static_cast<const float*>(data) + i;
-    if (is_far) {
-#pragma GCC unroll 24
-      for (int v = 0; v < Vectors; v += vectors_per_line) __builtin_prefetch(at + ahead + v * lanes<float>, 0, 3);
-    }
-    return Operand<1, Vectors>{at, 0, mask};
-  };
-  const Operand<1, Vectors> first = operand(from, far);
+PYCNN_INLINE void run_vectors(ChainEnd to, bool streams, ChainEnd from, bool far, const Link* links, int count,
+                              const void* const* places, const bool* narrow, int64_t i, const Mask<float>& mask) {
+  const Line<Vectors> line{places, narrow, i, mask};
   V value[Vectors];
+  const auto take = [&](const auto& first) __attribute__((always_inline)) {
 #pragma GCC unroll 24
-  for (int v = 0; v < Vectors; ++v) value[v] = first[v];
-  run_links<1, Vectors>(
-      value, links,
-      count, [&](uint8_t place, bool is_far) __attribute__((always_inline)) { return operand(places[place], is_far); });
-  if (Vectors > 1 && streams) {
-#pragma GCC unroll 24
-    for (int v = 0; v < Vectors; ++v) stream(to + i + v * lanes<float>, value[v]);
-    return;
-  }
-#pragma GCC unroll 24
-  for (int v = 0; v < Vectors; ++v)
-    if (Vectors == 1)
-      store(to + i, value[v], mask);
-    else
-      store(to + i + v * lanes<float>, value[v]);
+    for (int v = 0; v < Vectors; ++v) value[v] = first[v];
+  };
+  if (from.narrow)
+    take(line.template of<BFloat16>(from.data, far));
+  else
+    take(line.template of<float>(from.data, far));
+  run_links<1, Vectors>(value, links, count, line);
+  if (to.narrow)
+    end_chain(value, static_cast<BFloat16*>(to.data) + i, streams, mask);
+  else
+    end_chain(value, static_cast<float*>(to.data) + i, streams, mask);
 }
+
+/// Operands of a few rows.
+template <int Rows, int Vectors>
+struct RowsAtOnce {
+  const RowOperand* operands;
+  int64_t row, column;
+  const Mask<float>& mask;
+
+  static constexpr bool has_narrow = false;
+  template <typename M>
+  __attribute__((always_inline)) Operand<Rows, Vectors, M> at(uint8_t place, bool) const {
+    const RowOperand& operand = operands[place];
+    return {operand.data + row * operand.row + column * operand.column, operand.row, mask};
+  }
+};
 
 /// What run_chain_on_rows() was given.
 struct RowChain {
@@ -163,12 +228,8 @@ PYCNN_INLINE void run_rows(const RowChain& chain, int64_t row, int64_t column, c
   const Operand<Rows, Vectors> first{chain.from.data + row * chain.from.row + column, chain.from.row, mask};
 #pragma GCC unroll 24
   for (int v = 0; v < Rows * Vectors; ++v) value[v] = first[v];
-  run_links<Rows, Vectors>(
-      value, chain.links, chain.count, [&](uint8_t place, bool) __attribute__((always_inline)) {
-        const RowOperand& operand = chain.operands[place];
-        const Operand<Rows, Vectors> at{operand.data + row * operand.row + column * operand.column, operand.row, mask};
-        return at;
-      });
+  run_links<Rows, Vectors>(value, chain.links, chain.count,
+                           RowsAtOnce<Rows, Vectors>{chain.operands, row, column, mask});
   float* const to = chain.to.data + row * chain.to.row + column;
   if (chain.streams && !partial) {
 #pragma GCC unroll 24
@@ -197,7 +258,8 @@ void run_columns(const RowChain& chain, int64_t row, int64_t row_end, int64_t co
 }  // namespace
 
 int link_operands(const Instruction& instruction) {
-  return instruction.type == RegisterType::F32 ? link_operands(instruction.opcode) : 0;
+  const bool rounds = instruction.opcode != Opcode::RoundTo || static_cast<DType>(instruction.index) == DType::BFloat16;
+  return instruction.type == RegisterType::F32 && rounds ? link_operands(instruction.opcode) : 0;
 }
 
 int link_operands(Opcode opcode) {
@@ -212,20 +274,27 @@ int link_operands(Opcode opcode) {
       return 2;
     case Opcode::Select:
       return 3;
+    case Opcode::RoundTo:  // to bfloat16
+      return 1;
     default:
       return 0;
   }
 }
 
-void run_chain(float* to, bool streams, const float* from, bool far, const Link* links, int count,
-               const void* const* places, int64_t n) {
-  streams = streams && reinterpret_cast<uintptr_t>(to) % vector_bytes == 0;
+bool links_bfloat16(const Instruction& instruction) {
+  const int operands = link_operands(instruction);
+  return operands == 1 || operands == 2;
+}
+
+void run_chain(ChainEnd to, bool streams, ChainEnd from, bool far, const Link* links, int count,
+               const void* const* places, const bool* narrow, int64_t n) {
+  streams = streams && reinterpret_cast<uintptr_t>(to.data) % vector_bytes == 0;
   int64_t i = 0;
   const Mask<float> whole(lanes<float>);
   for (; i + most_vectors * lanes<float> <= n; i += most_vectors * lanes<float>)
-    run_vectors<most_vectors>(to, streams, from, far, links, count, places, i, whole);
+    run_vectors<most_vectors>(to, streams, from, far, links, count, places, narrow, i, whole);
   for (; i < n; i += lanes<float>)
-    run_vectors<1>(to, streams, from, far, links, count, places, i,
+    run_vectors<1>(to, streams, from, far, links, count, places, narrow, i,
                    n - i < lanes<float> ? Mask<float>(static_cast<int>(n - i)) : whole);
 }
 

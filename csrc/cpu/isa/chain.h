@@ -1,5 +1,5 @@
 // Chains of float32 instructions, each of which takes the result of the one before: it stays in vector registers on its
-// way. Every link rounds as the instruction alone does.
+// way, also from and to bfloat16 in memory. Every link rounds as the instruction alone does.
 #pragma once
 
 #include "cpu/isa/isa.h"
@@ -18,10 +18,19 @@ struct Link {
 int link_operands(const kernels::Instruction& instruction);
 int link_operands(kernels::Opcode opcode);  ///< of float32 registers
 
+/// Whether such an instruction reads operands that may still be bfloat16.
+bool links_bfloat16(const kernels::Instruction& instruction);
+
+/// Where a chain begins or ends: float32, or bfloat16 if `narrow`.
+struct ChainEnd {
+  void* data;
+  bool narrow;
+};
+
 /// to[i] = the links applied in turn to from[i], i < n. `to` may be any of the operands. With `streams`, results go
-/// past the caches where they are aligned.
-void run_chain(float* to, bool streams, const float* from, bool far, const Link* links, int count,
-               const void* const* places, int64_t n);
+/// past the caches where they are aligned. `narrow` tells which places are bfloat16.
+void run_chain(ChainEnd to, bool streams, ChainEnd from, bool far, const Link* links, int count,
+               const void* const* places, const bool* narrow, int64_t n);
 
 /// An operand of links that are applied to rows: data[i·row + j·column], `column` being 0 or 1. With 0 there are two
 /// vectors of the same value.

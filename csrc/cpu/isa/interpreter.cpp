@@ -2,8 +2,8 @@
 
 #include <cstring>
 
+#include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/convert.h"
-#include "cpu/isa/simd.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
@@ -42,6 +42,17 @@ bool copy_narrow_rows(float* to, const float* from, int64_t rows, int64_t column
 }
 
 template <typename Register, typename Memory>
+void widen_row(const Memory* from, int64_t n, Register* to) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) widen(from[i], to[i]);
+}
+template <typename Register, typename Memory>
+void narrow_row(const Register* from, int64_t n, Memory* to) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) narrow(from[i], to[i]);
+}
+
+template <typename Register, typename Memory>
 void load_loop(void* destination, const void* source, const Block& block) {
   Register* to = static_cast<Register*>(destination);
   const Memory* from = static_cast<const Memory*>(source);
@@ -49,8 +60,7 @@ void load_loop(void* destination, const void* source, const Block& block) {
   if (stride == 1 && copy_narrow_rows(to, from, block.rows, columns, columns, block.row_stride)) return;
   for (int64_t r = 0; r < block.rows; ++r, from += block.row_stride, to += columns) {
     if (stride == 1) {
-#pragma GCC ivdep
-      for (int64_t i = 0; i < columns; ++i) widen(from[i], to[i]);
+      widen_row(from, columns, to);
     } else if (stride == 0) {
       Register value;
       widen(*from, value);
@@ -70,8 +80,7 @@ void store_loop(void* destination, const void* source, const Block& block) {
   if (stride == 1 && copy_narrow_rows(to, from, block.rows, columns, block.row_stride, columns)) return;
   for (int64_t r = 0; r < block.rows; ++r, from += columns, to += block.row_stride) {
     if (stride == 1) {
-#pragma GCC ivdep
-      for (int64_t i = 0; i < columns; ++i) narrow(from[i], to[i]);
+      narrow_row(from, columns, to);
     } else {
       for (int64_t i = 0; i < columns; ++i) narrow(from[i], to[i * stride]);
     }
@@ -179,6 +188,19 @@ struct Analysis {
   bool is_native_load(int i) const {
     return at(i).opcode == Opcode::Load && is_native(arguments.operands[at(i).index].dtype, at(i).type);
   }
+  bool is_narrow(int i) const {
+    return arguments.operands[at(i).index].dtype == DType::BFloat16 && at(i).type == RegisterType::F32;
+  }
+  /// Whether the value that instruction i loads may stay bfloat16 in memory: nobody but chains reads it.
+  bool is_narrow_load(int i) const {
+    const uint8_t name = at(i).destination;
+    if (at(i).opcode != Opcode::Load || !is_narrow(i)) return false;
+    for (int j = i + 1; j < arguments.code_size; ++j) {
+      if (reads(j, name) && !links_bfloat16(at(j))) return false;
+      if (at(j).opcode != Opcode::Store && at(j).destination == name) return true;
+    }
+    return !(keep && keep[name]);
+  }
   /// Whether the result of `made` may be written where instruction `store` stores it: nothing may read the old contents
   /// later.
   bool may_write_through(int made, int store) const {
@@ -187,7 +209,7 @@ struct Analysis {
     for (int j = 0; j < arguments.code_size; ++j) {
       if (at(j).opcode != Opcode::Load || memory(j) != memory(store)) continue;
       if (j >= made && j < store) return false;
-      if (j < made && is_native_load(j) && last_use(j) > made) return false;
+      if (j < made && (is_native_load(j) || is_narrow_load(j)) && last_use(j) > made) return false;
     }
     return true;
   }
@@ -250,7 +272,10 @@ class ChainBuilder {
     Program::Step chain = program_.body[open_];
     for (; open_ + 1 < program_.body_size; ++open_) program_.body[open_] = program_.body[open_ + 1];
     Link& link = program_.links[program_.link_count++];
-    link = {analysis_.at(instruction).opcode, static_cast<uint8_t>(position), {}, {}};
+    link = {analysis_.at(instruction).opcode,
+            static_cast<uint8_t>(position),
+            {Program::max_places, Program::max_places},
+            {}};
     for (int s = 0, other = 0; s < operands; ++s) {
       if (s == position) continue;
       link.places[other] = step.sources[s];
@@ -259,6 +284,7 @@ class ChainBuilder {
     ++chain.links;
     chain.destination = step.destination;
     chain.write_through = step.write_through;
+    chain.narrow = step.narrow;
     program_.body[open_] = chain;
   }
 
@@ -398,12 +424,15 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
         const int stores_here = analysis.stores_to(operand.data, first_store);
         step.kind = Step::Kind::Load;
         step.load = load_function(operand.dtype, instruction.type);
-        step.direct = is_native(operand.dtype, instruction.type) &&
+        step.narrow = analysis.is_narrow_load(i);
+        step.direct = (is_native(operand.dtype, instruction.type) || step.narrow) &&
                       (stores_here == 0 || i > first_store || analysis.last_use(i) <= first_store);
         // A second store would change what a register tied to the memory shows.
         if (stores_here > 1) step.direct = false;
         invariant = invariant && stores_here == 0 && views[instruction.index].strides[0] == 0 &&
                     alignment % views[instruction.index].period == 0;
+        // What is read again and again is widened once.
+        if (invariant && step.narrow) step.narrow = step.direct = false;
         break;
       }
       case Opcode::Store: {
@@ -412,9 +441,15 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
         step.store = store_function(operand.dtype, instruction.type);
         step.direct = is_native(operand.dtype, instruction.type);
         const int made = analysis.producer(i, instruction.operands[0]);
-        if (step.direct && made >= 0 && step_of[made] >= 0 && body[step_of[made]].write_through < 0 &&
-            arguments.code[made].type == instruction.type && analysis.may_write_through(made, i))
+        if (made < 0 || step_of[made] < 0 || body[step_of[made]].write_through >= 0) break;
+        // A chain rounds to bfloat16 itself, if nobody else wants the value.
+        const bool narrow =
+            analysis.is_narrow(i) && link_operands(arguments.code[made]) > 0 && analysis.used_once(made);
+        if ((step.direct || narrow) && arguments.code[made].type == instruction.type &&
+            analysis.may_write_through(made, i)) {
           body[step_of[made]].write_through = static_cast<int8_t>(instruction.index);
+          body[step_of[made]].narrow = narrow;
+        }
         break;
       }
       case Opcode::Constant:
@@ -453,11 +488,11 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
 }
 
 bool Program::stream_large_results() {
-  if (total * static_cast<int64_t>(sizeof(float)) < streamed_bytes) return false;
   bool any = false;
   for (int i = 0; i < body_size; ++i) {
     Step& step = body[i];
     if (step.kind != Step::Kind::Chain || step.write_through < 0) continue;
+    if (total * views[step.write_through].element_size < streamed_bytes) continue;
     const char* const data = views[step.write_through].data;
     step.streams = true;
     for (int j = 0; j < body_size; ++j)
@@ -470,7 +505,7 @@ bool Program::stream_large_results() {
   return any;
 }
 
-Machine::Machine(const Program& program, int64_t column) : program_(program), pointers_{} {
+Machine::Machine(const Program& program, int64_t column) : program_(program), pointers_{}, narrow_{} {
   for (int k = 0; k < program.operand_count; ++k) {
     views_[k] = program.views[k];
     views_[k].data += column * views_[k].column_bytes;
@@ -498,10 +533,14 @@ void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {
     return;
   }
   void* target = memory_of(step.destination);
+  bool narrow = false;
   if (step.write_through >= 0) {
     const OperandView& view = views_[step.write_through];
     const int64_t offset = view.offset(begin, run);
-    if (run >= n && view.inner_stride() == 1) target = view.data + offset * view.element_size;
+    if (run >= n && view.inner_stride() == 1) {
+      target = view.data + offset * view.element_size;
+      narrow = step.narrow;
+    }
   }
   switch (step.kind) {
     case Kind::Load: {
@@ -511,6 +550,7 @@ void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {
         load_elements(target, view, step.load, step.width, begin, n);
       } else if (step.direct && view.inner_stride() == 1) {
         target = source;
+        narrow = step.narrow;
       } else {
         step.load(target, source, line(n, view.inner_stride()));
       }
@@ -526,9 +566,9 @@ void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {
       }
       break;
     case Kind::Chain:
-      run_chain(static_cast<float*>(target), step.streams && target != memory_of(step.destination),
-                static_cast<const float*>(pointers_[step.sources[0]]), step.far, program_.links + step.link, step.links,
-                pointers_, n);
+      run_chain({target, narrow}, step.streams && target != memory_of(step.destination),
+                {const_cast<void*>(pointers_[step.sources[0]]), narrow_[step.sources[0]]}, step.far,
+                program_.links + step.link, step.links, pointers_, narrow_, n);
       break;
     default: {
       const void* first = pointers_[step.sources[0]];
@@ -542,6 +582,7 @@ void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {
     }
   }
   pointers_[step.destination] = target;
+  narrow_[step.destination] = narrow;
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

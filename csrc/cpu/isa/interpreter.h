@@ -54,6 +54,7 @@ struct Program {
     uint8_t sources[3];
     uint8_t operand;
     bool direct;           ///< Load: the register may be the memory itself. Store: the memory's type is the register's.
+    bool narrow;           ///< Load (direct), Chain (write_through): that memory is bfloat16
     bool through_copy;     ///< Compute in place between types of different width
     int8_t write_through;  ///< operand whose memory this step's result may be written to at once, or -1
     uint8_t width;         ///< bytes of a register's element (Compute in place: of the source's)
@@ -116,6 +117,7 @@ class Machine {
   const Program& program_;
   OperandView views_[kernels::max_operands];
   const void* pointers_[Program::max_places];
+  bool narrow_[Program::max_places];  ///< of float32 registers: bfloat16 is what the pointer points to
   alignas(64) char memory_[memory_size];
 };
 
