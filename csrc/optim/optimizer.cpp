@@ -212,32 +212,22 @@ void Optimizer<Options>::add_parameter_group(Group group) {
 
 template <typename Options>
 void Optimizer<Options>::step() {
-  struct Pending {
-    Tensor* parameter;
-    Tensors* state;
-    Updated next;
-  };
-  std::vector<Pending> pending;
-  Tensors values;
+  for (const Group& group : groups_) check_options(group.options);
+  Tensors changed;
   for (size_t g = 0; g < groups_.size(); ++g) {
-    check_options(groups_[g].options);
     const FieldsAsOptions<Options> options(groups_[g].options);
     Step step(rule_of<Options>(), options);
     for (size_t i = 0; i < groups_[g].parameters.size(); ++i) {
-      Tensor& parameter = groups_[g].parameters[i];
-      if (!parameter.grad().defined()) continue;
-      pending.push_back({&parameter, &states_[g][i], step.next({parameter, states_[g][i]})});
-      values.push_back(pending.back().next.parameter);
-      for (const Tensor& state : pending.back().next.state)
-        if (state.defined()) values.push_back(state);
+      Updated updated{groups_[g].parameters[i], states_[g][i]};
+      if (!updated.parameter.grad().defined()) continue;
+      step.assign_next(updated);
+      changed.push_back(updated.parameter);
+      for (const Tensor& state : updated.state)
+        if (state.defined()) changed.push_back(state);
+      states_[g][i] = std::move(updated.state);
     }
   }
-  evaluate(values);
-  for (Pending& entry : pending) {
-    entry.parameter->set_data(entry.next.parameter);
-    for (size_t i = 0; i < entry.next.state.size(); ++i)
-      if (entry.next.state[i].defined()) (*entry.state)[i] = entry.next.state[i];
-  }
+  evaluate(changed);
 }
 
 template <typename Options>

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 
+#include "pycnn/graph.h"
 #include "pycnn/nn.h"
 #include "pycnn/ops.h"
 
@@ -153,6 +154,22 @@ TEST(Adam, StateContinuesTraining) {
   step(two, second);
   EXPECT_EQ(one.weight().to_vector<float>(), two.weight().to_vector<float>());
   EXPECT_THROW(optim::Adam(one.parameters(), {.beta1 = 1}), ValueError);
+}
+
+TEST(Adam, WritesOverTheLastValues) {
+  Tensor w = ones({64, 64});
+  w.requires_grad_();
+  optim::Adam adam({w});
+  const auto step = [&] {
+    sum(w * w).backward();
+    const size_t before = statistics()["buffers_donated"];
+    adam.step();
+    adam.zero_grad();
+    return statistics()["buffers_donated"] - before;
+  };
+  step();
+  step();
+  EXPECT_GE(step(), 3U);
 }
 
 TEST(SGD, GroupsHaveTheirOwnOptions) {

@@ -79,8 +79,8 @@ class Optimizer {
   explicit Optimizer(Tensors parameters, const Options& options = {});
   explicit Optimizer(std::vector<Group> groups);
 
-  /// Updates every parameter that has a gradient. All new values are computed first, in one plan; if that fails,
-  /// nothing changes.
+  /// Updates every parameter that has a gradient, all of them in one plan, over the last values where nobody else holds
+  /// these. After an exception every tensor is whole, old or new.
   void step();
   /// Forgets the gradients, or makes them zeros.
   void zero_grad(bool set_to_none = true);
