@@ -357,6 +357,15 @@ def test_auxiliary_classifiers():
             assert tuple(model.eval()(x).shape) == (2, 1000)
 
 
+def test_weights_of_auxiliary_classifiers_may_be_left_out(tmp_path):
+    saved = models.create("googlenet", aux_logits=True, num_classes=3)
+    pycnn.save(saved.state_dict(), tmp_path / "googlenet.pth")
+    loaded = models.create("googlenet", weights=tmp_path / "googlenet.pth")
+    assert loaded.aux1 is None and loaded.fc.weight.tolist() == saved.fc.weight.tolist()
+    loaded = models.create("googlenet", weights=tmp_path / "googlenet.pth", aux_logits=True)
+    assert loaded.aux2.fc2.weight.tolist() == saved.aux2.fc2.weight.tolist()
+
+
 def test_create_with_other_channels_and_classes():
     model = models.create("resnet20", num_classes=7, in_channels=1)
     assert tuple(model(pycnn.zeros(2, 1, 32, 32)).shape) == (2, 7)

@@ -62,6 +62,7 @@ class GoogLeNet(Network):
     """
 
     head_names = ("fc", "aux1.fc2", "aux2.fc2")
+    auxiliary = ("aux1", "aux2")
     stage_names = ("conv1", "conv3", "inception3b", "inception4e", "inception5b")
 
     def __init__(

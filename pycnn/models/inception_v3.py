@@ -144,6 +144,7 @@ class InceptionV3(Network):
     """
 
     head_names = ("fc", "AuxLogits.fc")
+    auxiliary = ("AuxLogits",)
     stage_names = ("Conv2d_2b_3x3", "Conv2d_4a_3x3", "Mixed_5d", "Mixed_6e", "Mixed_7c")
 
     def __init__(

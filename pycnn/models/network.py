@@ -19,10 +19,12 @@ class Network(nn.Module):
     Attributes:
         head_names: dotted names of the layers whose outputs are classes; empty if the network has none.
         stage_names: dotted names of the modules that end a stage, in order, for `Features`.
+        auxiliary: names of modules that a network may be built without; `create` then leaves their weights out.
     """
 
     head_names: tuple[str, ...] = ()
     stage_names: tuple[str, ...] = ()
+    auxiliary: tuple[str, ...] = ()
 
     def classes_in(self, state: Mapping[str, Any]) -> int | None:
         """How many classes a state dict is for, None if it or the network has no head."""

@@ -113,7 +113,8 @@ def create(
         name: one of `list()`.
         num_classes: outputs; default: those of the paper, or of the weights.
         in_channels: channels of the input; default: those of the paper.
-        weights: a file with its state dict (safetensors, `.pt` or `.pth`). If `num_classes` is another number than the
+        weights: a file with its state dict (safetensors, `.pt` or `.pth`); weights of auxiliary classifiers that the
+            network is built without are left out. If `num_classes` is another number than the
             file's, the classifier is made anew, for fine-tuning.
         features_only: gives `Features`, whose call returns the feature map of each stage instead of the logits.
         options: passed to the function of this name in `pycnn.models`.
@@ -136,7 +137,8 @@ def create(
         if given is not None and given != model.classes_in(model.state_dict()):
             with init.skipped():
                 model = found.build(num_classes=given, **options)
-        model.load_state_dict(state)
+        left_out = tuple(f"{part}." for part in model.auxiliary if model._modules.get(part) is None)
+        model.load_state_dict({key: value for key, value in state.items() if not str(key).startswith(left_out)})
         if num_classes is not None and num_classes != given:
             model.reset_classifier(num_classes)
     return Features(model, found.inputs[0]) if features_only else model
