@@ -286,12 +286,13 @@ def test_summary_of_the_keras_example():
 
 
 def test_receptive_fields():
-    """VGG: Simonyan and Zisserman's two 3x3 see 5x5, three 7x7. ResNet-50's last stage: 427 or, with torchvision's
-    strides, 483 (Araujo et al. 2019, table 3)."""
+    """Two 3x3 see 5x5, three 7x7 (Simonyan and Zisserman). Araujo et al. 2019: 195 for AlexNet, 212 for VGG-16, 483 for
+    ResNet-50, whose stride is in the 1x1 convolutions; in the 3x3 ones it sees less."""
     fields = [row.receptive_field[0] for row in pycnn.summary(nn.Sequential(*[nn.Conv2d(1, 1, 3)] * 3), (1, 9, 9)).rows]
     assert fields == [3, 5, 7]
     rows = {row.name: row for row in summary_of("resnet50", stride_in_1x1=True).rows}
     assert rows["layer4.2.conv3"].receptive_field == (483, 483)
+    assert {row.name: row for row in summary_of("resnet50").rows}["layer4.2.conv3"].receptive_field == (427, 427)
     assert {row.name: row for row in summary_of("alexnet").rows}["features.12"].receptive_field == (195, 195)
     assert {row.name: row for row in summary_of("vgg16").rows}["features.30"].receptive_field == (212, 212)
     rows = pycnn.summary(nn.Sequential(nn.Conv1d(1, 1, 3, 2, dilation=2), nn.ConvTranspose1d(1, 1, 4, 2)), (1, 50)).rows
