@@ -582,5 +582,9 @@ def _scattered(x: Any, index: Any, y: Any, add: bool) -> Any:
     return result
 
 
+import cases_sequences  # noqa: E402
+
+CASES += cases_sequences.CASES
+
 NAMES = [case.name for case in CASES]
 assert len(set(NAMES)) == len(NAMES), sorted({name for name in NAMES if NAMES.count(name) > 1})

@@ -204,23 +204,7 @@ void bind_joining(Module& module, TensorClass& tensor) {
   module.def("hstack", &join_columns, py::arg("tensors"));
   auto split_by = [](const Tensor& input, const py::object& sizes, int64_t dim) {
     if (PyIndex_Check(sizes.ptr())) return tuple_of(split(input, sizes.cast<int64_t>(), dim));
-    auto list = sizes.cast<std::vector<int64_t>>();
-    Tensors parts;
-    int64_t total = 0;
-    const int64_t available = input.size(dim);
-    for (int64_t size : list) {
-      check(size >= 0, "split_with_sizes expects split_sizes have only non-negative entries, but got ", size);
-      total += size;
-    }
-    check(total == available, "split_with_sizes expects split_sizes to sum exactly to ", available,
-          " (input tensor's size at dimension ", dim, "), but got split_sizes that sum to ", total);
-    // One by one, since a list of sizes may be longer than Dimensions can hold.
-    int64_t start = 0;
-    for (int64_t size : list) {
-      parts.push_back(narrow(input, dim, start, size));
-      start += size;
-    }
-    return tuple_of(parts);
+    return tuple_of(split(input, sizes.cast<std::vector<int64_t>>(), dim));
   };
   module.def("split", split_by, py::arg("tensor"), py::arg("split_size_or_sections"), py::arg("dim") = 0);
   tensor.def("split", split_by, py::arg("split_size"), py::arg("dim") = 0);

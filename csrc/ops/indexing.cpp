@@ -173,6 +173,27 @@ int64_t clamped_bound(int64_t bound, int64_t size) {
 }
 
 }  // namespace
+
+Tensor part_view(const Tensor& input, const Tensor& part, int dimension, int64_t start, bool drop) {
+  const int64_t count = part.size(dimension);
+  Strides strides = nominal_strides(input);
+  const bool is_expanded = strides[dimension] == 0;
+  if (drop) strides.erase(dimension);
+  auto shaped = [=](const Tensor& value) {
+    if (!drop) return value;
+    Shape shape = value.shape();
+    shape.erase(dimension);
+    return reshaped(value, shape);
+  };
+  return make_view(
+      shaped(part), input, strides, [=](const Tensor& base) { return shaped(sliced(base, dimension, start, count)); },
+      [=](const Tensor& base, const Tensor& value) {
+        Shape shape = base.shape();
+        shape[dimension] = count;
+        return with_window(base, reshaped(value, shape), dimension, start, count, 1, is_expanded);
+      });
+}
+
 }  // namespace ops
 
 using namespace ops;
@@ -184,19 +205,7 @@ Tensor select(const Tensor& input, int64_t dimension, int64_t index) {
   check<IndexError>(index >= -size && index < size, "select(): index ", index, " out of range for tensor of size ",
                     brackets(input.shape()), " at dimension ", along);
   const int64_t at = index < 0 ? index + size : index;
-  Strides strides = nominal_strides(input);
-  const bool is_expanded = strides[along] == 0;
-  strides.erase(along);
-  auto derive = [=](const Tensor& base) {
-    Shape shape = base.shape();
-    shape.erase(along);
-    return reshaped(sliced(base, along, at, 1), shape);
-  };
-  return make_view(derive(input), input, strides, derive, [=](const Tensor& base, const Tensor& value) {
-    Shape shape = base.shape();
-    shape[along] = 1;
-    return with_window(base, reshaped(value, shape), along, at, 1, 1, is_expanded);
-  });
+  return part_view(input, sliced(input, along, at, 1), along, at, true);
 }
 
 Tensor narrow(const Tensor& input, int64_t dimension, int64_t start, int64_t length) {

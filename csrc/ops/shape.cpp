@@ -308,22 +308,21 @@ Tensor stack(std::span<const Tensor> tensors, int64_t dimension) {
   return cat(parts, at);
 }
 
-Tensors split(const Tensor& input, const Dimensions& sizes, int64_t dimension) {
+Tensors split(const Tensor& input, std::span<const int64_t> sizes, int64_t dimension) {
   check(input.dim() > 0, "split: expects at least a 1-dimensional tensor");
   const int along = normalize_dimension(dimension, input.dim(), "split");
   int64_t total = 0;
   for (int64_t size : sizes) {
-    check(size >= 0,
-          "split: expects split_sizes to have only non-negative entries, but got split_sizes=", brackets(sizes));
+    check(size >= 0, "split_with_sizes: expects split_sizes have only non-negative entries, but got ", size);
     total += size;
   }
-  check(total == input.size(along), "split: expects split_sizes to sum exactly to ", input.size(along),
-        " (input tensor's size at dimension ", along, "), but got split_sizes=", brackets(sizes));
-  Tensors parts;
+  check(total == input.size(along), "split_with_sizes: expects split_sizes to sum exactly to ", input.size(along),
+        " (input tensor's size at dimension ", along, "), but got split_sizes that sum to ", total);
+  Tensors parts = parts_of(input, along, sizes);
   int64_t start = 0;
-  for (int64_t size : sizes) {
-    parts.push_back(narrow(input, along, start, size));
-    start += size;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    parts[i] = part_view(input, parts[i], along, start);
+    start += sizes[i];
   }
   return parts;
 }
@@ -335,14 +334,13 @@ Tensors split(const Tensor& input, int64_t split_size, int64_t dimension) {
   const int64_t size = input.size(along);
   check(split_size > 0 || size == 0,
         "split: split_size can only be 0 if dimension size is 0, but got dimension size of ", size);
-  Tensors parts;
+  std::vector<int64_t> sizes;
   int64_t start = 0;
   do {
-    const int64_t length = std::min(split_size, size - start);
-    parts.push_back(narrow(input, along, start, length));
-    start += length;
+    sizes.push_back(std::min(split_size, size - start));
+    start += sizes.back();
   } while (start < size);
-  return parts;
+  return split(input, sizes, along);
 }
 
 Tensors chunk(const Tensor& input, int64_t chunks, int64_t dimension) {
@@ -359,8 +357,10 @@ Tensors chunk(const Tensor& input, int64_t chunks, int64_t dimension) {
 Tensors unbind(const Tensor& input, int64_t dimension) {
   check<IndexError>(input.dim() > 0, "unbind: Dimension specified as ", dimension, " but tensor has no dimensions");
   const int along = normalize_dimension(dimension, input.dim(), "unbind");
-  Tensors parts;
-  for (int64_t i = 0; i < input.size(along); ++i) parts.push_back(select(input, along, i));
+  Tensors parts = parts_of(input, along, std::vector<int64_t>(static_cast<size_t>(input.size(along)), 1));
+  for (size_t i = 0; i < parts.size(); ++i) {
+    parts[i] = part_view(input, parts[i], along, static_cast<int64_t>(i), true);
+  }
   return parts;
 }
 

@@ -6,6 +6,7 @@
 #include "graph/lowering.h"
 #include "graph/operator.h"
 #include "ops/promotion.h"
+#include "pycnn/autograd.h"
 
 namespace pycnn::ops {
 
@@ -148,6 +149,41 @@ Tensors Slice::backward(const BackwardContext& context) const {
                         spec_of(context.gradient(), shape))};
 }
 
+/// Parts that follow each other, as one node: its gradient is one concatenation, where as many slices would each fill
+/// a tensor of the input's size.
+class Split final : public graph::Operator {
+ public:
+  Split(int dimension, std::span<const int64_t> sizes) : dimension_(dimension), sizes_(sizes.begin(), sizes.end()) {}
+  const char* name() const override { return "split"; }
+  void fingerprint(Fingerprint& f) const override {
+    f.add(int64_t{dimension_}).add(static_cast<int64_t>(sizes_.size()));
+    for (int64_t size : sizes_) f.add(size);
+  }
+  Tensors backward(const BackwardContext& context) const override {
+    Tensors parts;
+    Shape shape = context.input_shape(0);
+    for (size_t i = 0; i < sizes_.size(); ++i) {
+      shape[dimension_] = sizes_[i];
+      const Tensor& gradient = context.gradient(static_cast<int>(i));
+      parts.push_back(gradient.defined() ? gradient : zeros(shape, context.input_dtype(0)));
+    }
+    return {cat(parts, dimension_)};
+  }
+  std::vector<Slot> lower(Lowering&, std::span<const Slot> inputs) const override {
+    std::vector<Slot> parts;
+    int64_t start = 0;
+    for (int64_t size : sizes_) {
+      parts.push_back(inputs[0].sliced(dimension_, start, size));
+      start += size;
+    }
+    return parts;
+  }
+
+ private:
+  int dimension_;
+  std::vector<int64_t> sizes_;
+};
+
 class SliceUpdate final : public graph::Operator {
  public:
   explicit SliceUpdate(const Window& window) : window_(window) {}
@@ -204,6 +240,25 @@ Tensor sliced(const Tensor& input, int dimension, int64_t start, int64_t count, 
   Shape shape = input.shape();
   shape[dimension] = count;
   return graph::record(std::make_shared<Slice>(Window{dimension, start, count, step}), {input}, spec_of(input, shape));
+}
+
+Tensors parts_of(const Tensor& input, int dimension, std::span<const int64_t> sizes) {
+  Tensors parts;
+  if (sizes.size() > 1 && is_grad_enabled() && graph::output_of(input.value()).requires_grad) {
+    std::vector<graph::Spec> specs;
+    Shape shape = input.shape();
+    for (int64_t size : sizes) {
+      shape[dimension] = size;
+      specs.push_back(spec_of(input, shape));
+    }
+    return graph::record(std::make_shared<Split>(dimension, sizes), std::span(&input, 1), specs);
+  }
+  int64_t start = 0;
+  for (int64_t size : sizes) {
+    parts.push_back(sliced(input, dimension, start, size));
+    start += size;
+  }
+  return parts;
 }
 
 Tensor updated(const Tensor& base, const Tensor& value, int dimension, int64_t start, int64_t count, int64_t step) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 
 #include "pycnn/ops.h"
 
@@ -13,6 +14,10 @@ Tensor permuted(const Tensor& input, const Dimensions& order);
 Tensor reshaped(const Tensor& input, const Shape& shape);
 Tensor expanded(const Tensor& input, const Shape& shape);
 Tensor sliced(const Tensor& input, int dimension, int64_t start, int64_t count, int64_t step = 1);
+/// The parts of those sizes along a dimension.
+Tensors parts_of(const Tensor& input, int dimension, std::span<const int64_t> sizes);
+/// `part`, which is sliced(input, ...), as a view of the input; without the dimension if `drop`.
+Tensor part_view(const Tensor& input, const Tensor& part, int dimension, int64_t start, bool drop = false);
 /// `base` with the window replaced by `value` (which has the window's shape).
 Tensor updated(const Tensor& base, const Tensor& value, int dimension, int64_t start, int64_t count, int64_t step);
 

@@ -15,10 +15,11 @@ from pycnn.nn.activation import (
     Softplus,
     Tanh,
 )
+from pycnn.nn.attention import MultiheadAttention
 from pycnn.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from pycnn.nn.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from pycnn.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
-from pycnn.nn.linear import Flatten, Identity, Linear, Unflatten
+from pycnn.nn.linear import Bilinear, Flatten, Identity, Linear, Unflatten
 from pycnn.nn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from pycnn.nn.module import Module
 from pycnn.nn.normalization import BatchNorm1d, BatchNorm2d, BatchNorm3d, LocalResponseNorm
@@ -54,6 +55,8 @@ from pycnn.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from pycnn.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
+from pycnn.nn.sparse import Embedding, EmbeddingBag
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -70,6 +73,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "Buffer",
     "CircularPad1d",
     "CircularPad2d",
@@ -89,10 +93,16 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "ELU",
+    "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GELU",
+    "GRU",
+    "GRUCell",
     "Identity",
     "L1Loss",
+    "LSTM",
+    "LSTMCell",
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
@@ -106,10 +116,15 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiheadAttention",
     "NLLLoss",
     "Parameter",
     "ParameterDict",
     "ParameterList",
+    "RNN",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
     "ReLU",
     "ReflectionPad1d",
     "ReflectionPad2d",

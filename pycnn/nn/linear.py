@@ -85,6 +85,56 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+class Bilinear(Module):
+    """input1 @ weight[o] @ input2 + bias[o]: (..., I1) and (..., I2) to (..., O).
+
+    Weight and bias are drawn uniformly from +-1/sqrt(in1_features).
+
+    Args:
+        in1_features, in2_features, out_features: I1, I2 and O.
+        bias: whether there is a bias (O,).
+        device, dtype: of the parameters `weight` (O, I1, I2) and `bias`.
+
+    Errors: ValueError for in1_features <= 0; those of `functional.bilinear`.
+    """
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if in1_features <= 0:
+            raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = uninitialized((out_features, in1_features, in2_features), device, dtype)
+        self.bias: Parameter | None
+        self.register_parameter("bias", uninitialized((out_features,), device, dtype) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws weight and bias anew."""
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
+
+
 class Flatten(Module):
     """Makes dimensions start_dim..end_dim one: (N, C, H, W) to (N, C*H*W) by default."""
 

@@ -27,6 +27,14 @@ def _indent(text: str) -> str:
     return "\n".join([first, *("  " + line for line in rest)])
 
 
+_STATE_HOOKS = (
+    "_state_dict_pre_hooks",
+    "_state_dict_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+
+
 class Module(ModuleState):
     """Base class of layers and models.
 
@@ -47,10 +55,12 @@ class Module(ModuleState):
             "_forward_hooks",
             "_backward_pre_hooks",
             "_backward_hooks",
+            *_STATE_HOOKS,
         ):
             set_plain(name, OrderedDict())
         set_plain("_non_persistent_buffers_set", set())
-        set_plain("_hooks_with_kwargs", set())
+        for name in ("_hooks_with_kwargs", "_hooks_with_module", "_replacing_hooks"):
+            set_plain(name, set())
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Computes the output. Every subclass defines it."""
@@ -262,6 +272,10 @@ class Module(ModuleState):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        for name in _STATE_HOOKS:
+            self.__dict__.setdefault(name, OrderedDict())
+        for name in ("_hooks_with_kwargs", "_hooks_with_module", "_replacing_hooks"):
+            self.__dict__.setdefault(name, set())
 
     # -- walking -----------------------------------------------------------------------------------------------------
     def named_modules(

@@ -159,7 +159,7 @@ Tensor clone(const Tensor& input);
 Tensor cat(std::span<const Tensor> tensors, int64_t dimension = 0);
 Tensor stack(std::span<const Tensor> tensors, int64_t dimension = 0);
 Tensors split(const Tensor& input, int64_t split_size, int64_t dimension = 0);
-Tensors split(const Tensor& input, const Dimensions& sizes, int64_t dimension = 0);
+Tensors split(const Tensor& input, std::span<const int64_t> sizes, int64_t dimension = 0);
 Tensors chunk(const Tensor& input, int64_t chunks, int64_t dimension = 0);
 Tensors unbind(const Tensor& input, int64_t dimension = 0);
 

@@ -19,7 +19,9 @@ from pycnn.nn.functional.activation import (
     softplus,
     tanh,
 )
+from pycnn.nn.functional.attention import multi_head_attention_forward, scaled_dot_product_attention
 from pycnn.nn.functional.convolution import (
+    bilinear,
     conv1d,
     conv2d,
     conv3d,
@@ -59,6 +61,7 @@ from pycnn.nn.functional.pooling import (
     max_pool2d,
     max_pool3d,
 )
+from pycnn.nn.functional.sparse import embedding, embedding_bag
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -71,6 +74,7 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv1d",
@@ -85,6 +89,8 @@ __all__ = [
     "dropout2d",
     "dropout3d",
     "elu",
+    "embedding",
+    "embedding_bag",
     "gelu",
     "l1_loss",
     "leaky_relu",
@@ -97,10 +103,12 @@ __all__ = [
     "max_pool3d",
     "maxout",
     "mse_loss",
+    "multi_head_attention_forward",
     "nll_loss",
     "one_hot",
     "pad",
     "relu",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "softmax",

@@ -133,6 +133,45 @@ def conv_transpose3d(
     return _core.conv_transpose3d(input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input1 @ weight[o] @ input2 + bias[o] for every output o.
+
+    Args:
+        input1, input2: (..., I1) and (..., I2), alike but for the last dimension.
+        weight: (O, I1, I2).
+        bias: (O,) or None.
+
+    Returns:
+        (..., O).
+
+    Errors: RuntimeError for shapes that do not fit.
+    """
+    if input1.dim() != input2.dim():
+        raise RuntimeError(f"bilinear(): input dimensions do not match: got {input1.dim()} and {input2.dim()}")
+    if weight.dim() != 3:
+        raise RuntimeError(f"bilinear(): weight must be 3-D, got shape {tuple(weight.shape)}")
+    outputs, first, second = weight.shape
+    *leading, width1 = input1.shape
+    *others, width2 = input2.shape
+    if leading != others:
+        raise RuntimeError(
+            f"bilinear(): input batch dimensions do not match: got {tuple(input1.shape)} and {tuple(input2.shape)}"
+        )
+    for name, width, expected in (("input1", width1, first), ("input2", width2, second)):
+        if width != expected:
+            raise RuntimeError(
+                f"bilinear(): {name} size does not match weight size: got {width} but expected {expected}"
+            )
+    if bias is not None and tuple(bias.shape) != (outputs,):
+        raise RuntimeError(
+            f"bilinear(): bias size does not match weight size: got {tuple(bias.shape)}, expected {outputs}"
+        )
+    rows = _core.matmul(input1.reshape((-1, first)), weight.permute(1, 0, 2).reshape((first, outputs * second)))
+    result = _core.matmul(rows.reshape((-1, outputs, second)), input2.reshape((-1, second, 1))).squeeze(2)
+    result = result if bias is None else result + bias
+    return result.reshape((*leading, outputs))
+
+
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias.
 
