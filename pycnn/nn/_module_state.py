@@ -60,7 +60,7 @@ class ModuleState:
         return self._add_state_hook(self._state_dict_pre_hooks, hook)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls `hook(module, state_dict, prefix, local_metadata)` afterwards; it may change the state dict in place."""
+        """Calls `hook(module, state_dict, prefix, local_metadata)` afterwards; it may change the dict in place."""
         return self._add_state_hook(self._state_dict_hooks, hook)
 
     def _register_state_dict_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -121,7 +121,8 @@ class ModuleState:
                 FutureWarning,
                 stacklevel=2,
             )
-            destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])
+            given: tuple[Any, ...] = (*args, *(destination, prefix, keep_vars)[len(args) :])
+            destination, prefix, keep_vars = given
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()  # type: ignore[attr-defined]
@@ -279,7 +280,8 @@ class _Report(list[str]):
                     present.copy_(given)
                 elif name in module._parameters:
                     if isinstance(given, Parameter):
-                        module._parameters[name] = given.requires_grad_(present.requires_grad)
+                        given.requires_grad_(present.requires_grad)
+                        module._parameters[name] = given
                     else:
                         module._parameters[name] = Parameter(given, present.requires_grad)
                 else:

@@ -57,7 +57,7 @@ class _Table(Module):
 
 
 class Embedding(_Table):
-    """A table (num_embeddings, embedding_dim); gives the rows whose numbers it gets.
+    """A table (V, D) of vectors; gives those whose numbers it gets: any shape S to (*S, D).
 
     The table is drawn from the standard normal distribution.
 
@@ -125,7 +125,7 @@ class Embedding(_Table):
 
 
 class EmbeddingBag(_Table):
-    """A table (num_embeddings, embedding_dim); gives sums, means or maxima of bags of rows.
+    """A table (V, D) of vectors; gives sums, means or maxima of bags of them: (B, L) to (B, D).
 
     The table is drawn from the standard normal distribution.
 

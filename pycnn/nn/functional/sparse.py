@@ -11,6 +11,12 @@ from pycnn._core import Tensor
 from pycnn.autograd.grad_mode import no_grad
 
 
+def _check_tensors(name: str, **operands: Any) -> None:
+    for operand, value in operands.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}(): argument '{operand}' must be Tensor, not {type(value).__name__}")
+
+
 def _check_indices(name: str, indices: Tensor) -> None:
     if indices.dtype not in (_core.int64, _core.int32):
         raise RuntimeError(
@@ -71,6 +77,7 @@ def embedding(
     Errors: RuntimeError for other dtypes or ranks, IndexError for numbers out of range, AssertionError for such a
     `padding_idx`.
     """
+    _check_tensors("embedding", indices=input, weight=weight)
     _check_indices("embedding", input)
     if weight.dim() != 2:
         raise RuntimeError(f"embedding: 'weight' must be 2-D, got shape {tuple(weight.shape)}")
@@ -149,6 +156,7 @@ def embedding_bag(
     Errors: ValueError for shapes and modes, RuntimeError for dtypes and offsets, NotImplementedError for
     `per_sample_weights` with "mean" or "max", IndexError for numbers out of range.
     """
+    _check_tensors("embedding_bag", input=input, weight=weight)
     if weight.dtype in (_core.int64, _core.int32) and input.is_floating_point():
         raise ValueError("Argument order of nn.functional.embedding_bag has changed: input comes before weight.")
     if mode not in ("sum", "mean", "max"):
