@@ -156,8 +156,8 @@ class capture:  # noqa: N801 (used as a decorator)
     Errors:
         RuntimeError, when recorded: the function reads a value (`item()`, `numpy()`, `print`, `bool`), returns a tensor
             that requires grad (unless its backward() is done), returns or assigns a tensor that it was given or found
-            as it is, keeps a tensor without returning it, changes an argument in place, is given an argument that
-            requires grad, or reads two tensors that hold one value. What the function did until then is done.
+            as it is, keeps a tensor without returning it, changes an argument in place, or is given an argument that
+            requires grad. What the function did until then is done.
         TypeError: an argument is neither a tensor nor hashable, or a result neither a tensor nor a number or string.
     """
 

@@ -343,6 +343,32 @@ def test_rates_that_are_tensors(name):
         np.testing.assert_allclose(run(rate), plain, rtol=1e-13)
 
 
+def test_replays_see_the_steps_of_one_parameter_change():
+    """Counters of parameters that step together hold one value; each can still be set alone."""
+
+    def run(captured):
+        parameters = [nn.Parameter(pycnn.ones(2)), nn.Parameter(pycnn.ones(3))]
+        optimizer = optim.Adam(parameters, lr=0.1)
+
+        def step():
+            sum((parameter**2).sum() for parameter in parameters).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        replayed = pycnn.capture(step) if captured else step
+        seen = []
+        for number in range(8):
+            if number == 4:
+                optimizer.state[parameters[1]]["step"].zero_()
+            replayed()
+            seen.append([values(parameter).tolist() for parameter in parameters])
+            seen.append([optimizer.state[parameter]["step"].item() for parameter in parameters])
+        return seen
+
+    assert run(True) == run(False)
+    assert run(False)[-1] == [8, 4]
+
+
 @pytest.mark.parametrize("shape", [(), (1,)])
 @pytest.mark.parametrize("name", ["SGD", "Adam"])
 def test_replays_follow_a_schedule_of_a_rate_that_is_a_tensor(name, shape):

@@ -65,13 +65,23 @@ struct Form {
   }
 };
 
+struct Variable {
+  std::shared_ptr<Cell> cell;
+  std::weak_ptr<TensorHandle> handle;  ///< if a tensor names it: it must go on doing so
+  bool named = false;
+  bool stays() const {
+    if (!named) return true;
+    const std::shared_ptr<TensorHandle> present = handle.lock();
+    return present && present->cell == cell;
+  }
+};
+
 /// Where a plan's input comes from at a replay.
 struct Source {
   enum class Kind : uint8_t { Argument, Variable, Gradient, Constant, Renewed } kind;
   int index = -1;  ///< of the argument or gradient
-  std::shared_ptr<Cell> cell;
-  std::weak_ptr<TensorHandle> handle;  ///< of a variable, if a tensor names it: it must go on doing so
-  bool named;
+  Variable variable = {};
+  std::vector<Variable> same = {};  ///< more variables that hold this value: they must go on doing so
   Value constant;
   std::function<Value()> renew;
   Form form;
@@ -87,21 +97,28 @@ struct Gradient {
   int result = -1;  ///< of the plan
 };
 
-/// The one variable of these that still exists. False if there is none: the value is a constant.
-bool find_variable(const std::vector<CaptureLog::Reader>& readers, Source& source) {
+/// Whether both lie in the same memory.
+bool is_same_memory(const Value& a, const Value& b) {
+  const Buffer &one = output_of(a).buffer, &two = output_of(b).buffer;
+  return one.storage == two.storage && one.offset == two.offset;
+}
+
+/// Those variables of these that still exist. False if there is none: the value is a constant.
+bool find_variables(const std::vector<CaptureLog::Reader>& readers, Source& source) {
   for (const CaptureLog::Reader& reader : readers) {
     const std::shared_ptr<Cell> cell = reader.cell.lock();
     if (!cell) continue;
-    check(!source.cell || source.cell == cell,
-          "capture: the function reads two tensors that hold one value (one was set to the other by copy_() or "
-          "detach()); clone() one of them outside");
-    source.cell = cell;
+    Variable* variable = !source.variable.cell || source.variable.cell == cell ? &source.variable : nullptr;
+    for (Variable& other : source.same)
+      if (other.cell == cell) variable = &other;
+    if (variable == nullptr) variable = &source.same.emplace_back();
+    variable->cell = cell;
     if (const std::shared_ptr<TensorHandle> handle = reader.handle.lock(); handle && handle->cell == cell) {
-      source.handle = handle;
-      source.named = true;
+      variable->handle = handle;
+      variable->named = true;
     }
   }
-  return source.cell != nullptr;
+  return source.variable.cell != nullptr;
 }
 
 }  // namespace
@@ -127,7 +144,7 @@ class CapturedProgram {
       case Source::Kind::Gradient:
         return gradients[static_cast<size_t>(source.index)].state->grad.value();
       case Source::Kind::Variable:
-        return refresh(*source.cell);
+        return refresh(*source.variable.cell);
       case Source::Kind::Constant:
         return source.constant;
       case Source::Kind::Renewed:
@@ -143,7 +160,7 @@ class CapturedProgram {
     }
     return source.kind == Source::Kind::Variable &&
            std::any_of(variables.begin(), variables.end(),
-                       [&](const auto& variable) { return variable.first == source.cell; });
+                       [&](const auto& variable) { return variable.first == source.variable.cell; });
   }
 };
 
@@ -250,7 +267,8 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
   program->products = cpu::bfloat16_products();
 
   for (const Value& input : program->computation.inputs) {
-    Source source{Source::Kind::Constant, -1, nullptr, {}, false, {}, nullptr, graph::Form(graph::output_of(input))};
+    Source source{
+        .kind = Source::Kind::Constant, .constant = {}, .renew = nullptr, .form = graph::Form(graph::output_of(input))};
     const graph::Output* output = &graph::output_of(input);
     const auto argument = std::find_if(state_->inputs.begin(), state_->inputs.end(), [&](const Tensor& tensor) {
       return &graph::output_of(tensor.value()) == output;
@@ -263,10 +281,14 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
     } else if (renewed != log.renewed.end()) {
       source.kind = Source::Kind::Renewed;
       source.renew = renewed->second;
-    } else if (read != log.read.end() && find_variable(read->second, source)) {
-      source.index = gradient_of(source.cell);
+    } else if (read != log.read.end() && find_variables(read->second, source)) {
+      source.index = gradient_of(source.variable.cell);
+      for (const graph::Variable& other : source.same)
+        check(source.index < 0 && gradient_of(other.cell) < 0,
+              "capture: the function reads a gradient and another tensor that hold one value (one was set to the other "
+              "by copy_() or detach()); clone() one of them outside");
       source.kind = source.index >= 0 ? Source::Kind::Gradient : Source::Kind::Variable;
-      if (source.index >= 0) source.cell = nullptr;
+      if (source.index >= 0) source.variable = {};
     } else {
       source.constant = input;
     }
@@ -304,14 +326,17 @@ std::optional<std::vector<Value>> present_values(const CapturedProgram& program,
     if (source.kind == Source::Kind::Renewed) continue;
     if (source.kind == Source::Kind::Argument && static_cast<size_t>(source.index) >= inputs.size())
       return std::nullopt;
-    if (source.named) {
-      const std::shared_ptr<graph::TensorHandle> handle = source.handle.lock();
-      if (!handle || handle->cell != source.cell) return std::nullopt;
-    }
+    if (!source.variable.stays()) return std::nullopt;
     values[i] = program.present(source, inputs);
     if (source.kind == Source::Kind::Constant) continue;
     if (!values[i].node->is_evaluated()) graph::evaluate_values(std::span(&values[i], 1));
     if (!source.form.fits(values[i])) return std::nullopt;
+    for (const graph::Variable& other : source.same) {
+      const Value value = graph::refresh(*other.cell);
+      if (!value.node->is_evaluated()) graph::evaluate_values(std::span(&value, 1));
+      if (!other.stays() || !value.node->is_evaluated() || !graph::is_same_memory(value, values[i]))
+        return std::nullopt;
+    }
   }
   for (size_t i = 0; i < values.size(); ++i)
     if (program.sources[i].kind == Source::Kind::Renewed) values[i] = program.sources[i].renew();

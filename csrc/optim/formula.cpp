@@ -6,7 +6,9 @@
 #include <map>
 #include <mutex>
 
+#include "graph/capture.h"
 #include "graph/lowering.h"
+#include "graph/node.h"
 #include "graph/operator.h"
 #include "ops/promotion.h"
 #include "pycnn/autograd.h"
@@ -309,17 +311,43 @@ Tensors Formula::run(const Program& program, const Shape& shape, const Updated& 
   return graph::record(program.update, inputs, specs);
 }
 
-Updated Formula::record(const Updated& of) const {
+Tensors Formula::numbers(const Updated& of) {
+  // Parameters that have taken equally many steps usually hold one value, as they got it here.
+  std::vector<graph::Value> values;
+  for (const Place& place : numbers_.inputs) {
+    if (place.kind == Place::Kind::ParameterNorm || place.kind == Place::Kind::GradientNorm)
+      return run(numbers_, Shape{}, of, {});
+    if (place.kind == Place::Kind::State) values.push_back(of.state[place.index].value());
+  }
+  const auto is_same = [](const graph::Value& a, const graph::Value& b) {
+    if (a == b) return true;
+    const graph::Output &one = graph::output_of(a), &two = graph::output_of(b);
+    return a.node->is_evaluated() && b.node->is_evaluated() && one.shape == two.shape && one.dtype == two.dtype &&
+           one.buffer.storage == two.buffer.storage && one.buffer.offset == two.buffer.offset;
+  };
+  const auto known = std::find_if(known_numbers_.begin(), known_numbers_.end(), [&](const auto& entry) {
+    return std::equal(values.begin(), values.end(), entry.first.begin(), is_same);
+  });
+  if (known == known_numbers_.end())
+    return known_numbers_.emplace_back(std::move(values), run(numbers_, Shape{}, of, {})).second;
+  if (graph::CaptureLog* log = graph::capture_log())
+    for (const Place& place : numbers_.inputs)
+      if (place.kind == Place::Kind::State && of.state[place.index].is_evaluated())
+        log->note_read(of.state[place.index].value(), of.state[place.index].handle());
+  return known->second;
+}
+
+Updated Formula::record(const Updated& of) {
   Updated next{{}, Tensors(rule_.state.size())};
   const auto keep = [&](const Program& program, const Tensors& values) {
     for (size_t i = 0; i < values.size(); ++i) {
       const Place& place = program.outputs[i].place;
       if (place.kind == Place::Kind::Parameter) next.parameter = values[i];
-      if (place.kind == Place::Kind::State) next.state[place.index] = values[i];
+      // A tensor of its own, though several may hold one value.
+      if (place.kind == Place::Kind::State) next.state[place.index] = Tensor(values[i].value());
     }
   };
-  Tensors numbers;
-  if (!numbers_.outputs.empty()) numbers = run(numbers_, Shape{}, of, {});
+  const Tensors numbers = numbers_.outputs.empty() ? Tensors() : this->numbers(of);
   keep(numbers_, numbers);
   keep(elements_, run(elements_, of.parameter.shape(), of, numbers));
   return next;

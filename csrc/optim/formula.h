@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "graph/node.h"
 #include "graph/program_builder.h"
 #include "pycnn/tensor.h"
 
@@ -127,7 +128,7 @@ class Formula {
   void set_parameter(const Term& value) { parameter_ = value; }
 
   /// Records the next values of a parameter and its state, undefined where they do not change.
-  Updated record(const Updated& of) const;
+  Updated record(const Updated& of);
 
  private:
   friend Term compute(graph::Opcode opcode, std::span<const Term> operands);
@@ -158,6 +159,8 @@ class Formula {
   /// The term's value as an expression of either program.
   graph::Expression as_number(const Term& term);
   graph::Expression as_elements(const Term& term);
+  /// What the program of numbers gives for a parameter.
+  Tensors numbers(const Updated& of);
   Tensors run(const Program& program, const Shape& shape, const Updated& of, const Tensors& computed) const;
 
   const Rule& rule_;
@@ -166,6 +169,8 @@ class Formula {
   Program numbers_, elements_;
   Term parameter_ = 0;
   std::vector<std::pair<size_t, Term>> next_;  ///< of state
+  /// By the number state that they were computed from.
+  std::vector<std::pair<std::vector<graph::Value>, Tensors>> known_numbers_;
 };
 
 /// The rule of that name ("Adam"). Throws ValueError if there is none.
