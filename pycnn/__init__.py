@@ -83,6 +83,7 @@ _SUBMODULES = (
     "datasets",
     "models",
     "nn",
+    "ops",
     "optim",
     "plan",
     "profiler",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cases_losses
+import cases_sequences
 import numpy as np
 from case import (
     Case,
@@ -582,9 +584,7 @@ def _scattered(x: Any, index: Any, y: Any, add: bool) -> Any:
     return result
 
 
-import cases_sequences  # noqa: E402
-
-CASES += cases_sequences.CASES
+CASES += cases_losses.CASES + cases_sequences.CASES
 
 NAMES = [case.name for case in CASES]
 assert len(set(NAMES)) == len(NAMES), sorted({name for name in NAMES if NAMES.count(name) > 1})

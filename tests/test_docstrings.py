@@ -215,7 +215,7 @@ def bad_calls(function: Callable[..., Any], names: list[str]) -> Iterator[Callab
         yield lambda: function(2, dtype=pycnn.int64, requires_grad=True)
 
 
-@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice", "ignore:reduction. 'mean' divides")
 @pytest.mark.parametrize("name", [name for name in operators() if not name.startswith("Tensor.__")])
 def test_errors_are_named(name: str) -> None:
     """Whatever a bad call raises stands under Errors, or in the text this one refers to."""

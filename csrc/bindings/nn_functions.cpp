@@ -184,6 +184,52 @@ void bind_activations(Module& module) {
         return activate(input, inplace, "elu_", [&](const Tensor& x) { return elu(x, alpha); });
       },
       py::arg("input"), py::arg("alpha") = 1.0, inplace_argument);
+  module.def(
+      "hardtanh",
+      [](const py::object& input, double min_val, double max_val, bool inplace) {
+        return activate(input, inplace, "hardtanh_", [&](const Tensor& x) { return hardtanh(x, min_val, max_val); });
+      },
+      py::arg("input"), py::arg("min_val") = -1.0, py::arg("max_val") = 1.0, inplace_argument);
+  using Unary = Tensor (*)(const Tensor&);
+  const std::pair<const char*, Unary> plain[] = {
+      {"relu6", &relu6}, {"hardsigmoid", &hardsigmoid}, {"hardswish", &hardswish}, {"selu", &selu}, {"mish", &mish}};
+  for (auto [name, function] : plain)
+    module.def(
+        name,
+        [name = name, function = function](const py::object& input, bool inplace) {
+          return activate(input, inplace, name, function);
+        },
+        py::arg("input"), inplace_argument);
+  module.def(
+      "celu",
+      [](const py::object& input, double alpha, bool inplace) {
+        return activate(input, inplace, "celu_", [&](const Tensor& x) { return celu(x, alpha); });
+      },
+      py::arg("input"), py::arg("alpha") = 1.0, inplace_argument);
+  module.def(
+      "threshold",
+      [](const py::object& input, double bound, double value, bool inplace) {
+        return activate(input, inplace, "threshold_", [&](const Tensor& x) { return threshold(x, bound, value); });
+      },
+      py::arg("input"), py::arg("threshold"), py::arg("value"), inplace_argument);
+  module.def(
+      "rrelu",
+      [](const py::object& input, double lower, double upper, bool training, bool inplace) {
+        return activate(input, inplace, "rrelu_", [&](const Tensor& x) { return rrelu(x, lower, upper, training); });
+      },
+      py::arg("input"), py::arg("lower") = 1.0 / 8, py::arg("upper") = 1.0 / 3, py::arg("training") = false,
+      inplace_argument);
+  for (auto [name, function] : {std::pair{"hardshrink", &hardshrink}, std::pair{"softshrink", &softshrink}})
+    module.def(name, function, py::arg("input"), py::arg("lambd") = 0.5);
+  module.def("tanhshrink", &tanhshrink, py::arg("input"));
+  module.def("softsign", &softsign, py::arg("input"));
+  module.def("prelu", &prelu, py::arg("input"), py::arg("weight"));
+  module.def("glu", &glu, py::arg("input"), py::arg("dim") = -1);
+  module.def("normalize", &normalize, py::arg("input"), py::arg("p") = 2.0, py::arg("dim") = 1, py::arg("eps") = 1e-12);
+  module.def("cosine_similarity", &cosine_similarity, py::arg("x1"), py::arg("x2"), py::arg("dim") = 1,
+             py::arg("eps") = 1e-8);
+  module.def("pairwise_distance", &pairwise_distance, py::arg("x1"), py::arg("x2"), py::arg("p") = 2.0,
+             py::arg("eps") = 1e-6, py::arg("keepdim") = false);
   module.def("softplus", &softplus, py::arg("input"), py::arg("beta") = 1.0, py::arg("threshold") = 20.0);
   module.def(
       "gelu", [](const Tensor& input, const std::string& approximate) { return gelu(input, approximate); },

@@ -7,6 +7,7 @@
 #include "graph/lowering.h"
 #include "ops/arguments.h"
 #include "ops/autocast.h"
+#include "ops/losses.h"
 #include "pycnn/autograd.h"
 #include "pycnn/ops.h"
 
@@ -15,6 +16,9 @@ namespace {
 
 using namespace graph;
 using kernels::ReduceKind;
+using ops::check_constant;
+using ops::reduce_loss;
+using ops::visit_known;
 
 void check_floating(const char* name, const Tensor& input) {
   check<NotImplementedError>(is_floating_point(input.dtype()), "\"", name, "\" not implemented for '",
@@ -218,23 +222,6 @@ class ClassLoss final : public Operator {
   int64_t ignore_index_;
 };
 
-/// Calls visit(value) for every element of an evaluated tensor held by T; does nothing if it is not evaluated yet.
-template <typename T, typename Visit>
-void visit_known(const Tensor& tensor, const Visit& visit) {
-  if (tensor.numel() == 0 || !tensor.is_evaluated()) return;
-  const Buffer& buffer = output_of(tensor.value()).buffer;
-  if (!buffer.storage) return;
-  const T* data = static_cast<const T*>(buffer.storage->data()) + buffer.offset;
-  const Shape& shape = tensor.shape();
-  Dimensions index = Dimensions::filled(shape.size(), 0);
-  for (int64_t i = 0, count = tensor.numel(); i < count; ++i) {
-    int64_t at = 0;
-    for (int d = 0; d < shape.size(); ++d) at += index[d] * buffer.strides[d];
-    visit(data[at]);
-    for (int d = shape.size() - 1; d >= 0 && ++index[d] == shape[d]; --d) index[d] = 0;
-  }
-}
-
 void check_targets_in_range(const char* name, const Tensor& target, int64_t classes, int64_t ignore_index) {
   const auto visit = [=](int64_t index) {
     check<IndexError>((index >= 0 && index < classes) || index == ignore_index, name, ": Target ", index,
@@ -244,13 +231,6 @@ void check_targets_in_range(const char* name, const Tensor& target, int64_t clas
     visit_known<int64_t>(target, visit);
   else
     visit_known<uint8_t>(target, visit);
-}
-
-/// Index losses have no gradient with respect to their class weights, in PyTorch neither.
-void check_constant(const char* name, const char* argument, const Tensor& tensor) {
-  check(!tensor.defined() || !tensor.requires_grad() || !is_grad_enabled(), name,
-        ": The function is not differentiable with respect to argument '", argument,
-        "'. This input cannot have requires_grad True.");
 }
 
 void check_class_weight(const char* name, const Tensor& input, const Tensor& weight, int64_t classes) {
@@ -303,10 +283,6 @@ Tensor class_loss(bool logits, const Tensor& input, const Tensor& target, const 
   Tensors inputs{input, cast(target, DType::Int64)};
   if (weight.defined()) inputs.push_back(weight);
   return record(std::make_shared<ClassLoss>(logits, reduction, ignore_index), inputs, specs)[0];
-}
-
-Tensor reduce_loss(const Tensor& loss, Reduction reduction) {
-  return reduction == Reduction::None ? loss : reduction == Reduction::Mean ? mean(loss) : sum(loss);
 }
 
 /// (C) shaped to broadcast along dimension 1 of `input` (dimension 0 of a vector).

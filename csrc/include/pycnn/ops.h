@@ -111,6 +111,33 @@ Tensor gelu(const Tensor& input, std::string_view approximate = "none");
 /// divisible.
 Tensor maxout(const Tensor& input, int64_t pieces);
 
+// -- activation.cpp --------------------------------------------------------------------------------------------------
+Tensor hardtanh(const Tensor& input, double min_val = -1.0, double max_val = 1.0);
+Tensor relu6(const Tensor& input);
+Tensor hardsigmoid(const Tensor& input);
+Tensor hardswish(const Tensor& input);
+Tensor hardshrink(const Tensor& input, double lambda = 0.5);
+Tensor softshrink(const Tensor& input, double lambda = 0.5);
+Tensor tanhshrink(const Tensor& input);
+/// input where it is above the threshold, else value.
+Tensor threshold(const Tensor& input, double threshold, double value);
+Tensor selu(const Tensor& input);
+Tensor celu(const Tensor& input, double alpha = 1.0);
+Tensor mish(const Tensor& input);
+Tensor softsign(const Tensor& input);
+Tensor softmin(const Tensor& input, int64_t dimension, std::optional<DType> dtype = {});
+/// leaky_relu with slopes drawn from [lower, upper) in training, with their mean otherwise (Xu et al. 2015).
+Tensor rrelu(const Tensor& input, double lower = 1.0 / 8, double upper = 1.0 / 3, bool training = false);
+/// leaky_relu with one slope for all elements or one per channel of dimension 1 (He et al. 2015).
+Tensor prelu(const Tensor& input, const Tensor& weight);
+/// The first half along a dimension times sigmoid of the second (Dauphin et al. 2017).
+Tensor glu(const Tensor& input, int64_t dimension = -1);
+/// input / max(its p-norm, eps)
+Tensor normalize(const Tensor& input, double p = 2, const Dimensions& dimensions = {1}, double eps = 1e-12);
+Tensor cosine_similarity(const Tensor& a, const Tensor& b, int64_t dimension = 1, double eps = 1e-8);
+/// The p-norm of a - b + eps along the last dimension.
+Tensor pairwise_distance(const Tensor& a, const Tensor& b, double p = 2, double eps = 1e-6, bool keepdim = false);
+
 // -- reduction.cpp ----------------------------------------------------------------------------------------------------
 Tensor sum(const Tensor& input, const OptionalDimensions& dimensions = {}, bool keepdim = false,
            std::optional<DType> dtype = {});
@@ -291,6 +318,58 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Ten
                             Reduction reduction = Reduction::Mean);
 Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& target, const Tensor& weight = {},
                                         Reduction reduction = Reduction::Mean, const Tensor& pos_weight = {});
+
+// -- pointwise_loss.cpp -----------------------------------------------------------------------------------------------
+/// d = |input - target|: d²/(2 beta) below beta, d - beta/2 from there on (Girshick 2015).
+Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean,
+                      double beta = 1.0);
+/// d²/2 up to delta, delta (d - delta/2) beyond (Huber 1964).
+Tensor huber_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean, double delta = 1.0);
+/// target (log target - input), or exp(target) (target - input) with log_target.
+Tensor kl_div(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean,
+              bool log_target = false);
+struct PoissonOptions {
+  bool log_input = true;
+  bool full = false;  ///< with Stirling's approximation of log(target!)
+  double eps = 1e-8;
+  Reduction reduction = Reduction::Mean;
+};
+Tensor poisson_nll_loss(const Tensor& input, const Tensor& target, const PoissonOptions& options = {});
+Tensor gaussian_nll_loss(const Tensor& input, const Tensor& target, const Tensor& variance, bool full = false,
+                         double eps = 1e-6, Reduction reduction = Reduction::Mean);
+Tensor hinge_embedding_loss(const Tensor& input, const Tensor& target, double margin = 1.0,
+                            Reduction reduction = Reduction::Mean);
+/// log(1 + exp(-target · input)), without overflow.
+Tensor soft_margin_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean);
+
+// -- margin_loss.cpp --------------------------------------------------------------------------------------------------
+Tensor multilabel_soft_margin_loss(const Tensor& input, const Tensor& target, const Tensor& weight = {},
+                                   Reduction reduction = Reduction::Mean);
+/// input (N, C) or (C), target int64 likewise: the labels of each row, ended by -1.
+Tensor multilabel_margin_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean);
+/// Σ_c max(0, margin - input[target] + input[c])^p / C; p is 1 or 2.
+Tensor multi_margin_loss(const Tensor& input, const Tensor& target, int64_t p = 1, double margin = 1.0,
+                         const Tensor& weight = {}, Reduction reduction = Reduction::Mean);
+Tensor margin_ranking_loss(const Tensor& a, const Tensor& b, const Tensor& target, double margin = 0,
+                           Reduction reduction = Reduction::Mean);
+Tensor cosine_embedding_loss(const Tensor& a, const Tensor& b, const Tensor& target, double margin = 0,
+                             Reduction reduction = Reduction::Mean);
+struct TripletOptions {
+  double margin = 1.0;
+  double p = 2.0;
+  double eps = 1e-6;
+  bool swap = false;  ///< the distance of positive and negative counts too (Balntas et al. 2016)
+  Reduction reduction = Reduction::Mean;
+};
+Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative,
+                           const TripletOptions& options = {});
+
+// -- ctc_loss.cpp -----------------------------------------------------------------------------------------------------
+/// Connectionist temporal classification (Graves et al. 2006). log_probs (T, N, C) or (T, C); targets (N, S), or all
+/// labels one after the other. Lengths and targets are read at the call.
+Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const std::vector<int64_t>& input_lengths,
+                const std::vector<int64_t>& target_lengths, int64_t blank = 0, Reduction reduction = Reduction::Mean,
+                bool zero_infinity = false);
 
 // -- operators --------------------------------------------------------------------------------------------------------
 inline Tensor operator-(const Tensor& a) { return neg(a); }
