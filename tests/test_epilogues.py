@@ -92,3 +92,17 @@ def test_results_that_go_past_the_caches(level: str, program: str) -> None:
     np.testing.assert_allclose(y.numpy(), exact, rtol=1e-5, atol=1e-5)
     with pycnn.no_grad():
         assert np.array_equal(fused, PROGRAMS[program](y, scale, shift, residual).numpy())
+
+
+@pytest.mark.parametrize("columns", [1, 17, 33, 65])
+@pytest.mark.parametrize("dtype", [pycnn.float64, pycnn.float32, pycnn.int64, pycnn.bfloat16], ids=str)
+def test_result_of_one_element_is_read_after_it_is_written(level: str, dtype: pycnn.dtype, columns: int) -> None:
+    """One element looks like an operand that repeats, which programs read before they begin: here it is not there yet,
+    and what lies there is the result of the run before."""
+    rng = np.random.default_rng(4)
+    for _ in range(3):
+        a, b = rng.integers(-3, 3, (1, 6)), rng.integers(-3, 3, (columns, 6))
+        left, right = pycnn.tensor(a).to(dtype), pycnn.tensor(b).to(dtype)
+        pixel = F.conv2d(left.reshape(1, 1, 2, 3), right.reshape(columns, 1, 2, 3))
+        for result in (left @ right.t(), pixel, F.linear(left, right)):
+            np.testing.assert_array_equal(result.double().numpy().ravel(), (a @ b.T).ravel())

@@ -510,11 +510,14 @@ Machine::Machine(const Program& program, int64_t column) : program_(program), po
     views_[k] = program.views[k];
     views_[k].data += column * views_[k].column_bytes;
   }
-  const int64_t n = program.chunk < program.total ? program.chunk : program.total;
-  for (int i = 0; i < program.invariant_count; ++i) execute(program.invariants[i], 0, n);
 }
 
 void Machine::run(int64_t begin, int64_t n) {
+  if (!has_invariants_) {
+    has_invariants_ = true;
+    const int64_t whole = program_.chunk < program_.total ? program_.chunk : program_.total;
+    for (int i = 0; i < program_.invariant_count; ++i) execute(program_.invariants[i], 0, whole);
+  }
   for (int i = 0; i < program_.body_size; ++i) execute(program_.body[i], begin, n);
 }
 

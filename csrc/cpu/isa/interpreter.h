@@ -118,6 +118,9 @@ class Machine {
   OperandView views_[kernels::max_operands];
   const void* pointers_[Program::max_places];
   bool narrow_[Program::max_places];  ///< of float32 registers: bfloat16 is what the pointer points to
+  /// The first run makes them: what a program follows may be a single element, which looks like one that repeats and is
+  /// not there before.
+  bool has_invariants_ = false;
   alignas(64) char memory_[memory_size];
 };
 
