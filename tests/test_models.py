@@ -380,6 +380,7 @@ def test_weights(tmp_path, ending):
     x = pycnn.randn(2, 3, 32, 32)
     loaded = models.create("resnet20", weights=path)
     assert loaded.eval()(x).tolist() == saved.eval()(x).tolist()
+    assert models.resnet20(weights=path).eval()(x).tolist() == saved(x).tolist()
     other = models.create("resnet20", weights=path, num_classes=3)
     assert tuple(other(x).shape) == (2, 3)
     assert other.layer3[0].conv1.weight.tolist() == saved.layer3[0].conv1.weight.tolist()

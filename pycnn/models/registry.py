@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pycnn.models.network import Features, Network
 from pycnn.nn import init
@@ -56,7 +57,8 @@ def register(
     std: tuple[float, ...] = IMAGENET_STD,
     learning_rate: float = 0.05,
 ) -> Callable[[Build], Build]:
-    """Decorates a function that builds a network: its name becomes that of the network.
+    """Decorates a function that builds a network: its name becomes that of the network, and it takes `weights`, a file
+    as for `create`, as well.
 
     Args:
         inputs: shapes of the inputs without the batch, (3, 224, 224) if there is none.
@@ -71,7 +73,18 @@ def register(
             raise ValueError(f"a network named {sorted(taken)[0]} is registered already")
         _entries[name] = Entry(name, build, task, inputs or ((3, 224, 224),), dtypes, mean, std, learning_rate)
         _aliases.update(dict.fromkeys(aliases, name))
-        return build
+
+        @functools.wraps(build)
+        def with_weights(
+            *arguments: Any, weights: str | os.PathLike[str] | None = None, **options: Any
+        ) -> Network | Features:
+            if weights is None:
+                return build(*arguments, **options)
+            if arguments:
+                raise TypeError(f"{name}: give options by name beside weights")
+            return cast("Network | Features", create(name, weights=weights, **options))
+
+        return cast(Build, with_weights)
 
     return add
 
