@@ -35,7 +35,7 @@ class Entry:
     """
 
     name: str
-    build: Callable[..., Network]
+    build: Callable[..., Any]
     task: str
     inputs: tuple[Shape, ...]
     dtypes: tuple[str, ...]
@@ -71,8 +71,6 @@ def register(
         taken = {name, *aliases} & {*_entries, *_aliases}
         if taken:
             raise ValueError(f"a network named {sorted(taken)[0]} is registered already")
-        _entries[name] = Entry(name, build, task, inputs or ((3, 224, 224),), dtypes, mean, std, learning_rate)
-        _aliases.update(dict.fromkeys(aliases, name))
 
         @functools.wraps(build)
         def with_weights(
@@ -84,6 +82,9 @@ def register(
                 raise TypeError(f"{name}: give options by name beside weights")
             return cast("Network | Features", create(name, weights=weights, **options))
 
+        shapes = inputs or ((3, 224, 224),)
+        _entries[name] = Entry(name, with_weights, task, shapes, dtypes, mean, std, learning_rate)
+        _aliases.update(dict.fromkeys(aliases, name))
         return cast(Build, with_weights)
 
     return add
