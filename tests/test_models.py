@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch_models import models_on_torch
+from small_networks import SMALL, samples, small, tensors_in
 
 import pycnn
 from pycnn import _core, models, nn
@@ -38,6 +38,11 @@ PARAMETERS = {
     "mtcnn_pnet": 6_632, "mtcnn_rnet": 100_178, "mtcnn_onet": 389_040, "transnet_v2": 7_616_258,
     "voxnet": 921_736, "dcgan_generator": 3_576_704, "dcgan_discriminator": 2_765_568, "unet": 31_030_658,
     # Shortcuts of option A have no parameters: 270 thousand and so on, by the paper's table 6.
+    # 18 765 x 300 + (3 + 4 + 5) x 300 x 100 + 300 + 602.
+    "text_cnn": 5_990_402,
+    # VGG-19's 20 024 384, 5 120 000 + 5 130 000 for words, 8 396 800 of the LSTM, 2 100 737 of the attention,
+    # 1 050 624 + 787 456 for the first state and the last layer.
+    "captioner": 42_610_001,
     "resnet20": 269_722, "resnet32": 464_154, "resnet44": 658_586, "resnet56": 853_018, "resnet110": 1_727_962,
 }  # fmt: skip
 
@@ -54,80 +59,6 @@ SENET = {
     "vgg16": 15.47, "bn_inception": 2.03, "se_resnet50": 3.87, "se_resnet101": 7.60, "se_resnet152": 11.32,
     "se_resnext50_32x4d": 4.25, "se_resnext101_32x4d": 8.00,
 }  # fmt: skip
-
-# Networks small enough to train in a test: class, arguments, keywords, inputs.
-SMALL = {
-    "LinearClassifier": ((5, 3 * 8 * 8), {}, [(4, 3, 8, 8)]),
-    "MLP": ((5, 3 * 8 * 8, (16, 8)), {}, [(4, 3, 8, 8)]),
-    "LeNet1": ((), {}, [(3, 1, 28, 28)]),
-    "LeNet5": ((), {}, [(3, 1, 28, 28)]),
-    "LeNet5Original": ((), {}, [(3, 1, 32, 32)]),
-    "AlexNet": ((5,), {"hidden": 16}, [(2, 3, 64, 64)]),
-    "AlexNetOriginal": ((5,), {"hidden": 16}, [(2, 3, 227, 227)]),
-    "VGG": (("A-LRN", False, 5), {"width": 1 / 16, "hidden": 16}, [(2, 3, 32, 32)]),
-    "VGG C with BN": (("C", True, 5), {"width": 1 / 16, "hidden": 16}, [(2, 3, 32, 32)]),
-    "GoogLeNet": ((5,), {"aux_logits": True}, [(2, 3, 64, 64)]),
-    "BNInception": ((5,), {}, [(2, 3, 64, 64)]),
-    "InceptionV3": ((5,), {}, [(2, 3, 75, 75)]),
-    "InceptionResNetV2": ((5,), {"repeats": (1, 1, 2)}, [(2, 3, 75, 75)]),
-    "ResNet": (("BasicBlock", (1, 2, 1, 1), 5), {"base": 8, "reduction": 4}, [(2, 3, 64, 64)]),
-    "ResNet plain": (("BasicBlock", (1, 2, 1, 1), 5), {"base": 8, "shortcut": False}, [(2, 3, 64, 64)]),
-    "ResNet bottleneck": (("Bottleneck", (1, 2, 1, 1), 5), {"base": 8, "stride_in_1x1": True}, [(2, 3, 64, 64)]),
-    "ResNet groups": (
-        ("Bottleneck", (1, 1, 1, 1), 5),
-        {"groups": 4, "width_per_group": 8, "base": 16, "replace_stride_with_dilation": (False, True, True)},
-        [(2, 3, 64, 64)],
-    ),
-    "CIFARResNet": ((2, 5), {"width": 8}, [(3, 3, 32, 32)]),
-    "DenseNet": (((2, 2, 2), 4, 8, 5), {}, [(2, 3, 64, 64)]),
-    "MobileNetV1": ((5,), {"width": 0.25}, [(2, 3, 64, 64)]),
-    "MobileNetV2": ((5,), {"width": 0.25}, [(2, 3, 64, 64)]),
-    "MobileNetV3": (("_SMALL", 1024, 5), {"width": 0.25}, [(2, 3, 64, 64)]),
-    "EfficientNetLite": ((0.25, 0.5, 5), {}, [(2, 3, 65, 65)]),
-    "SqueezeNet": (("1_0", 5), {}, [(2, 3, 64, 64)]),
-    "ShuffleNetV2": (((8, 16, 32, 64, 64), (2, 2, 2), 5), {}, [(2, 3, 64, 64)]),
-    "FCN8s": ((5,), {"width": 1 / 16, "hidden": 16}, [(1, 3, 32, 32)]),
-    "UNet": ((2, 1), {"width": 4}, [(1, 1, 188, 188)]),
-    "YOLOv1": (("_FULL", 3), {"grid": 2, "width": 1 / 32, "hidden": (16,), "image_size": 128}, [(2, 3, 128, 128)]),
-    "YOLOv1 tiny": (("_TINY", 3), {"grid": 2, "width": 1 / 16, "hidden": (16, 16), "image_size": 64}, [(2, 3, 64, 64)]),
-    "Generator": ((8, 4), {}, [(3, 8, 1, 1)]),
-    "Discriminator": ((4,), {}, [(3, 3, 64, 64)]),
-    "VoxNet": ((5,), {"width": 8}, [(2, 1, 32, 32, 32)]),
-    "ShapeNet3D": ((5,), {"width": 6, "hidden": (16, 16)}, [(2, 1, 30, 30, 30)]),
-    "MultiViewCNN": ((5,), {"width": 1 / 16, "hidden": 16}, [(2, 3, 3, 32, 32)]),
-    "FlowNetS": ((), {"width": 4}, [(1, 6, 64, 128)]),
-    "PNet": ((), {}, [(2, 3, 20, 16)]),
-    "RNet": ((), {}, [(2, 3, 24, 24)]),
-    "ONet": ((), {}, [(2, 3, 48, 48)]),
-    "TransNetV2": ((2, 5, 8), {}, [("uint8", (1, 6, 27, 48, 3))]),
-    "DepthNet": ((), {"width": 6, "hidden": 16}, [(1, 3, 228, 304)]),
-}
-# What a name among the positional arguments stands for, in the module that defines the class.
-LOOKED_UP = ("BasicBlock", "Bottleneck", "_SMALL", "_LARGE", "_FULL", "_TINY")
-
-
-def small(package, name: str):
-    """One of `SMALL`, of pycnn's models or of those on PyTorch."""
-    arguments, keywords, _ = SMALL[name]
-    kind = getattr(package, name.split()[0])
-    defining = kind.__init__.__globals__
-    return kind(*(defining[x] if x in LOOKED_UP else x for x in arguments), **keywords)
-
-
-def samples(name: str) -> list[np.ndarray]:
-    """An array per input of `SMALL`: a shape of floats, or (integer dtype, shape)."""
-    rng = np.random.default_rng(0)
-    return [
-        rng.integers(0, 20, shape[1]).astype(shape[0]) if isinstance(shape[0], str)
-        else rng.standard_normal(shape).astype(np.float32)
-        for shape in SMALL[name][2]
-    ]  # fmt: skip
-
-
-def tensors_in(value) -> list:
-    if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def untouched(name: str, **options):
@@ -214,6 +145,10 @@ def test_heads_and_sizes_of_the_papers():
     assert [row.output[2:] for row in summary_of("voxnet").rows if "conv" in row.name] == [(14,) * 3, (12,) * 3]
     layers = [row for row in summary_of("mobilenet_v3_large").rows if row.kind == "Conv2d"]
     assert layers[-1].output == (1, 960, 7, 7)
+    assert summary_of("text_cnn").rows[-1].output == (1, 2)
+    assert summary_of("captioner").rows[-1].output == (1, 10000)
+    # 196 places of 512 numbers: conv5_4 of VGG-19.
+    assert [row.output for row in summary_of("captioner").rows if row.kind == "Conv2d"][-1] == (1, 512, 14, 14)
 
 
 # Names of torchvision's state dicts: how many there are, and some of them.
@@ -346,7 +281,7 @@ def test_every_network_is_built_and_every_class_is_trained():
 
 
 def test_auxiliary_classifiers():
-    """13.0 and 27.2 million parameters with them; their logits only in training."""
+    """torchvision's numbers of parameters with them; their logits only in training."""
     from pycnn._shapes import recorded_only
 
     for name, parameters, count_ in [("googlenet", 13_004_888, 3), ("inception_v3", 27_161_264, 2)]:
@@ -419,7 +354,7 @@ def test_heads_can_be_replaced(name):
     assert heads, name
     model.reset_classifier(9)
     outputs = tensors_in(model.eval()(*map(pycnn.tensor, samples(name))))
-    assert outputs[0].shape[1] == 9
+    assert outputs[0].shape[2 if name == "Captioner" else 1] == 9
 
 
 FEATURES = {
@@ -485,122 +420,6 @@ def test_every_stage_is_there():
         model = small(models, name)
         if model.stage_names:
             assert len(models.Features(model, SMALL[name][2][0][1:]).channels) == len(model.stage_names), name
-
-
-# -- training, and PyTorch ---------------------------------------------------------------------------------------------
-def step(model, name: str) -> list[bytes]:
-    """One step of SGD on the mean square of all outputs; the bits of loss and state after it."""
-    model.train()
-    optimizer = pycnn.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    outputs = tensors_in(model(*map(pycnn.tensor, samples(name))))
-    loss = sum((output**2).mean() for output in outputs)
-    loss.backward()
-    assert all(p.grad is not None for p in model.parameters())
-    optimizer.step()
-    assert np.isfinite(loss.item())
-    return [loss.detach().numpy().tobytes(), *(t.numpy().tobytes() for t in model.state_dict().values())]
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_a_training_step_has_the_same_bits_in_both_modes(name):
-    results = []
-    for mode in ("lazy", "eager"):
-        _core.set_mode(mode)
-        pycnn.manual_seed(0)
-        results.append(step(small(models, name), name))
-    assert results[0] == results[1]
-
-
-@pytest.fixture(scope="module")
-def theirs():
-    """PyTorch, and the networks made of its layers."""
-    torch = pytest.importorskip("torch")
-    return torch, models_on_torch(torch)
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_logits_of_the_same_layers_in_pytorch(name, theirs, tmp_path):
-    """The state crosses to PyTorch in a file and back; the outputs agree to 1e-4 of the largest."""
-    torch, packaged = theirs
-    model = small(models, name)
-    rng = np.random.default_rng(1)
-    for key, tensor in model.state_dict().items():
-        if key.endswith("running_mean"):
-            tensor.copy_(pycnn.tensor(rng.normal(0, 0.1, tuple(tensor.shape)).astype(np.float32)))
-        elif key.endswith("running_var"):
-            tensor.copy_(pycnn.tensor(rng.uniform(0.5, 1.5, tuple(tensor.shape)).astype(np.float32)))
-    state = model.state_dict()
-    pycnn.save(state, tmp_path / "mine.pt")
-    other = small(packaged, name)
-    assert list(other.state_dict()) == list(state)
-    other.load_state_dict(torch.load(tmp_path / "mine.pt", weights_only=True))
-    inputs = samples(name)
-    with torch.no_grad(), pycnn.no_grad():
-        expected = tensors_in(other.eval()(*map(torch.tensor, inputs)))
-        outputs = tensors_in(model.eval()(*map(pycnn.tensor, inputs)))
-        for mine, reference in zip(outputs, expected, strict=True):
-            assert tuple(mine.shape) == tuple(reference.shape)
-            scale = float(reference.abs().max())
-            np.testing.assert_allclose(mine.numpy(), reference.numpy(), rtol=1e-4, atol=1e-4 * scale)
-    torch.save(other.state_dict(), tmp_path / "theirs.pt")
-    for key, tensor in pycnn.load(tmp_path / "theirs.pt").items():
-        assert np.array_equal(tensor.numpy(), state[key].numpy()), key
-
-
-@pytest.mark.parametrize("name", ["lenet5_1998", "resnet20", "mlp"])
-def test_overfits_a_small_real_batch(name):
-    from pycnn import datasets
-    from pycnn.training import create_classifier
-
-    data = datasets.digits()
-    size = models.entry(name).inputs[0][1:]
-    images = datasets.Preprocessing.fit(data.train_images, data.maximum, *size)(data.train_images[:20], data.maximum)
-    x, y = pycnn.tensor(images), pycnn.tensor(data.train_labels[:20])
-    model = create_classifier(name, 10)
-    optimizer = pycnn.optim.SGD(model.parameters(), lr=0.05 if name != "lenet5_1998" else 5e-4, momentum=0.9)
-    for _ in range(60 if name == "lenet5_1998" else 25):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-    assert (model(x).argmax(1) == y).float().mean().item() == 1.0
-
-
-CLASSIFIERS = [name for name in SMALL if name.split()[0] not in {
-    "FCN8s", "UNet", "YOLOv1", "Generator", "Discriminator", "FlowNetS", "DepthNet", "PNet", "RNet", "ONet",
-    "TransNetV2",
-}]  # fmt: skip
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_every_classifier_overfits_a_small_real_batch(name):
-    """Five digits, one of each class, scaled to the network's input and repeated along channels, depth or views."""
-    from pycnn import datasets
-
-    data = datasets.digits()
-    shape = SMALL[name][2][0][1:]
-    chosen = [int(np.flatnonzero(data.train_labels == label)[0]) for label in range(5)]
-    images = datasets.resize_bilinear(data.train_images[chosen], *shape[-2:]) / 16
-    images = (images - images.mean()) / images.std()
-    between = (1,) * (len(shape) - 2)
-    x = pycnn.tensor(np.broadcast_to(images.reshape(5, *between, *shape[-2:]), (5, *shape)).copy())
-    model, y = small(models, name), pycnn.arange(5)
-    for module in model.modules():
-        if type(module).__name__.startswith("Dropout"):
-            module.p = 0.0
-    # Codes of +-1 need larger steps than others, logits behind a ReLU smaller ones.
-    rate = {"LeNet5Original": 0.02, "SqueezeNet": 0.0002}.get(name, 0.002)
-    optimizer = pycnn.optim.Adam(model.parameters(), lr=rate)
-    for _ in range(150):
-        optimizer.zero_grad()
-        logits = tensors_in(model(x))[0]
-        loss = F.cross_entropy(logits, y)
-        loss.backward()
-        optimizer.step()
-        if loss.item() < 0.1:
-            break
-    assert loss.item() < 0.5 and (logits.argmax(1) == y).all()
 
 
 def test_the_table_of_networks_is_current():

@@ -5,6 +5,7 @@ Parameters have torchvision's names where torchvision has the network, so that i
 
 from pycnn.models.alexnet import AlexNet, AlexNetOriginal, alexnet, alexnet_2012
 from pycnn.models.bn_inception import BNInception, bn_inception
+from pycnn.models.captioner import Captioner, captioner
 from pycnn.models.dcgan import Discriminator, Generator, dcgan_discriminator, dcgan_generator
 from pycnn.models.densenet import DenseNet, densenet121, densenet161, densenet169, densenet201
 from pycnn.models.depth import DepthNet, depth_net
@@ -69,6 +70,7 @@ from pycnn.models.shufflenet import (
     shufflenet_v2_x2_0,
 )
 from pycnn.models.squeezenet import SqueezeNet, squeezenet1_0, squeezenet1_1
+from pycnn.models.text_cnn import TextCNN, text_cnn
 from pycnn.models.transnet import TransNetV2, transnet_v2
 from pycnn.models.unet import UNet, unet
 from pycnn.models.vgg import (
@@ -93,6 +95,7 @@ __all__ = [
     "AlexNetOriginal",
     "BNInception",
     "CIFARResNet",
+    "Captioner",
     "DenseNet",
     "DepthNet",
     "Discriminator",
@@ -121,6 +124,7 @@ __all__ = [
     "ShapeNet3D",
     "ShuffleNetV2",
     "SqueezeNet",
+    "TextCNN",
     "TransNetV2",
     "UNet",
     "VGG",
@@ -129,6 +133,7 @@ __all__ = [
     "alexnet",
     "alexnet_2012",
     "bn_inception",
+    "captioner",
     "create",
     "dcgan_discriminator",
     "dcgan_generator",
@@ -198,6 +203,7 @@ __all__ = [
     "softmax_classifier",
     "squeezenet1_0",
     "squeezenet1_1",
+    "text_cnn",
     "transnet_v2",
     "unet",
     "vgg11",

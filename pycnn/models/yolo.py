@@ -9,6 +9,7 @@ from pycnn import nn
 from pycnn._core import Tensor
 from pycnn.models.network import Network
 from pycnn.models.registry import register
+from pycnn.nn import init
 
 # Figure 3 of the paper: (channels, kernel, stride), "M" for maximum pooling.
 _FULL: list[Any] = [
@@ -75,6 +76,11 @@ class YOLOv1(Network):
             *linear, nn.Dropout(dropout), nn.Linear(inputs, grid * grid * (boxes * 5 + num_classes))
         )
         self.grid = grid
+        for module in self.features:
+            if isinstance(module, nn.Conv2d):
+                init.kaiming_normal_(module.weight, 0.1, "fan_out", "leaky_relu")
+                assert module.bias is not None
+                init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x)).reshape(x.shape[0], self.grid, self.grid, -1)
