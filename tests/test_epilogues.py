@@ -106,3 +106,24 @@ def test_result_of_one_element_is_read_after_it_is_written(level: str, dtype: py
         pixel = F.conv2d(left.reshape(1, 1, 2, 3), right.reshape(columns, 1, 2, 3))
         for result in (left @ right.t(), pixel, F.linear(left, right)):
             np.testing.assert_array_equal(result.double().numpy().ravel(), (a @ b.T).ravel())
+
+
+@pytest.mark.parametrize("results", [2, 3])
+@pytest.mark.parametrize("product", ["conv2d", "matmul"])
+def test_several_results_of_one_product(product: str, results: int) -> None:
+    """The product itself is nobody's result: it may lie where one of them will, which the others must not read."""
+    rng = np.random.default_rng(6)
+    a, b = (pycnn.from_numpy(rng.standard_normal(shape, dtype=np.float32)) for shape in [(2, 6, 5, 5), (6, 6, 1, 1)])
+
+    def raw() -> Tensor:
+        return F.conv2d(a, b) if product == "conv2d" else a.permute(0, 2, 3, 1).reshape(50, 6) @ b.reshape(6, 6)
+
+    def programs(y: Tensor) -> list[Tensor]:
+        return [F.relu(y), y * 2, y + F.relu(y)][:results]
+
+    y = raw()
+    pycnn.eval(y)
+    alone = [bits(result) for result in programs(y)]
+    fused = programs(raw())
+    pycnn.eval(*fused)
+    assert [bits(result) for result in fused] == alone

@@ -309,11 +309,7 @@ class Fuser {
       note_stores(known);
     }
     const Slot raw = first->raw();
-    if (!touches_window(known, raw)) {
-      known.windows.emplace_back(
-          raw, known.formulation.formula.load(static_cast<int>(known.formulation.operands.size()), raw.dtype).id);
-      known.formulation.operands.push_back(raw);
-    }
+    note_raw(known, raw);
     if (append(known, consumer.program).empty()) return nullptr;
     drop_unneeded(known.formulation, producer, consumer);
     CompiledProgram trial;
@@ -321,9 +317,22 @@ class Fuser {
     return with_epilogue(*first, consumer, std::move(known.formulation), raw);
   }
 
-  static bool touches_window(const Known& known, const Slot& raw) {
-    return std::any_of(known.windows.begin(), known.windows.end(),
-                       [&](const auto& window) { return same_window(window.first, raw); });
+  // What the kernel wrote is loaded once, before the epilogue stores anything: results may come to lie there.
+  static void note_raw(Known& known, const Slot& raw) {
+    const bool stored = std::any_of(known.windows.begin(), known.windows.end(),
+                                    [&](const auto& window) { return same_window(window.first, raw); });
+    if (stored) return;
+    Formulation& epilogue = known.formulation;
+    const std::vector<ProgramBuilder::Step>& steps = epilogue.formula.steps();
+    const auto load = std::find_if(steps.begin(), steps.end(), [&](const ProgramBuilder::Step& step) {
+      return step.opcode == Opcode::Load && same_window(epilogue.operands[static_cast<size_t>(step.index)], raw);
+    });
+    if (load != steps.end()) {
+      known.windows.emplace_back(raw, static_cast<int>(load - steps.begin()));
+      return;
+    }
+    known.windows.emplace_back(raw, epilogue.formula.load(static_cast<int>(epilogue.operands.size()), raw.dtype).id);
+    epilogue.operands.push_back(raw);
   }
 
   std::unique_ptr<Primitive> with_epilogue(EpiloguePrimitive& first, const Primitive& consumer, Formulation formulation,
