@@ -189,6 +189,41 @@ def test_state_dict_resumes():
         resumed.load_state_dict({"state": {}, "param_groups": [{"params": [0]}]})
 
 
+@pytest.mark.parametrize("name", ["LBFGS", "Muon"])
+def test_state_of_a_step_with_a_closure_crosses(name, tmp_path):
+    """To PyTorch and back in files; the steps after that are the same."""
+    torch = pytest.importorskip("torch", reason="compares with PyTorch, which is not installed")
+    start = np.random.default_rng(0).standard_normal((4, 3))
+
+    def begin(package, state=None):
+        parameter = package.nn.Parameter(package.tensor(start))
+        optimizer = getattr(package.optim, name)([parameter], lr=0.01)
+        if state is not None:
+            optimizer.load_state_dict(state)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = ((parameter - 1) ** 2 * (1 + parameter**2)).sum()
+            loss.backward()
+            return loss
+
+        return optimizer, closure, parameter
+
+    made = {}
+    for package, path in ((pycnn, tmp_path / "ours.pt"), (torch, tmp_path / "theirs.pt")):
+        optimizer, closure, _ = begin(package)
+        for _ in range(3):
+            optimizer.step(closure)
+        package.save(optimizer.state_dict(), path)
+    for package, path in ((pycnn, tmp_path / "theirs.pt"), (torch, tmp_path / "ours.pt")):
+        optimizer, closure, parameter = begin(package, package.load(path))
+        optimizer.step(closure)
+        made[package] = parameter.detach().numpy()
+    # Muon's iteration has eight bits.
+    tolerance = 1e-9 if name == "LBFGS" else 5e-4
+    np.testing.assert_allclose(made[pycnn], made[torch], rtol=0, atol=tolerance)
+
+
 def test_interrupted_step_leaves_all_parameters_old_or_all_new(monkeypatch):
     net = nn.Linear(2, 2)
     optimizer = optim.SGD(net.parameters(), lr=1.0, momentum=0.9)
