@@ -67,7 +67,7 @@ struct Layout {
     images = bands > 1 ? 1 : max_of(1, min_of(all, fitting / max_of(1, outs * rows + ins * source_rows)));
     blocks = ceil_divide(all, images) * bands;
     splits = max_of(1, min_of(blocks, most_splits));
-    out_image = ceil_divide(rows * pitch, pixel_lanes) * pixel_lanes;
+    out_image = ceil_divide(rows * pitch + 1, pixel_lanes) * pixel_lanes;  // a row may be dealt with a zero behind it
     const int64_t read = source_rows * pitch + (pitch - across.count) + pixel_lanes;  // by the last tap
     in_image = ceil_divide(read, pixel_lanes) * pixel_lanes;
     out_plane = images * out_image;

@@ -104,7 +104,7 @@ class TilePacker {
         const int64_t row = m * tile / tiles + i, left = m - row;
         if (left <= 0) break;
         pieces_[count_++] = {row, tile * tile_elements + i, Mask<T>(static_cast<int>(min_of(left, lanes<T>)))};
-        if (left >= lanes<T>) full_ = count_;
+        if (left >= lanes<T> && full_ == count_ - 1) full_ = count_;
       }
   }
   /// Row by row, as they lie in memory; what lies `ahead` elements further is brought into the cache.

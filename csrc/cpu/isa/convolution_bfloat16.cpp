@@ -204,7 +204,10 @@ class BFloatTapGemm {
     const Range valid = valid_results(call.taps2.begin, call.segment);
     if (valid.begin == valid.end) return;
     const int64_t in = taps_.source_group(), channels = taps_.source_channels;
-    const int64_t merged = merge_ ? call.taps2.end - call.taps2.begin : 1;
+    const int64_t adjacent = call.taps2.end - call.taps2.begin;
+    // What a long product reads must be those panels, without the zeros that its depth might ask for.
+    const bool exact = whole_rows_ || bfloat_panel_depth(adjacent * in) == adjacent * in;
+    const int64_t merged = merge_ && exact ? adjacent : 1;
     BFloatProduct products[max_products];
     BFloatBatchReduce g{.products = products,
                         .count = 0,
