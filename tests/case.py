@@ -92,7 +92,8 @@ def strided(spec: Input) -> Input:
 @dataclass(frozen=True)
 class Case:
     """One call of one operator. `function`: "F.relu" of nn.functional, "add" of the package, ".sum" a method, or
-    a callable of (package, *tensors). `oracle`: the same in NumPy; "same" if the callable runs on NumPy as it is."""
+    a callable of (package, *tensors). `oracle`: the same in NumPy; "same" if the callable runs on NumPy as it is,
+    "pytorch" if the comparison with PyTorch is all there is."""
 
     name: str
     function: str | Callable[..., Any]

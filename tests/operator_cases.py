@@ -11,6 +11,7 @@ from typing import Any
 
 import cases_losses
 import cases_sequences
+import cases_vision
 import numpy as np
 from case import (
     Case,
@@ -584,7 +585,7 @@ def _scattered(x: Any, index: Any, y: Any, add: bool) -> Any:
     return result
 
 
-CASES += cases_losses.CASES + cases_sequences.CASES
+CASES += cases_losses.CASES + cases_sequences.CASES + cases_vision.CASES
 
 NAMES = [case.name for case in CASES]
 assert len(set(NAMES)) == len(NAMES), sorted({name for name in NAMES if NAMES.count(name) > 1})

@@ -18,6 +18,9 @@ FUNCTIONS = {
 OTHER_FORMS = {
     "logsigmoid": "test_losses.py",
     "dropout1d": "test_every_layer.py", "dropout2d": "test_every_layer.py", "dropout3d": "test_every_layer.py",
+    "alpha_dropout": "test_vision_layers.py", "feature_alpha_dropout": "test_vision_layers.py",
+    **dict.fromkeys((name for name in FUNCTIONS if name.endswith("_with_indices")), "test_vision_layers.py"),
+    **dict.fromkeys(("upsample", "upsample_bilinear", "upsample_nearest"), "test_vision_layers.py"),
     **dict.fromkeys((name for name in FUNCTIONS if name.endswith("_") and name[:-1] in FUNCTIONS), "test_losses.py"),
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ SHAPE = re.compile(r"shape|elementwise|dimension|vector|matri|size|view|\([A-Z.]
 # What is said of arguments of types that a signature does not have.
 WRONG_TYPES = re.compile(
     "incompatible function arguments|invalid combination|Unable to cast|expected integers or one|must be Tensor, not|"
-    "required positional argument|positional arguments? but|not iterable"
+    "required positional argument|positional arguments? but|not iterable|'int' object has no attribute"
 )
 
 

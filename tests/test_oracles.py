@@ -32,7 +32,9 @@ def expected_of(case: Case) -> list[Any]:
     return [np.asarray(r) for r in (results if isinstance(results, (tuple, list)) else [results])]
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if not c.random], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if not c.random and c.oracle != "pytorch"], ids=lambda case: case.name
+)
 def test_operator_equals_numpy(case: Case) -> None:
     found, expected = run(pycnn, case, gradients=False).outputs, expected_of(case)
     assert len(found) == len(expected)

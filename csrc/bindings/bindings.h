@@ -215,6 +215,7 @@ void bind_reductions(Module& module, TensorClass& tensor);
 void bind_shape(Module& module, TensorClass& tensor);
 void bind_indexing(Module& module, TensorClass& tensor);
 void bind_nn_functions(Module& module);
+void bind_vision_functions(Module& module);
 void bind_losses(Module& module);
 void bind_autograd(Module& module, TensorClass& tensor);
 void bind_autocast(Module& module);

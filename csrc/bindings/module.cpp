@@ -134,6 +134,7 @@ PYBIND11_MODULE(_core, core) {
   bind_shape(module, tensor);
   bind_indexing(module, tensor);
   bind_nn_functions(module);
+  bind_vision_functions(module);
   bind_losses(module);
   bind_autograd(module, tensor);
   bind_autocast(module);

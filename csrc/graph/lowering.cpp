@@ -503,6 +503,30 @@ Slot Lowering::average_pool_backward(const Slot& output_gradient, const Shape& i
   return cast(result, output_gradient.dtype);
 }
 
+Slot Lowering::combine_rows(const Slot& input, int dimension, std::shared_ptr<const RowTable> table) {
+  const DType compute = input.dtype == DType::Float64 ? DType::Float64 : DType::Float32;
+  auto primitive = std::make_unique<CombineRowsPrimitive>();
+  primitive->table = std::move(table);
+  primitive->input = cast(input, compute);
+  const bool keeps_layout = input.shape.size() >= 3 && primitive->input.is_channels_last();
+  if (!keeps_layout) primitive->input = contiguous(primitive->input);
+  Shape shape = input.shape;
+  shape[dimension] = primitive->table->output_size();
+  primitive->output = allocate(compute, shape, keeps_layout ? channels_last_strides(shape) : contiguous_strides(shape));
+  // In memory the channels of a channels-last slot come after all others.
+  const auto comes_after = [&](int d) {
+    return keeps_layout && (d == 1 || dimension == 1) ? d == 1 && dimension != 1 : d > dimension;
+  };
+  for (int d = 0; d < shape.size(); ++d)
+    if (d != dimension) (comes_after(d) ? primitive->inner : primitive->outer) *= shape[d];
+  primitive->input_size = input.shape[dimension];
+  primitive->reads = {primitive->input};
+  primitive->writes = {primitive->output};
+  const Slot result = primitive->output;
+  append(std::move(primitive));
+  return result;
+}
+
 namespace {
 
 // (outer, axis, inner) strides of a slot around `dimension`; false if it does not lie evenly.

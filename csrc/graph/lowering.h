@@ -127,6 +127,15 @@ class Lowering {
   Slot average_pool(const Slot& input, const Shape& output, std::shared_ptr<const PoolingWindows> windows);
   Slot average_pool_backward(const Slot& output_gradient, const Shape& input,
                              std::shared_ptr<const PoolingWindows> windows);
+  /// Which input positions an output position sums up, and with which weights: see kernels::CombineRowsArguments.
+  struct RowTable {
+    std::vector<int64_t> begin{0}, indices;
+    std::vector<double> weights;
+    int64_t output_size() const { return static_cast<int64_t>(begin.size()) - 1; }
+  };
+  /// Weighted sums along one dimension of a floating slot, which gets the table's output size; 16-bit floats give
+  /// float32.
+  Slot combine_rows(const Slot& input, int dimension, std::shared_ptr<const RowTable> table);
   /// values[i] = table[i with coordinate `dimension` replaced by index[i]]; index has the result's shape (expanded
   /// slots are fine), table has it too but for `dimension`. Raises IndexError when run if an index is out of range.
   Slot gather(const Slot& table, const Slot& index, int dimension);

@@ -449,6 +449,16 @@ void PoolingPrimitive::run(const kernels::Kernels& kernels, const Addresses& add
   kernel(result);
 }
 
+double CombineRowsPrimitive::flops() const {
+  return 2.0 * static_cast<double>(table->weights.size()) * static_cast<double>(outer * inner);
+}
+
+void CombineRowsPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  if (output.count() == 0) return;
+  kernels.combine_rows({output.dtype, outer, input_size, table->output_size(), inner, addresses.of(input),
+                        addresses.of(output), table->begin.data(), table->indices.data(), table->weights.data()});
+}
+
 void ArgReducePrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
   if (indices.count() == 0) return;
   kernels::ArgReduceArguments result{};

@@ -237,6 +237,16 @@ struct PoolingPrimitive final : Primitive {
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
 };
 
+struct CombineRowsPrimitive final : Primitive {
+  std::shared_ptr<const Lowering::RowTable> table;
+  int64_t outer = 1, inner = 1, input_size = 0;
+  Slot input, output;
+  const char* name() const override { return "combine_rows"; }
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+  double flops() const override;
+};
+
 struct ArgReducePrimitive final : Primitive {
   bool maximum = true;
   int dimension = 0;

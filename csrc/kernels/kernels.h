@@ -149,6 +149,19 @@ struct PoolingArguments {
   uint8_t* offsets;  ///< maximum, if indices is null: tap number, row-major within taps[0]×taps[1]×taps[2] < no_tap
 };
 
+// -- weighted sums along an axis --------------------------------------------------------------------------------------
+/// output[a, o, b] = Σ weights[t] · input[a, indices[t], b] over t = begin[o] … begin[o+1]-1, added in that order; 0 if
+/// there is none. Both are dense.
+struct CombineRowsArguments {
+  DType dtype;  ///< Float32 or Float64
+  int64_t outer, input_size, output_size, inner;
+  const void* input;
+  void* output;
+  const int64_t* begin;
+  const int64_t* indices;
+  const double* weights;
+};
+
 // -- indexing ---------------------------------------------------------------------------------------------------------
 /// gather:       values[i] = table[i with coordinate `axis` replaced by index[i]]
 /// scatter_add:  table[…] += values[i], in increasing order of i along the axis (table is initialised by the caller)
@@ -202,6 +215,7 @@ struct Kernels {
   void (*max_pool_gather)(const PoolingArguments&);  ///< output = the elements of input that indices or offsets name
   void (*average_pool)(const PoolingArguments&);
   void (*average_pool_backward)(const PoolingArguments&);
+  void (*combine_rows)(const CombineRowsArguments&);
   bool (*gather)(const IndexArguments&);
   bool (*scatter_add)(const IndexArguments&);
   bool (*scatter)(const IndexArguments&);

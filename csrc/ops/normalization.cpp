@@ -369,16 +369,20 @@ Tensor local_response_norm(const Tensor& input, int64_t size, double alpha, doub
   check<ValueError>(input.dim() >= 3, "local_response_norm: Expected 3D or higher dimensionality input (got ",
                     input.dim(), " dimensions)");
   check(size > 0, "local_response_norm: kernel size should be greater than zero, but got ", size);
-  check<NotImplementedError>(is_floating_point(input.dtype()), "\"local_response_norm\" not implemented for '",
-                             ops::scalar_type_name(input.dtype()), "'");
+  check<NotImplementedError>(is_floating_point(input.dtype()) || input.dtype() == DType::Int64,
+                             "\"local_response_norm\" not implemented for '", ops::scalar_type_name(input.dtype()),
+                             "'");
   if (input.numel() == 0) return clone(input);
-  Tensor squares = square(input);
+  // Averages of integers are integers, as pooling gives them in PyTorch.
+  const bool integral = input.dtype() == DType::Int64;
+  Tensor squares = square(integral ? cast(input, DType::Float64) : input);
   // Averages over the channels of images count as three-dimensional pooling, as in PyTorch.
   if (const auto operands = ops::autocast(input.dim() == 3 ? "avg_pool2d" : "avg_pool3d", squares))
     squares = (*operands)[0];
   squares = record(std::make_shared<ChannelWindowSum>(size, size / 2), {squares}, {input.shape(), squares.dtype()});
-  const Tensor averages = squares / static_cast<double>(size);
-  return input / pow(averages * alpha + k, wrap_scalar(beta, input));
+  Tensor averages = squares / static_cast<double>(size);
+  if (integral) averages = cast(floor(averages), DType::Float32);
+  return input / pow(averages * alpha + k, wrap_scalar(beta, averages));
 }
 
 }  // namespace pycnn

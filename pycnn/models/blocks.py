@@ -70,31 +70,3 @@ class PReLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.reshape(-1, *[1] * (x.dim() - 2))
         return x.clamp_min(0.0) + weight * x.clamp_max(0.0)
-
-
-class SqueezeExcitation(nn.Module):
-    """Scales each channel by a number in 0..1 that depends on the means of all (Hu et al. 2018).
-
-    Args:
-        channels: C of the input (N, C, H, W).
-        squeezed: channels between the two 1x1 convolutions.
-        activation, gate: between and behind them.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        squeezed: int,
-        activation: Callable[[], nn.Module] = nn.ReLU,
-        gate: Callable[[], nn.Module] = nn.Sigmoid,
-    ) -> None:
-        super().__init__()
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc1 = nn.Conv2d(channels, squeezed, 1)
-        self.fc2 = nn.Conv2d(squeezed, channels, 1)
-        self.activation = activation()
-        self.scale_activation = gate()
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale = self.fc2(self.activation(self.fc1(self.avgpool(x))))
-        return x * self.scale_activation(scale)

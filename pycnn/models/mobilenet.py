@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pycnn import nn
 from pycnn._core import Tensor
-from pycnn.models.blocks import Hardsigmoid, Hardswish, ReLU6, SqueezeExcitation, convolution_norm, divisible
+from pycnn.models.blocks import Hardsigmoid, Hardswish, ReLU6, convolution_norm, divisible
 from pycnn.models.network import Network, initialize
 from pycnn.models.registry import register
 
@@ -146,7 +146,7 @@ class InvertedResidualV3(nn.Module):
         layers.append(block(hidden, hidden, row.kernel, row.stride, groups=hidden))
         if row.squeeze:
             squeezed = divisible(hidden // 4)
-            layers.append(SqueezeExcitation(hidden, squeezed, gate=Hardsigmoid))
+            layers.append(nn.SqueezeExcitation(hidden, squeezed, scale_activation=Hardsigmoid))
         layers.append(_block_v3(None)(hidden, outputs, 1))
         self.block = nn.Sequential(*layers)
         self.shortcut = row.stride == 1 and inputs == outputs

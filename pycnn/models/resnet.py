@@ -10,7 +10,6 @@ from typing import Any
 
 from pycnn import nn
 from pycnn._core import Tensor
-from pycnn.models.blocks import SqueezeExcitation
 from pycnn.models.network import Network, initialize
 from pycnn.models.registry import register
 
@@ -41,7 +40,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
-        self.se = SqueezeExcitation(width, width // reduction) if reduction else None
+        self.se = nn.SqueezeExcitation(width, width // reduction) if reduction else None
         self.downsample = downsample
         self.shortcut = shortcut
 
@@ -85,7 +84,7 @@ class Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(inner, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
-        self.se = SqueezeExcitation(outputs, outputs // reduction) if reduction else None
+        self.se = nn.SqueezeExcitation(outputs, outputs // reduction) if reduction else None
         self.downsample = downsample
         self.shortcut = shortcut
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn.autograd.grad_mode import no_grad
-from pycnn.nn.parameter import Parameter
+from pycnn.nn.parameter import Parameter, is_lazy
 from pycnn.utils.hooks import RemovableHandle
 
 _EXTRA_STATE = "_extra_state"
@@ -106,7 +106,7 @@ class ModuleState:
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Adds this module's own tensors and extra state; a subclass may override it."""
         for name, tensor in self._local_state():
-            destination[prefix + name] = tensor if keep_vars else tensor.detach()
+            destination[prefix + name] = tensor if keep_vars or is_lazy(tensor) else tensor.detach()
         if self._has_extra_state():
             destination[prefix + _EXTRA_STATE] = self.get_extra_state()
 
@@ -174,6 +174,10 @@ class ModuleState:
                     f'While copying the parameter named "{key}", expected pycnn.Tensor or Tensor-like object from '
                     f"checkpoint but received {type(given)}"
                 )
+                continue
+            if is_lazy(present):
+                if not is_lazy(given):
+                    report.copies.append((self, name, present, given))
                 continue
             if present.dim() == 0 and given.dim() == 1 and given.shape[0] == 1:
                 given = given[0]  # from versions of PyTorch that had no 0-d tensors
@@ -276,6 +280,8 @@ class _Report(list[str]):
         """Copies (or assigns) the values and hands out extra state."""
         with no_grad():
             for module, name, present, given in self.copies:
+                if is_lazy(present):
+                    present.materialize(tuple(given.shape))  # type: ignore[attr-defined]
                 if not assign:
                     present.copy_(given)
                 elif name in module._parameters:

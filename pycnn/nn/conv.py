@@ -183,7 +183,7 @@ class Conv3d(_Conv):
     _dimensions = 3
 
 
-class _ConvTranspose(_ConvNd):
+class _ConvTransposeNd(_ConvNd):
     _transposed = True
 
     def __init__(
@@ -249,13 +249,13 @@ class _ConvTranspose(_ConvNd):
         )
 
 
-class ConvTranspose1d(_ConvTranspose):
+class ConvTranspose1d(_ConvTransposeNd):
     """Transposed convolution over (N, C, L) or (C, L); arguments as in `ConvTranspose2d`."""
 
     _dimensions = 1
 
 
-class ConvTranspose2d(_ConvTranspose):
+class ConvTranspose2d(_ConvTransposeNd):
     """Transposed convolution over (N, C, H, W) or (C, H, W); formula in `functional.conv_transpose2d`.
 
     Args: as `Conv2d`, and `output_padding`, rows and columns added at the end of the output, in elements. Calling it
@@ -267,7 +267,7 @@ class ConvTranspose2d(_ConvTranspose):
     _dimensions = 2
 
 
-class ConvTranspose3d(_ConvTranspose):
+class ConvTranspose3d(_ConvTransposeNd):
     """Transposed convolution over (N, C, D, H, W) or (C, D, H, W); arguments as in `ConvTranspose2d`."""
 
     _dimensions = 3

@@ -10,7 +10,7 @@ from pycnn import _capture, _core
 from pycnn._core import Tensor
 from pycnn.autograd.grad_mode import no_grad
 from pycnn.nn._module_state import ModuleState
-from pycnn.nn.parameter import Buffer, Parameter
+from pycnn.nn.parameter import Buffer, Parameter, is_lazy
 from pycnn.utils.hooks import RemovableHandle
 
 Self = TypeVar("Self", bound="Module")
@@ -424,9 +424,13 @@ class Module(ModuleState):
                 if gradient is not None:
                     parameter.grad = fn(gradient)
             for name, buffer in self._buffers.items():
-                if buffer is not None:
-                    value = fn(buffer)
-                    _core.eval(value)
+                if buffer is None:
+                    continue
+                value = fn(buffer.data if is_lazy(buffer) else buffer)
+                _core.eval(value)
+                if is_lazy(buffer):
+                    buffer.data = value
+                else:
                     self._buffers[name] = value
         return self
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import check_device
 
 
 def _own_value(data: Tensor | None, requires_grad: bool) -> Tensor:
@@ -43,3 +47,89 @@ class Buffer(Tensor):
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         super().__init__(_own_value(data, False))
         self.persistent = persistent
+
+
+class _Uninitialized(Tensor):
+    """What parameters and buffers without a shape share. They are replaced by ordinary tensors in `materialize`."""
+
+    _becomes: type[Tensor] = Tensor
+
+    def __init__(self, requires_grad: bool, device: Any, dtype: Any) -> None:
+        check_device(device)
+        empty = _core.empty((0,)) if dtype is None else _core.empty((0,), dtype=dtype)
+        Tensor.__init__(self, _own_value(empty, requires_grad))
+
+    def materialize(self, shape: Sequence[int], device: Any = None, dtype: Any = None) -> None:
+        """Gives it a shape, zeros, and the class of an ordinary parameter or buffer."""
+        check_device(device)
+        value = _core.empty(tuple(shape), dtype=self.dtype if dtype is None else dtype)
+        _core.eval(value)
+        self.data = value
+        self.__class__ = self._becomes  # type: ignore[assignment]
+
+    @property
+    def shape(self) -> Any:
+        """Not there yet. Errors: RuntimeError, always."""
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call `forward` "
+            "to initialize the parameters before accessing their attributes."
+        )
+
+    def share_memory_(self) -> Any:
+        """Nothing to share yet. Errors: RuntimeError, always."""
+        raise RuntimeError(
+            "Can't share memory on an uninitialized parameter or buffer. Call `forward` to initialize the parameters "
+            "before calling `module.share_memory()`."
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.requires_grad, None, self.dtype)
+        return memo[id(self)]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return (type(self), (self.requires_grad, None, self.dtype))
+
+
+class UninitializedParameter(_Uninitialized, Parameter):
+    """A parameter whose shape is not known yet: what lazy layers have before their first input.
+
+    Args:
+        requires_grad: whether `backward()` will fill `.grad`.
+        device, dtype: of the parameter that it becomes.
+
+    Errors: RuntimeError for its shape; ValueError where a function is called with it.
+    """
+
+    _becomes = Parameter
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+        _Uninitialized.__init__(self, requires_grad, device, dtype)
+
+
+class UninitializedBuffer(_Uninitialized):
+    """A buffer whose shape is not known yet: what lazy layers have before their first input.
+
+    Args:
+        requires_grad: as for a tensor.
+        device, dtype: of the buffer that it becomes.
+        persistent: whether `state_dict()` contains it.
+    """
+
+    _becomes = Buffer
+    persistent: bool
+
+    def __init__(
+        self, requires_grad: bool = False, device: Any = None, dtype: Any = None, persistent: bool = True
+    ) -> None:
+        _Uninitialized.__init__(self, requires_grad, device, dtype)
+        self.persistent = persistent
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether it is an UninitializedParameter or UninitializedBuffer."""
+    return isinstance(param, _Uninitialized)

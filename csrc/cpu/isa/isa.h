@@ -32,6 +32,8 @@ void max_pool_gather(const kernels::PoolingArguments& arguments);
 void average_pool(const kernels::PoolingArguments& arguments);
 void average_pool_backward(const kernels::PoolingArguments& arguments);
 
+void combine_rows(const kernels::CombineRowsArguments& arguments);
+
 bool gather(const kernels::IndexArguments& arguments);
 bool scatter_add(const kernels::IndexArguments& arguments);
 bool scatter(const kernels::IndexArguments& arguments);

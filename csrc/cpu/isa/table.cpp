@@ -25,6 +25,7 @@ const kernels::Kernels& table() {
     k.max_pool_gather = max_pool_gather;
     k.average_pool = average_pool;
     k.average_pool_backward = average_pool_backward;
+    k.combine_rows = combine_rows;
     k.gather = gather;
     k.scatter_add = scatter_add;
     k.scatter = scatter;

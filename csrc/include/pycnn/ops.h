@@ -291,6 +291,60 @@ Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, 
 /// alpha).
 Tensor local_response_norm(const Tensor& input, int64_t size, double alpha = 1e-4, double beta = 0.75, double k = 1.0);
 
+// -- group_normalization.cpp: (x - mean) / √(variance + eps) · weight + bias; weight and bias may be undefined
+// ---------
+/// Over the last dimensions, which are `normalized_shape`, as weight and bias are.
+Tensor layer_norm(const Tensor& input, const Shape& normalized_shape, const Tensor& weight = {},
+                  const Tensor& bias = {}, double eps = 1e-5);
+/// x / √(mean of squares + eps) · weight over the last dimensions; eps absent: the dtype's machine epsilon.
+Tensor rms_norm(const Tensor& input, const Shape& normalized_shape, const Tensor& weight = {},
+                std::optional<double> eps = {});
+/// Over all of a sample but its `num_groups` groups of neighbouring channels; weight and bias (C).
+Tensor group_norm(const Tensor& input, int64_t num_groups, const Tensor& weight = {}, const Tensor& bias = {},
+                  double eps = 1e-5);
+/// Over the spatial dimensions of each sample and channel. Running statistics, if defined, are moved towards the means
+/// of the samples' with use_input_stats, read without.
+Tensor instance_norm(const Tensor& input, Tensor running_mean = {}, Tensor running_var = {}, const Tensor& weight = {},
+                     const Tensor& bias = {}, bool use_input_stats = true, double momentum = 0.1, double eps = 1e-5);
+
+// -- resample.cpp -----------------------------------------------------------------------------------------------------
+struct InterpolateOptions {
+  /// "nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear", "area" or "lanczos".
+  std::string_view mode = "nearest";
+  bool align_corners = false;
+  /// Output per input positions in each spatial dimension, where they are not the sizes' ratio (empty or 0: they are).
+  std::vector<double> scales = {};
+  bool antialias = false;
+};
+/// Resizes the spatial dimensions of (N, C, …) to `size`.
+Tensor interpolate(const Tensor& input, const Dimensions& size, const InterpolateOptions& options = {});
+struct FoldOptions {
+  Dimensions dilation{1};
+  Dimensions padding{0};
+  Dimensions stride{1};
+};
+/// (N, C, H, W) → (N, C · kH · kW, windows): every window's elements as a column.
+Tensor unfold(const Tensor& input, const Dimensions& kernel_size, const FoldOptions& options = {});
+/// The transpose of unfold: columns are added where their windows lie in (N, C, *output_size).
+Tensor fold(const Tensor& input, const Dimensions& output_size, const Dimensions& kernel_size,
+            const FoldOptions& options = {});
+
+// -- grid_sample.cpp --------------------------------------------------------------------------------------------------
+/// input (N, C, …), grid (N, …, 2 or 3) of places (x, y, (z)) from -1 to 1. mode: "bilinear", "nearest", "bicubic";
+/// padding_mode: "zeros", "border", "reflection".
+Tensor grid_sample(const Tensor& input, const Tensor& grid, std::string_view mode = "bilinear",
+                   std::string_view padding_mode = "zeros", bool align_corners = false);
+/// The grid of affine maps theta (N, 2, 3) or (N, 3, 4) for an output of shape `size`.
+Tensor affine_grid(const Tensor& theta, const Shape& size, bool align_corners = false);
+
+// -- shuffle.cpp ------------------------------------------------------------------------------------------------------
+/// (…, C r², H, W) → (…, C, H r, W r)
+Tensor pixel_shuffle(const Tensor& input, int64_t upscale_factor);
+/// (…, C, H r, W r) → (…, C r², H, W)
+Tensor pixel_unshuffle(const Tensor& input, int64_t downscale_factor);
+/// (N, groups · n, …): channels of all groups take turns.
+Tensor channel_shuffle(const Tensor& input, int64_t groups);
+
 // -- dropout.cpp ------------------------------------------------------------------------------------------------------
 /// Zeroes elements with probability p and scales the rest by 1/(1-p). The mask is a node; second derivatives work.
 Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);

@@ -1,0 +1,213 @@
+// Sampling images and volumes at given places (Jaderberg et al. 2015), composed of gathers.
+#include <array>
+
+#include "ops/arguments.h"
+#include "pycnn/ops.h"
+
+namespace pycnn {
+namespace {
+
+enum class Padding : uint8_t { Zeros, Border, Reflection };
+
+/// x, held inside low … high where its gradient is 0 from the borders on; NaN becomes low.
+Tensor held_inside(const Tensor& x, double low, double high) {
+  const Tensor bounded = where(x < high, x, full_like(x, high));
+  return where(x > low, bounded, full_like(x, low));
+}
+
+/// Mirrored at the borders' centres (align_corners) or outer edges, as often as needed.
+Tensor reflected(const Tensor& x, double low, double high) {
+  if (low == high) return zeros_like(x);
+  const double span = high - low;
+  const Tensor distance = abs(x - low);
+  const Tensor extra = fmod(distance, wrap_scalar(span, x));
+  const Tensor odd = fmod(floor(distance / span), wrap_scalar(2.0, x));
+  return where(odd == 0, extra + low, span - extra + low);
+}
+
+struct Sampler {
+  Tensor table;  ///< (N, C, elements)
+  Dimensions sizes;
+  Shape points;  ///< (N, 1, …)
+  Padding padding;
+  bool align_corners;
+
+  int spatial() const { return sizes.size(); }
+
+  /// -1 … 1 as a position in elements.
+  Tensor position(const Tensor& coordinate, int d) const {
+    const auto size = static_cast<double>(sizes[d]);
+    return align_corners ? (coordinate + 1.0) / 2.0 * (size - 1) : ((coordinate + 1.0) * size - 1.0) / 2.0;
+  }
+  /// Brought inside by the padding, if there is any.
+  Tensor inside(const Tensor& x, int d) const {
+    const auto last = static_cast<double>(sizes[d] - 1);
+    if (padding == Padding::Zeros) return x;
+    if (padding == Padding::Border) return held_inside(x, 0, last);
+    const Tensor folded = align_corners ? reflected(x, 0, last) : reflected(x, -0.5, last + 0.5);
+    return held_inside(folded, 0, last);
+  }
+  /// The elements at whole positions (one tensor per dimension), times their weight; nothing outside.
+  Tensor taken(std::span<const Tensor> positions, const Tensor& weight) const {
+    Tensor valid, index;
+    for (int d = 0; d < spatial(); ++d) {
+      const Tensor& x = positions[static_cast<size_t>(d)];
+      const auto last = static_cast<double>(sizes[d] - 1);
+      const Tensor here = logical_and(x >= 0.0, x <= last);
+      valid = valid.defined() ? logical_and(valid, here) : here;
+      const Tensor whole = cast(where(here, x.detach(), zeros_like(x)), DType::Int64);
+      index = index.defined() ? index * sizes[d] + whole : whole;
+    }
+    const Shape& shape = table.shape();
+    const int64_t count = element_count(points) / (points[0] ? points[0] : 1);
+    const Tensor flat = expand(reshape(index, {shape[0], 1, count}), {shape[0], shape[1], count});
+    const Tensor mask = reshape(valid, {shape[0], 1, count});
+    const Tensor values = gather(table, 2, flat);
+    const Tensor weights = reshape(weight, {shape[0], 1, count});
+    return where(mask, values, zeros_like(values)) * where(mask, weights, zeros_like(weights));
+  }
+};
+
+Tensor nearest(const Sampler& s, std::span<const Tensor> coordinates) {
+  Tensors positions;
+  Tensor one;
+  for (int d = 0; d < s.spatial(); ++d) {
+    positions.push_back(round(s.inside(s.position(coordinates[static_cast<size_t>(d)], d), d)));
+    // Constant, and yet of the grid: its gradient is 0.
+    const Tensor constant = positions.back() * 0.0;
+    one = one.defined() ? one + constant : constant + 1.0;
+  }
+  return s.taken(positions, one);
+}
+
+Tensor linear_samples(const Sampler& s, std::span<const Tensor> coordinates) {
+  Tensors position, below;
+  for (int d = 0; d < s.spatial(); ++d) {
+    position.push_back(s.inside(s.position(coordinates[static_cast<size_t>(d)], d), d));
+    below.push_back(floor(position.back()));
+  }
+  Tensor total;
+  for (int corner = 0; corner < 1 << s.spatial(); ++corner) {
+    Tensors at;
+    Tensor weight;
+    for (int d = 0; d < s.spatial(); ++d) {
+      const Tensor &x = position[static_cast<size_t>(d)], &low = below[static_cast<size_t>(d)];
+      const bool upper = corner >> (s.spatial() - 1 - d) & 1;
+      at.push_back(upper ? low + 1.0 : low);
+      const Tensor share = upper ? x - low : low + 1.0 - x;
+      weight = weight.defined() ? weight * share : share;
+    }
+    const Tensor part = s.taken(at, weight);
+    total = total.defined() ? total + part : part;
+  }
+  return total;
+}
+
+/// Keys' weights (a = -3/4) of the elements -1 … 2 away from the one below a fraction t.
+std::array<Tensor, 4> cubic_weights(const Tensor& t) {
+  constexpr double a = -0.75;
+  const auto near = [](const Tensor& x) { return ((a + 2) * x - (a + 3)) * x * x + 1.0; };
+  const auto far = [](const Tensor& x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
+  return {far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)};
+}
+
+Tensor cubic_samples(const Sampler& s, std::span<const Tensor> coordinates) {
+  const Tensor y = s.position(coordinates[0], 0), x = s.position(coordinates[1], 1);
+  const Tensor top = floor(y), left = floor(x);
+  const std::array<Tensor, 4> rows = cubic_weights(y - top), columns = cubic_weights(x - left);
+  Tensor total;
+  for (int i = 0; i < 4; ++i)
+    for (int j = 0; j < 4; ++j) {
+      const std::array at{s.inside(top + static_cast<double>(i - 1), 0),
+                          s.inside(left + static_cast<double>(j - 1), 1)};
+      const Tensor part = s.taken(at, rows[static_cast<size_t>(i)] * columns[static_cast<size_t>(j)]);
+      total = total.defined() ? total + part : part;
+    }
+  return total;
+}
+
+}  // namespace
+
+Tensor grid_sample(const Tensor& input, const Tensor& grid, std::string_view mode, std::string_view padding_mode,
+                   bool align_corners) {
+  check<ValueError>(mode == "bilinear" || mode == "nearest" || mode == "bicubic",
+                    "grid_sample: expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '", mode, "'");
+  check<ValueError>(padding_mode == "zeros" || padding_mode == "border" || padding_mode == "reflection",
+                    "grid_sample: expected padding_mode to be 'zeros', 'border', or 'reflection', but got: '",
+                    padding_mode, "'");
+  const int rank = input.dim(), spatial = rank - 2;
+  check(input.dtype() == grid.dtype(), "grid_sample: expected input and grid to have same dtype, but input has ",
+        input.dtype(), " and grid has ", grid.dtype());
+  check(input.shape().size() > 0 && grid.dim() > 0 && input.shape()[0] == grid.shape()[0],
+        "grid_sample: expected grid and input to have same batch size, but got input with sizes ",
+        ops::brackets(input.shape()), " and grid with sizes ", ops::brackets(grid.shape()));
+  check((rank == 4 || rank == 5) && grid.dim() == rank,
+        "grid_sample: expected 4D or 5D input and grid with same number of dimensions, but got input with sizes ",
+        ops::brackets(input.shape()), " and grid with sizes ", ops::brackets(grid.shape()));
+  check(grid.shape()[rank - 1] == spatial, "grid_sample: expected grid to have size ", spatial,
+        " in last dimension, but got grid with sizes ", ops::brackets(grid.shape()));
+  for (int d = 2; d < rank; ++d)
+    check(input.shape()[d] > 0,
+          "grid_sample: expected input to have non-empty spatial dimensions, but input has sizes ",
+          ops::brackets(input.shape()), " with dimension ", d, " being empty");
+  check(rank == 4 || mode != "bicubic", "grid_sample: bicubic interpolation only supports 4D input");
+  check<NotImplementedError>(is_floating_point(input.dtype()), "\"grid_sample\" not implemented for '",
+                             ops::scalar_type_name(input.dtype()), "'");
+  Shape shape{input.shape()[0], input.shape()[1]}, points{input.shape()[0], 1};
+  for (int d = 1; d < rank - 1; ++d) {
+    shape.push_back(grid.shape()[d]);
+    points.push_back(grid.shape()[d]);
+  }
+  if (element_count(shape) == 0) return zeros(shape, input.dtype());
+
+  const DType compute = ops::compute_dtype(input.dtype());
+  const Sampler sampler{cast(flatten(input, 2), compute), ops::last(input.shape(), spatial), points,
+                        padding_mode == "zeros"    ? Padding::Zeros
+                        : padding_mode == "border" ? Padding::Border
+                                                   : Padding::Reflection,
+                        align_corners};
+  Tensors coordinates;  // of the outermost dimension first, while the grid begins with x
+  for (int d = spatial - 1; d >= 0; --d) coordinates.push_back(cast(select(grid, rank - 1, d), compute));
+  const Tensor result = mode == "nearest"    ? nearest(sampler, coordinates)
+                        : mode == "bilinear" ? linear_samples(sampler, coordinates)
+                                             : cubic_samples(sampler, coordinates);
+  return cast(reshape(result, shape), input.dtype());
+}
+
+Tensor affine_grid(const Tensor& theta, const Shape& size, bool align_corners) {
+  check(is_floating_point(theta.dtype()), "affine_grid: Expected theta to have floating point type, but got ",
+        theta.dtype());
+  const int spatial = size.size() - 2;
+  check<NotImplementedError>(spatial == 2 || spatial == 3,
+                             "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, "
+                             "respectively. Got size ",
+                             ops::brackets(size));
+  check<ValueError>(theta.dim() == 3 && theta.shape()[1] == spatial && theta.shape()[2] == spatial + 1,
+                    "affine_grid: Expected a batch of ", spatial == 2 ? "2D" : "3D", " affine matrices of shape Nx",
+                    spatial, "x", spatial + 1, " for size ", ops::brackets(size), ". Got ",
+                    ops::brackets(theta.shape()));
+  for (int64_t extent : size)
+    check<ValueError>(extent > 0, "affine_grid: Expected non-zero, positive output size. Got ", ops::brackets(size));
+  check(theta.shape()[0] == size[0], "affine_grid: Expected theta to have the batch size of size ", ops::brackets(size),
+        ". Got ", ops::brackets(theta.shape()));
+  Shape points = ops::last(size, spatial);
+  Tensors columns;  // x, y, (z), 1 of every point
+  for (int d = spatial - 1; d >= 0; --d) {
+    const int64_t extent = points[d];
+    const double border = align_corners ? 1 : static_cast<double>(extent - 1) / static_cast<double>(extent);
+    Tensor line = extent > 1 ? linspace(-1, 1, extent, theta.dtype()) * border : zeros({1}, theta.dtype());
+    Shape shape = Shape::filled(spatial, 1);
+    shape[d] = extent;
+    columns.push_back(expand(reshape(line, shape), points));
+  }
+  columns.push_back(ones(points, theta.dtype()));
+  const Tensor base = reshape(stack(columns, -1), {1, element_count(points), spatial + 1});
+  const Tensor grid = matmul(base, transpose(theta, 1, 2));
+  Shape shape = points;
+  Shape result{size[0]};
+  for (int64_t extent : shape) result.push_back(extent);
+  result.push_back(spatial);
+  return reshape(grid, result);
+}
+
+}  // namespace pycnn
