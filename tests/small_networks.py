@@ -56,6 +56,10 @@ SMALL = {
         {"width": 8, "hidden": 12, "configuration": "A", "channels": 1 / 32},
         [(2, 3, 64, 64), ("int64", (2, 5))],
     ),
+    "ConvNeXt": (((8, 12, 16, 24), (1, 1, 2, 1), 5), {"drop": 0.3, "layer_scale": 0.5}, [(3, 3, 64, 64)]),
+    "VisionTransformer": ((32, 8, 2, 16, 4), {"num_classes": 5, "dropout": 0.1}, [(2, 3, 32, 32)]),
+    "FCN": (((1, 2, 1, 1), 5), {"base": 8, "aux_loss": True}, [(2, 3, 65, 48)]),
+    "DeepLabV3": (((1, 1, 1, 1), 5), {"base": 8, "rates": (1, 2, 3), "width": 16}, [(2, 3, 65, 48)]),
 }
 # What a name among the positional arguments stands for, in the module that defines the class.
 LOOKED_UP = ("BasicBlock", "Bottleneck", "_SMALL", "_LARGE", "_FULL", "_TINY")

@@ -38,6 +38,10 @@ PARAMETERS = {
     "mtcnn_pnet": 6_632, "mtcnn_rnet": 100_178, "mtcnn_onet": 389_040, "transnet_v2": 7_616_258,
     "voxnet": 921_736, "dcgan_generator": 3_576_704, "dcgan_discriminator": 2_765_568, "unet": 31_030_658,
     # Shortcuts of option A have no parameters: 270 thousand and so on, by the paper's table 6.
+    "convnext_tiny": 28_589_128, "convnext_small": 50_223_688, "convnext_base": 88_591_464,
+    "convnext_large": 197_767_336, "vit_b_16": 86_567_656, "vit_b_32": 88_224_232,
+    # Touvron et al. 2021.
+    "vit_s_16": 22_050_664,
     # 18 765 x 300 + (3 + 4 + 5) x 300 x 100 + 300 + 602.
     "text_cnn": 5_990_402,
     # VGG-19's 20 024 384, 5 120 000 + 5 130 000 for words, 8 396 800 of the LSTM, 2 100 737 of the attention,
@@ -57,7 +61,20 @@ MILLIONS = {
 SENET = {
     "resnet50": 3.86, "resnet101": 7.58, "resnet152": 11.30, "resnext50_32x4d": 4.24, "resnext101_32x4d": 7.99,
     "vgg16": 15.47, "bn_inception": 2.03, "se_resnet50": 3.87, "se_resnet101": 7.60, "se_resnet152": 11.32,
-    "se_resnext50_32x4d": 4.25, "se_resnext101_32x4d": 8.00,
+    "se_resnext50_32x4d": 4.25, "se_resnext101_32x4d": 8.00, "se_vgg16_bn": 15.48, "se_bn_inception": 2.04,
+}  # fmt: skip
+
+# The same in torchvision's documentation (GFLOPS), with auxiliary classifiers of FCN and DeepLab v3, at 520 pixels.
+TORCHVISION = {
+    "alexnet": 0.714, "convnext_tiny": 4.456, "convnext_small": 8.684, "convnext_base": 15.355,
+    "convnext_large": 34.361, "deeplabv3_resnet50": 178.722, "densenet121": 2.834, "densenet161": 7.728,
+    "densenet169": 3.36, "densenet201": 4.291, "fcn_resnet50": 152.717, "fcn_resnet101": 232.738, "googlenet": 1.498,
+    "inception_v3": 5.713, "mobilenet_v2": 0.301, "mobilenet_v3_large": 0.217, "mobilenet_v3_small": 0.057,
+    "resnet18": 1.814, "resnet34": 3.664, "resnet50": 4.089, "resnet101": 7.801, "resnet152": 11.514,
+    "resnext50_32x4d": 4.23, "resnext101_32x8d": 16.414, "shufflenet_v2_x0_5": 0.04, "shufflenet_v2_x1_0": 0.145,
+    "shufflenet_v2_x1_5": 0.296, "shufflenet_v2_x2_0": 0.583, "squeezenet1_0": 0.819, "squeezenet1_1": 0.349,
+    "vgg11": 7.609, "vgg13": 11.308, "vgg16": 15.47, "vgg19": 19.632, "vit_b_16": 17.564, "vit_b_32": 4.409,
+    "wide_resnet50_2": 11.398,
 }  # fmt: skip
 
 
@@ -101,10 +118,17 @@ def test_multiply_adds_of_the_senet_paper(name):
     assert abs(summary_of(name, **options).multiply_adds / 1e9 / SENET[name] - 1) < 0.005
 
 
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_multiply_adds_of_torchvision(name):
+    options = {"aux_loss": True} if name.startswith(("fcn", "deeplab")) else {}
+    assert abs(summary_of(name, **options).multiply_adds / 1e9 - TORCHVISION[name]) < 0.001
+
+
 def test_inception_resnet_v2_counts():
-    """SENet's table has 11.75 billion for a variant that its authors did not release; with 5, 20 and 5 residual blocks
-    it is that. The released network, whose 55.8 million parameters are above, needs 13.16."""
-    assert abs(summary_of("inception_resnet_v2", repeats=(5, 20, 5)).multiply_adds / 1e9 - 11.75) < 0.01
+    """SENet's table has 11.75 and 11.76 billion for a variant that its authors did not release; with 5, 20 and 5
+    residual blocks it is that. The released network, whose 55.8 million parameters are above, needs 13.16."""
+    for name, stated in [("inception_resnet_v2", 11.75), ("se_inception_resnet_v2", 11.76)]:
+        assert abs(summary_of(name, repeats=(5, 20, 5)).multiply_adds / 1e9 - stated) < 0.01
     assert summary_of("inception_resnet_v2").multiply_adds == 13_155_794_016
 
 
@@ -181,6 +205,26 @@ NAMES = {
     "inception_v3": (566, [
         "Conv2d_1a_3x3.conv.weight", "Mixed_5b.branch5x5_2.bn.bias", "Mixed_6e.branch7x7dbl_5.conv.weight",
         "Mixed_7c.branch3x3dbl_3b.bn.running_var", "fc.bias",
+    ]),
+    "convnext_tiny": (182, [
+        "features.0.0.weight", "features.0.1.bias", "features.1.0.layer_scale", "features.5.8.block.0.weight",
+        "features.5.8.block.2.weight", "features.5.8.block.3.bias", "features.5.8.block.5.weight",
+        "features.6.0.weight", "features.6.1.bias", "classifier.0.weight", "classifier.2.bias",
+    ]),
+    "vit_b_16": (152, [
+        "class_token", "conv_proj.weight", "encoder.pos_embedding", "encoder.layers.encoder_layer_0.ln_1.weight",
+        "encoder.layers.encoder_layer_11.self_attention.in_proj_weight",
+        "encoder.layers.encoder_layer_11.self_attention.out_proj.bias", "encoder.layers.encoder_layer_11.mlp.0.weight",
+        "encoder.layers.encoder_layer_11.mlp.3.bias", "encoder.ln.bias", "heads.head.weight",
+    ]),
+    "fcn_resnet50": (326, [
+        "backbone.conv1.weight", "backbone.layer4.2.bn3.running_mean", "classifier.0.weight",
+        "classifier.1.num_batches_tracked", "classifier.4.bias",
+    ]),
+    "deeplabv3_resnet50": (362, [
+        "backbone.layer3.0.downsample.1.bias", "classifier.0.convs.0.0.weight", "classifier.0.convs.3.1.running_var",
+        "classifier.0.convs.4.1.weight", "classifier.0.convs.4.2.bias", "classifier.0.project.0.weight",
+        "classifier.0.project.1.weight", "classifier.1.weight", "classifier.2.bias", "classifier.4.weight",
     ]),
     "shufflenet_v2_x1_0": (338, [
         "conv1.0.weight", "stage2.0.branch1.2.weight", "stage3.7.branch2.6.running_mean", "conv5.1.bias", "fc.weight",
@@ -281,7 +325,7 @@ def test_every_network_is_built_and_every_class_is_trained():
 
 
 def test_auxiliary_classifiers():
-    """torchvision's numbers of parameters with them; their logits only in training."""
+    """torchvision's numbers of parameters with them; their logits only in training, or of their own name."""
     from pycnn._shapes import recorded_only
 
     for name, parameters, count_ in [("googlenet", 13_004_888, 3), ("inception_v3", 27_161_264, 2)]:
@@ -291,6 +335,14 @@ def test_auxiliary_classifiers():
         with recorded_only(), pycnn.no_grad():
             assert [tuple(t.shape) for t in model(x)] == [(2, 1000)] * count_
             assert tuple(model.eval()(x).shape) == (2, 1000)
+    for name, parameters in [
+        ("fcn_resnet50", 35_322_218), ("fcn_resnet101", 54_314_346), ("deeplabv3_resnet50", 42_004_074),
+        ("deeplabv3_resnet101", 60_996_202),
+    ]:  # fmt: skip
+        assert count(untouched(name, aux_loss=True)) == parameters
+    with recorded_only(), pycnn.no_grad():
+        outputs = untouched("fcn_resnet50", aux_loss=True)(pycnn.zeros(2, 3, 64, 48))
+        assert {key: tuple(t.shape) for key, t in outputs.items()} == dict.fromkeys(["out", "aux"], (2, 21, 64, 48))
 
 
 def test_weights_of_auxiliary_classifiers_may_be_left_out(tmp_path):

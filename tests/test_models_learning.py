@@ -52,7 +52,7 @@ def overfit(model, inputs, loss_of, rate: float, until: float, steps: int = 300)
 
 
 OTHER_TASKS = {
-    "FCN8s", "UNet", "YOLOv1", "Generator", "Discriminator", "FlowNetS", "DepthNet", "PNet", "RNet",
+    "FCN8s", "UNet", "FCN", "DeepLabV3", "YOLOv1", "Generator", "Discriminator", "FlowNetS", "DepthNet", "PNet", "RNet",
     "ONet", "TransNetV2", "TextCNN", "Captioner",
 }  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_classifiers(name):
     assert (tensors_in(logits)[0].argmax(1) == y).all()
 
 
-@pytest.mark.parametrize("name", ["FCN8s", "UNet"])
+@pytest.mark.parametrize("name", ["FCN8s", "UNet", "FCN", "DeepLabV3"])
 def test_segmentation(name):
     """The ink of two digits."""
     shape = SMALL[name][2][0][1:]

@@ -4,8 +4,9 @@ Parameters have torchvision's names where torchvision has the network, so that i
 """
 
 from pycnn.models.alexnet import AlexNet, AlexNetOriginal, alexnet, alexnet_2012
-from pycnn.models.bn_inception import BNInception, bn_inception
+from pycnn.models.bn_inception import BNInception, bn_inception, se_bn_inception
 from pycnn.models.captioner import Captioner, captioner
+from pycnn.models.convnext import ConvNeXt, convnext_base, convnext_large, convnext_small, convnext_tiny
 from pycnn.models.dcgan import Discriminator, Generator, dcgan_discriminator, dcgan_generator
 from pycnn.models.densenet import DenseNet, densenet121, densenet161, densenet169, densenet201
 from pycnn.models.depth import DepthNet, depth_net
@@ -20,7 +21,7 @@ from pycnn.models.efficientnet_lite import (
 from pycnn.models.fcn import FCN8s, fcn8s
 from pycnn.models.flownet import FlowNetS, flownet_s
 from pycnn.models.googlenet import GoogLeNet, googlenet
-from pycnn.models.inception_resnet_v2 import InceptionResNetV2, inception_resnet_v2
+from pycnn.models.inception_resnet_v2 import InceptionResNetV2, inception_resnet_v2, se_inception_resnet_v2
 from pycnn.models.inception_v3 import InceptionV3, inception_v3
 from pycnn.models.lenet import LeNet1, LeNet5, LeNet5Original, lenet1, lenet5, lenet5_1998
 from pycnn.models.linear import MLP, LinearClassifier, logistic_classifier, mlp, softmax_classifier
@@ -62,6 +63,14 @@ from pycnn.models.resnet import (
     wide_resnet50_2,
 )
 from pycnn.models.resnet_cifar import CIFARResNet, resnet20, resnet32, resnet44, resnet56, resnet110
+from pycnn.models.segmentation import (
+    FCN,
+    DeepLabV3,
+    deeplabv3_resnet50,
+    deeplabv3_resnet101,
+    fcn_resnet50,
+    fcn_resnet101,
+)
 from pycnn.models.shufflenet import (
     ShuffleNetV2,
     shufflenet_v2_x0_5,
@@ -75,6 +84,7 @@ from pycnn.models.transnet import TransNetV2, transnet_v2
 from pycnn.models.unet import UNet, unet
 from pycnn.models.vgg import (
     VGG,
+    se_vgg16_bn,
     vgg11,
     vgg11_bn,
     vgg13,
@@ -87,6 +97,7 @@ from pycnn.models.vgg import (
     vgg_c,
     vgg_c_bn,
 )
+from pycnn.models.vit import VisionTransformer, vit_b_16, vit_b_32, vit_s_16, vit_tiny_32
 from pycnn.models.volumetric import MultiViewCNN, ShapeNet3D, VoxNet, multi_view_cnn, shapenet3d, voxnet
 from pycnn.models.yolo import YOLOv1, yolo_v1, yolo_v1_tiny
 
@@ -96,10 +107,13 @@ __all__ = [
     "BNInception",
     "CIFARResNet",
     "Captioner",
+    "ConvNeXt",
+    "DeepLabV3",
     "DenseNet",
     "DepthNet",
     "Discriminator",
     "EfficientNetLite",
+    "FCN",
     "FCN8s",
     "Features",
     "FlowNetS",
@@ -128,15 +142,22 @@ __all__ = [
     "TransNetV2",
     "UNet",
     "VGG",
+    "VisionTransformer",
     "VoxNet",
     "YOLOv1",
     "alexnet",
     "alexnet_2012",
     "bn_inception",
     "captioner",
+    "convnext_base",
+    "convnext_large",
+    "convnext_small",
+    "convnext_tiny",
     "create",
     "dcgan_discriminator",
     "dcgan_generator",
+    "deeplabv3_resnet101",
+    "deeplabv3_resnet50",
     "densenet121",
     "densenet161",
     "densenet169",
@@ -149,6 +170,8 @@ __all__ = [
     "efficientnet_lite4",
     "entry",
     "fcn8s",
+    "fcn_resnet101",
+    "fcn_resnet50",
     "flownet_s",
     "googlenet",
     "image_input",
@@ -188,6 +211,8 @@ __all__ = [
     "resnext50_32x4d",
     "resnext50_4x24d",
     "resnext50_8x14d",
+    "se_bn_inception",
+    "se_inception_resnet_v2",
     "se_resnet101",
     "se_resnet152",
     "se_resnet18",
@@ -195,6 +220,7 @@ __all__ = [
     "se_resnet50",
     "se_resnext101_32x4d",
     "se_resnext50_32x4d",
+    "se_vgg16_bn",
     "shapenet3d",
     "shufflenet_v2_x0_5",
     "shufflenet_v2_x1_0",
@@ -217,6 +243,10 @@ __all__ = [
     "vgg_a_lrn",
     "vgg_c",
     "vgg_c_bn",
+    "vit_b_16",
+    "vit_b_32",
+    "vit_s_16",
+    "vit_tiny_32",
     "voxnet",
     "wide_resnet50_2",
     "yolo_v1",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from pycnn import _core, nn
 from pycnn._core import Tensor
 from pycnn.models.blocks import convolution_norm
@@ -19,6 +22,7 @@ class Block(nn.Module):
         pooled: of the pooling branch.
         pool: "avg" or "max".
         stride: of the last 3x3 convolutions and of the pooling.
+        reduction: if not 0, squeeze and excitation of the result, with this many times fewer channels inside.
     """
 
     def __init__(
@@ -30,6 +34,7 @@ class Block(nn.Module):
         pooled: int,
         pool: str = "avg",
         stride: int = 1,
+        reduction: int = 0,
     ) -> None:
         super().__init__()
         self.branch1 = convolution_norm(inputs, one, 1) if one else None
@@ -41,35 +46,44 @@ class Block(nn.Module):
         )
         pooling: nn.Module = nn.AvgPool2d(3, 1, 1) if pool == "avg" else nn.MaxPool2d(3, stride, 1)
         self.branch4 = nn.Sequential(pooling, *([convolution_norm(inputs, pooled, 1)] if pooled else []))
+        outputs = one + three[1] + double[1] + (pooled or inputs)
+        self.se = nn.SqueezeExcitation(outputs, outputs // reduction) if reduction else None
 
     def forward(self, x: Tensor) -> Tensor:
         branches = (self.branch1, self.branch2, self.branch3, self.branch4)
-        return _core.cat([branch(x) for branch in branches if branch is not None], 1)
+        x = _core.cat([branch(x) for branch in branches if branch is not None], 1)
+        return x if self.se is None else self.se(x)
 
 
 class BNInception(Network):
-    """(N, 3, 224, 224) to logits (N, num_classes)."""
+    """(N, 3, 224, 224) to logits (N, num_classes).
+
+    Args:
+        num_classes, in_channels: extents of output and input.
+        reduction: if not 0, squeeze and excitation after each block, with this many times fewer channels inside.
+    """
 
     head_names = ("fc",)
     stage_names = ("conv1", "conv3", "inception3b", "inception4d", "inception5b")
 
-    def __init__(self, num_classes: int = 1000, in_channels: int = 3) -> None:
+    def __init__(self, num_classes: int = 1000, in_channels: int = 3, reduction: int = 0) -> None:
         super().__init__()
+        block = partial(Block, reduction=reduction)
         self.conv1 = convolution_norm(in_channels, 64, 7, 2)
         self.pool1 = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.conv2 = convolution_norm(64, 64, 1)
         self.conv3 = convolution_norm(64, 192, 3)
         self.pool2 = nn.MaxPool2d(3, 2, ceil_mode=True)
-        self.inception3a = Block(192, 64, (64, 64), (64, 96), 32)
-        self.inception3b = Block(256, 64, (64, 96), (64, 96), 64)
-        self.inception3c = Block(320, 0, (128, 160), (64, 96), 0, "max", 2)
-        self.inception4a = Block(576, 224, (64, 96), (96, 128), 128)
-        self.inception4b = Block(576, 192, (96, 128), (96, 128), 128)
-        self.inception4c = Block(576, 160, (128, 160), (128, 160), 128)
-        self.inception4d = Block(608, 96, (128, 192), (160, 192), 128)
-        self.inception4e = Block(608, 0, (128, 192), (192, 256), 0, "max", 2)
-        self.inception5a = Block(1056, 352, (192, 320), (160, 224), 128)
-        self.inception5b = Block(1024, 352, (192, 320), (192, 224), 128, "max")
+        self.inception3a = block(192, 64, (64, 64), (64, 96), 32)
+        self.inception3b = block(256, 64, (64, 96), (64, 96), 64)
+        self.inception3c = block(320, 0, (128, 160), (64, 96), 0, "max", 2)
+        self.inception4a = block(576, 224, (64, 96), (96, 128), 128)
+        self.inception4b = block(576, 192, (96, 128), (96, 128), 128)
+        self.inception4c = block(576, 160, (128, 160), (128, 160), 128)
+        self.inception4d = block(608, 96, (128, 192), (160, 192), 128)
+        self.inception4e = block(608, 0, (128, 192), (192, 256), 0, "max", 2)
+        self.inception5a = block(1056, 352, (192, 320), (160, 224), 128)
+        self.inception5b = block(1024, 352, (192, 320), (192, 224), 128, "max")
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(1024, num_classes)
@@ -84,6 +98,12 @@ class BNInception(Network):
 
 
 @register()
-def bn_inception(num_classes: int = 1000, in_channels: int = 3) -> BNInception:
+def bn_inception(**options: Any) -> BNInception:
     """BN-Inception."""
-    return BNInception(num_classes, in_channels)
+    return BNInception(**options)
+
+
+@register()
+def se_bn_inception(**options: Any) -> BNInception:
+    """BN-Inception with squeeze and excitation (Hu et al. 2018)."""
+    return BNInception(**{"reduction": 16, **options})

@@ -12,7 +12,7 @@ from typing import Any
 
 from pycnn import nn
 from pycnn._core import Tensor
-from pycnn.models.blocks import ReLU6, divisible
+from pycnn.models.blocks import divisible
 from pycnn.models.network import Network, initialize
 from pycnn.models.registry import register
 from pycnn.nn import functional as F
@@ -59,7 +59,7 @@ class Block(nn.Module):
         self._bn1 = _norm(hidden)
         self._project_conv = SameConv2d(hidden, outputs, 1)
         self._bn2 = _norm(outputs)
-        self._relu = ReLU6()
+        self._relu = nn.ReLU6()
         self.shortcut = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class EfficientNetLite(Network):
         self._flatten = nn.Flatten()
         self._dropout = nn.Dropout(dropout)
         self._fc = nn.Linear(1280, num_classes)
-        self._relu = ReLU6()
+        self._relu = nn.ReLU6()
         initialize(self)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ Its residual blocks are repeated 10, 20 and 10 times, in the paper's figures 5, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from pycnn import _core, nn
@@ -32,17 +33,23 @@ class Residual(nn.Module):
         branches: of convolutions, as `_chain` takes them.
         scale: factor of what is added, which keeps training stable.
         activation: ReLU behind the sum.
+        reduction: if not 0, squeeze and excitation of what is added, with this many times fewer channels inside.
     """
 
-    def __init__(self, inputs: int, branches: Sequence[Any], scale: float, activation: bool = True) -> None:
+    def __init__(
+        self, inputs: int, branches: Sequence[Any], scale: float, activation: bool = True, reduction: int = 0
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList([_chain(inputs, *branch) for branch in branches])
         self.conv2d = nn.Conv2d(sum(branch[-1][0] for branch in branches), inputs, 1)
+        self.se = nn.SqueezeExcitation(inputs, inputs // reduction) if reduction else None
         self.relu = nn.ReLU(inplace=True) if activation else None
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
         change = self.conv2d(_core.cat([branch(x) for branch in self.branches], 1))
+        if self.se is not None:
+            change = self.se(change)
         x = x + change * self.scale
         return x if self.relu is None else self.relu(x)
 
@@ -66,6 +73,7 @@ class InceptionResNetV2(Network):
         num_classes, in_channels: extents of output and input.
         repeats: residual blocks at 35x35, 17x17 and 8x8.
         dropout: probability.
+        reduction: if not 0, squeeze and excitation in the residual blocks, with this many times fewer channels inside.
     """
 
     head_names = ("classif",)
@@ -77,8 +85,10 @@ class InceptionResNetV2(Network):
         in_channels: int = 3,
         repeats: Sequence[int] = (10, 20, 10),
         dropout: float = 0.2,
+        reduction: int = 0,
     ) -> None:
         super().__init__()
+        residual = partial(Residual, reduction=reduction)
         self.conv2d_1a = BasicConv2d(in_channels, 32, 3, stride=2)
         self.conv2d_2a = BasicConv2d(32, 32, 3)
         self.conv2d_2b = BasicConv2d(32, 64, 3, padding=1)
@@ -92,11 +102,11 @@ class InceptionResNetV2(Network):
         block35 = [
             ((32, 1, 1, 0),), ((32, 1, 1, 0), (32, 3, 1, 1)), ((32, 1, 1, 0), (48, 3, 1, 1), (64, 3, 1, 1)),
         ]  # fmt: skip
-        self.repeat = nn.Sequential(*(Residual(320, block35, 0.17) for _ in range(repeats[0])))
+        self.repeat = nn.Sequential(*(residual(320, block35, 0.17) for _ in range(repeats[0])))
         down = [((384, 3, 2, 0),), ((256, 1, 1, 0), (256, 3, 1, 1), (384, 3, 2, 0))]
         self.mixed_6a = Mixed(320, down, nn.MaxPool2d(3, 2))
         block17 = [((192, 1, 1, 0),), ((128, 1, 1, 0), (160, (1, 7), 1, (0, 3)), (192, (7, 1), 1, (3, 0)))]
-        self.repeat_1 = nn.Sequential(*(Residual(1088, block17, 0.10) for _ in range(repeats[1])))
+        self.repeat_1 = nn.Sequential(*(residual(1088, block17, 0.10) for _ in range(repeats[1])))
         down = [
             ((256, 1, 1, 0), (384, 3, 2, 0)), ((256, 1, 1, 0), (288, 3, 2, 0)),
             ((256, 1, 1, 0), (288, 3, 1, 1), (320, 3, 2, 0)),
@@ -104,7 +114,7 @@ class InceptionResNetV2(Network):
         self.mixed_7a = Mixed(1088, down, nn.MaxPool2d(3, 2))
         block8 = [((192, 1, 1, 0),), ((192, 1, 1, 0), (224, (1, 3), 1, (0, 1)), (256, (3, 1), 1, (1, 0)))]
         self.repeat_2 = nn.Sequential(
-            *(Residual(2080, block8, 0.20) for _ in range(repeats[2] - 1)), Residual(2080, block8, 1.0, False)
+            *(residual(2080, block8, 0.20) for _ in range(repeats[2] - 1)), residual(2080, block8, 1.0, False)
         )
         self.conv2d_7b = BasicConv2d(2080, 1536, 1)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -126,3 +136,9 @@ class InceptionResNetV2(Network):
 def inception_resnet_v2(**options: Any) -> InceptionResNetV2:
     """Inception-ResNet v2."""
     return InceptionResNetV2(**options)
+
+
+@register((3, 299, 299), mean=(0.5,), std=(0.5,))
+def se_inception_resnet_v2(**options: Any) -> InceptionResNetV2:
+    """Inception-ResNet v2 with squeeze and excitation (Hu et al. 2018)."""
+    return InceptionResNetV2(**{"reduction": 16, **options})

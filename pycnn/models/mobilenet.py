@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pycnn import nn
 from pycnn._core import Tensor
-from pycnn.models.blocks import Hardsigmoid, Hardswish, ReLU6, convolution_norm, divisible
+from pycnn.models.blocks import convolution_norm, divisible
 from pycnn.models.network import Network, initialize
 from pycnn.models.registry import register
 
@@ -57,7 +57,7 @@ class InvertedResidualV2(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = inputs * expansion
-        block = partial(convolution_norm, activation=ReLU6)
+        block = partial(convolution_norm, activation=nn.ReLU6)
         layers: list[nn.Module] = [block(inputs, hidden, 1)] if expansion != 1 else []
         layers.append(block(hidden, hidden, 3, stride, groups=hidden))
         layers += [nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs)]
@@ -88,13 +88,13 @@ class MobileNetV2(Network):
         ]
         channels = divisible(32 * width)
         last = divisible(1280 * max(1.0, width))
-        layers: list[nn.Module] = [convolution_norm(in_channels, channels, 3, 2, activation=ReLU6)]
+        layers: list[nn.Module] = [convolution_norm(in_channels, channels, 3, 2, activation=nn.ReLU6)]
         for expansion, outputs, count, stride in rows:
             outputs = divisible(outputs * width)
             for i in range(count):
                 layers.append(InvertedResidualV2(channels, outputs, stride if i == 0 else 1, expansion))
                 channels = outputs
-        layers.append(convolution_norm(channels, last, 1, activation=ReLU6))
+        layers.append(convolution_norm(channels, last, 1, activation=nn.ReLU6))
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.flatten = nn.Flatten()
@@ -141,12 +141,12 @@ class InvertedResidualV3(nn.Module):
     def __init__(self, inputs: int, row: _Row, width: float) -> None:
         super().__init__()
         hidden, outputs = divisible(row.expanded * width), divisible(row.outputs * width)
-        block = _block_v3(Hardswish if row.hardswish else nn.ReLU)
+        block = _block_v3(nn.Hardswish if row.hardswish else nn.ReLU)
         layers: list[nn.Module] = [block(inputs, hidden, 1)] if hidden != inputs else []
         layers.append(block(hidden, hidden, row.kernel, row.stride, groups=hidden))
         if row.squeeze:
             squeezed = divisible(hidden // 4)
-            layers.append(nn.SqueezeExcitation(hidden, squeezed, scale_activation=Hardsigmoid))
+            layers.append(nn.SqueezeExcitation(hidden, squeezed, scale_activation=nn.Hardsigmoid))
         layers.append(_block_v3(None)(hidden, outputs, 1))
         self.block = nn.Sequential(*layers)
         self.shortcut = row.stride == 1 and inputs == outputs
@@ -176,7 +176,7 @@ class MobileNetV3(Network):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
-        hardswish = _block_v3(Hardswish)
+        hardswish = _block_v3(nn.Hardswish)
         channels = divisible(16 * width)
         layers: list[nn.Module] = [hardswish(in_channels, channels, 3, 2)]
         for row in rows:
@@ -191,7 +191,7 @@ class MobileNetV3(Network):
         hidden = divisible(last * width)
         self.classifier = nn.Sequential(
             nn.Linear(6 * channels, hidden),
-            Hardswish(),
+            nn.Hardswish(),
             nn.Dropout(dropout),
             nn.Linear(hidden, num_classes),
         )

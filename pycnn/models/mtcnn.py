@@ -10,7 +10,6 @@ from typing import Any
 
 from pycnn import nn
 from pycnn._core import Tensor
-from pycnn.models.blocks import PReLU
 from pycnn.models.network import Network
 from pycnn.models.registry import register
 
@@ -19,7 +18,7 @@ def _convolutions(model: nn.Module, channels: Sequence[int], kernels: Sequence[i
     """conv1, prelu1, pool1 and so on; `pools` are (size, stride) or None."""
     for i, (inputs, outputs, kernel, pool) in enumerate(zip(channels, channels[1:], kernels, pools, strict=False), 1):
         model.add_module(f"conv{i}", nn.Conv2d(inputs, outputs, kernel))
-        model.add_module(f"prelu{i}", PReLU(outputs))
+        model.add_module(f"prelu{i}", nn.PReLU(outputs))
         if pool is not None:
             model.add_module(f"pool{i}", nn.MaxPool2d(pool[0], pool[1], ceil_mode=True))
 
@@ -55,7 +54,7 @@ class RNet(Network):
         super().__init__()
         _convolutions(self, (in_channels, 28, 48, 64), (3, 3, 2), ((3, 2), (3, 2), None))
         self.dense4 = nn.Linear(576, 128)
-        self.prelu4 = PReLU(128)
+        self.prelu4 = nn.PReLU(128)
         self.dense5_1 = nn.Linear(128, 2)
         self.dense5_2 = nn.Linear(128, 4)
 
@@ -73,7 +72,7 @@ class ONet(Network):
         super().__init__()
         _convolutions(self, (in_channels, 32, 64, 64, 128), (3, 3, 3, 2), ((3, 2), (3, 2), (2, 2), None))
         self.dense5 = nn.Linear(1152, 256)
-        self.prelu5 = PReLU(256)
+        self.prelu5 = nn.PReLU(256)
         self.dense6_1 = nn.Linear(256, 2)
         self.dense6_2 = nn.Linear(256, 4)
         self.dense6_3 = nn.Linear(256, 10)

@@ -30,6 +30,7 @@ class VGG(Network):
         dropout: probability.
         width: factor of all channels.
         hidden: outputs of the first two linear layers.
+        reduction: if not 0, squeeze and excitation after each convolution, with this many times fewer channels inside.
     """
 
     head_names = ("classifier.6",)
@@ -43,6 +44,7 @@ class VGG(Network):
         dropout: float = 0.5,
         width: float = 1.0,
         hidden: int = 4096,
+        reduction: int = 0,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -60,6 +62,7 @@ class VGG(Network):
                 layers.append(nn.Conv2d(channels, outputs, kernel, padding=kernel // 2))
                 layers += [nn.BatchNorm2d(outputs)] if batch_norm else []
                 layers.append(nn.ReLU(inplace=True))
+                layers += [nn.SqueezeExcitation(outputs, outputs // reduction)] if reduction else []
                 channels = outputs
         self.stage_names = tuple(ends)
         self.features = nn.Sequential(*layers)
@@ -144,3 +147,9 @@ def vgg19(**options: Any) -> VGG:
 def vgg19_bn(**options: Any) -> VGG:
     """Configuration E with batch normalisation."""
     return VGG("E", True, **options)
+
+
+@register()
+def se_vgg16_bn(**options: Any) -> VGG:
+    """Configuration D with batch normalisation, squeeze and excitation (Hu et al. 2018)."""
+    return VGG("D", True, **{"reduction": 16, **options})
