@@ -1,8 +1,11 @@
-"""Every function of nn.functional has a row in the operator table."""
+"""Every function of nn.functional has a row in the operator table; the page that lists the checks is current."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 from operator_cases import CASES
 from traced import rows_by_function
@@ -30,3 +33,9 @@ def test_every_function_has_a_row() -> None:
         warnings.simplefilter("ignore")
         rows = rows_by_function(CASES)
     assert sorted(name for name in FUNCTIONS - set(OTHER_FORMS) if f"nn.functional.{name}" not in rows) == []
+
+
+def test_the_page_of_checks_is_current() -> None:
+    tool = Path(__file__).parent.parent / "tools" / "generate_check_table.py"
+    done = subprocess.run([sys.executable, str(tool), "--check"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
