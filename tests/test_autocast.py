@@ -407,6 +407,19 @@ def test_without_gradients_plans_keep_casts_instead() -> None:
     assert found[0] == found[1] == found[3] != found[4] == found[6]
 
 
+def test_the_cache_keeps_one_cast_of_a_weight_that_is_trained() -> None:
+    weight, x = pycnn.ones(256, 256, requires_grad=True), pycnn.ones(4, 256)
+    optimizer = pycnn.optim.SGD([weight], lr=1e-3)
+    held = []
+    with bfloat16():
+        for _ in range(12):
+            (x @ weight).float().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            held.append(_core.memory_statistics()["in_use"])
+    assert held[2] == held[-1]
+
+
 def test_the_cache_is_for_leaves_that_require_grad() -> None:
     x, plain = pycnn.randn(2, 3).bfloat16(), pycnn.randn(3, 3)
     weight = pycnn.randn(3, 3, requires_grad=True)

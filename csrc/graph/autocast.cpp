@@ -75,11 +75,12 @@ Tensor cast_for_autocast(const Tensor& input, DType dtype) {
   const bool weight = s.cache_enabled && is_grad_enabled() && dtype == s.dtype && input.dtype() == DType::Float32 &&
                       input.requires_grad() && input.is_leaf();
   if (!weight) return cast(input, dtype);
-  // By value, not by tensor: a weight that was changed in place has another.
-  CachedCast& entry = s.cache[&output_of(input.value())];
-  const bool valid =
-      entry.result.defined() && entry.source.lock() == input.value().node && entry.result.dtype() == dtype;
-  if (!valid) entry = {input.value().node, cast(input, dtype)};
+  // A weight that was changed in place has another value.
+  const Value& value = input.value();
+  CachedCast& entry = s.cache[input.handle()->cell.get()];
+  const bool valid = entry.result.defined() && entry.source.lock() == value.node && entry.index == value.index &&
+                     entry.result.dtype() == dtype;
+  if (!valid) entry = {value.node, value.index, cast(input, dtype)};
   return entry.result;
 }
 

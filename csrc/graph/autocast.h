@@ -26,12 +26,14 @@ class AutocastSuspension {
   bool previous_;
 };
 
-/// Casts of weights by the value they were made of.
+/// A weight's cast and the value it was made of.
 struct CachedCast {
   std::weak_ptr<Node> source;
+  int index;
   Tensor result;
 };
-using CastCache = std::unordered_map<const Output*, CachedCast>;
+/// One per weight, so that the casts of values a weight had before go.
+using CastCache = std::unordered_map<const Cell*, CachedCast>;
 /// Exchanges this thread's cache: what a capture records must not read casts made before, nor leave its own behind.
 void swap_autocast_cache(CastCache& cache);
 
