@@ -92,6 +92,8 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "cat with integers": lambda t, make: t.cat([make(2), t.arange(3)]),
     "stack": lambda t, make: t.stack([make(2), make(2)]),
     "stack with float32": lambda t, make: t.stack([make(2), make(2).float()]),
+    "cosine_similarity": lambda t, make: t.nn.functional.cosine_similarity(make(2, 3), make(2, 3)),
+    "grid_sample": lambda t, make: t.nn.functional.grid_sample(make(1, 2, 4, 4), make(1, 3, 3, 2), align_corners=False),
     "local_response_norm": lambda t, make: t.nn.functional.local_response_norm(make(1, 4, 3, 3), 3),
     "local_response_norm, 1d": lambda t, make: t.nn.functional.local_response_norm(make(1, 4, 3), 3),
     "batch_norm": lambda t, make: t.nn.functional.batch_norm(make(4, 2, 3), None, None, training=True),

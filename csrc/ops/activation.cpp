@@ -294,8 +294,6 @@ Tensor normalize(const Tensor& input, double p, const Dimensions& dimensions, do
 }
 
 Tensor cosine_similarity(const Tensor& a, const Tensor& b, int64_t dimension, double eps) {
-  if (const auto operands = autocast("cosine_similarity", a, b))
-    return cosine_similarity((*operands)[0], (*operands)[1], dimension, eps);
   const DType common = result_type({a, b});
   check(is_floating_point(common),
         "cosine_similarity: expected common dtype to be floating point, yet common dtype is ",

@@ -51,7 +51,7 @@ constexpr Entry rules[] = {
     {"cosine_embedding_loss", Rule::Float32},
     {"triplet_margin_loss", Rule::Float32},
     {"ctc_loss", Rule::Float32},
-    {"cosine_similarity", Rule::Float32},
+    {"grid_sampler", Rule::Float32},
     {"prelu", Rule::Narrow},
     {"prod", Rule::Float32},
     {"max_pool3d", Rule::Float32},

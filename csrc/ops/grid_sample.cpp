@@ -2,6 +2,7 @@
 #include <array>
 
 #include "ops/arguments.h"
+#include "ops/autocast.h"
 #include "pycnn/ops.h"
 
 namespace pycnn {
@@ -130,6 +131,8 @@ Tensor cubic_samples(const Sampler& s, std::span<const Tensor> coordinates) {
 
 Tensor grid_sample(const Tensor& input, const Tensor& grid, std::string_view mode, std::string_view padding_mode,
                    bool align_corners) {
+  if (const auto operands = ops::autocast("grid_sampler", input, grid))
+    return grid_sample((*operands)[0], (*operands)[1], mode, padding_mode, align_corners);
   check<ValueError>(mode == "bilinear" || mode == "nearest" || mode == "bicubic",
                     "grid_sample: expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '", mode, "'");
   check<ValueError>(padding_mode == "zeros" || padding_mode == "border" || padding_mode == "reflection",
