@@ -136,7 +136,7 @@ for mode, x, sizes in [
 for mode, x, factor in [
     ("nearest", IMAGE, 2), ("nearest", IMAGE, (0.5, 1.7)), ("nearest-exact", IMAGE, 1.3), ("linear", SEQUENCE, 2.5),
     ("bilinear", IMAGE, 2), ("bilinear", IMAGE, (0.7, 1.7)), ("bicubic", IMAGE, 1.6), ("trilinear", VOLUME, 1.4),
-    ("area", IMAGE, 0.5),
+    ("area", IMAGE, 0.5), ("nearest", IMAGE, (1.1, 2.1)), ("bilinear", IMAGE, 1.1),
 ]:  # fmt: skip
     add(f"interpolate {mode} by {factor}", "F.interpolate", x, scale_factor=factor, mode=mode)
     if mode != "area":

@@ -121,6 +121,9 @@ def test_uninitialized_parameters() -> None:
         _ = layer.weight.shape
     with pytest.raises(RuntimeError):
         nn.Linear(2, 3).load_state_dict(layer.state_dict())
+    for use in (lambda w: w + 1, lambda w: w.numel(), lambda w: w.zero_(), lambda w: w.detach()):
+        with pytest.raises(ValueError, match="uninitialized parameter"):
+            use(layer.weight)
     layer.double()
     assert isinstance(pickle.loads(pickle.dumps(layer.weight)), nn.UninitializedParameter)
     assert layer(pycnn.ones(2, 4, dtype=pycnn.float64)).dtype is pycnn.float64
@@ -232,3 +235,29 @@ def test_older_names_of_interpolate() -> None:
         with pytest.warns(UserWarning, match="deprecated"):
             found = function(x, scale_factor=2)
         np.testing.assert_array_equal(array(found), array(F.interpolate(x, scale_factor=2, **keywords)))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_dropout_of_channels_without_a_batch(dimensions: int, inplace: bool) -> None:
+    x = pycnn.ones(50, *(4,) * dimensions)
+    found = getattr(F, f"dropout{dimensions}d")(x, 0.5, True, inplace)
+    assert tuple(found.shape) == tuple(x.shape)
+    kept = array(found).reshape(50, -1)
+    assert set(kept.min(1)) == {0.0, 2.0}
+    np.testing.assert_array_equal(kept.min(1), kept.max(1))
+    assert bool(array(x).max() == 2) is inplace
+
+
+def test_places_that_are_no_numbers() -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    for place in (float("nan"), float("inf"), 1e30):
+        for mode in ("bilinear", "nearest", "bicubic"):
+            for padding in ("zeros", "border", "reflection"):
+                for dimensions in (2, 3) if mode != "bicubic" else (2,):
+                    ones, places = (1, 1, *(3,) * dimensions), (1, *(1,) * dimensions, dimensions)
+                    found, expected = (
+                        p.nn.functional.grid_sample(p.ones(ones), p.full(places, place), mode, padding, False)
+                        for p in (pycnn, torch)
+                    )
+                    np.testing.assert_array_equal(array(found), expected.numpy())

@@ -32,6 +32,7 @@ struct Sampler {
   Shape points;  ///< (N, 1, …)
   Padding padding;
   bool align_corners;
+  bool finite;  ///< whether places that are no numbers count as outside, as in PyTorch for all but blends in images
 
   int spatial() const { return sizes.size(); }
 
@@ -65,7 +66,7 @@ struct Sampler {
     const Tensor mask = reshape(valid, {shape[0], 1, count});
     const Tensor values = gather(table, 2, flat);
     const Tensor weights = reshape(weight, {shape[0], 1, count});
-    return where(mask, values, zeros_like(values)) * where(mask, weights, zeros_like(weights));
+    return where(mask, values, zeros_like(values)) * (finite ? where(mask, weights, zeros_like(weights)) : weights);
   }
 };
 
@@ -164,11 +165,14 @@ Tensor grid_sample(const Tensor& input, const Tensor& grid, std::string_view mod
   if (element_count(shape) == 0) return zeros(shape, input.dtype());
 
   const DType compute = ops::compute_dtype(input.dtype());
-  const Sampler sampler{cast(flatten(input, 2), compute), ops::last(input.shape(), spatial), points,
+  const Sampler sampler{cast(flatten(input, 2), compute),
+                        ops::last(input.shape(), spatial),
+                        points,
                         padding_mode == "zeros"    ? Padding::Zeros
                         : padding_mode == "border" ? Padding::Border
                                                    : Padding::Reflection,
-                        align_corners};
+                        align_corners,
+                        spatial == 3 || mode == "nearest"};
   Tensors coordinates;  // of the outermost dimension first, while the grid begins with x
   for (int d = spatial - 1; d >= 0; --d) coordinates.push_back(cast(select(grid, rank - 1, d), compute));
   const Tensor result = mode == "nearest"    ? nearest(sampler, coordinates)

@@ -250,6 +250,9 @@ Tensor over_last_dimensions(const char* name, const Tensor& input, const Shape& 
   check(rank >= count && ops::last(input.shape(), count) == normalized, name,
         ": Given normalized_shape=", ops::brackets(normalized), ", expected input with shape [*, ",
         ops::join(normalized, ", "), "], but got input of size", ops::brackets(input.shape()));
+  if (!centered && weight.defined() && is_floating_point(weight.dtype()) && is_floating_point(input.dtype()) &&
+      weight.dtype() != input.dtype() && weight.dtype() != ops::compute_dtype(input.dtype()))
+    return over_last_dimensions(name, input, normalized, cast(weight, input.dtype()), bias, centered, eps);
   check_dtypes(name, input, weight, bias);
   Shape parameters = Shape::filled(rank - count, 1);
   for (int64_t size : normalized) parameters.push_back(size);

@@ -252,11 +252,12 @@ Tensor average(const char* name, const Tensor& input, const Geometry& geometry) 
 
 // -- checks ----------------------------------------------------------------------------------------------------------
 
-void check_input(const char* name, const Tensor& input, int spatial) {
+void check_input(const char* name, const Tensor& input, int spatial, bool channels_too = true) {
   const Shape& shape = input.shape();
   const int rank = shape.size();
   bool filled = rank == spatial + 1 || rank == spatial + 2;
-  for (int d = rank == spatial + 2 ? 1 : 0; filled && d < rank; ++d) filled = shape[d] > 0;
+  for (int d = !channels_too ? rank - spatial : rank == spatial + 2 ? 1 : 0; filled && d < rank; ++d)
+    filled = shape[d] > 0;
   check(filled, name, ": Expected ", spatial + 1, "D or ", spatial + 2,
         "D (batch mode) tensor with optional 0 dim batch size for input, but got: ", ops::brackets(shape));
   check<NotImplementedError>(input.dtype() != DType::Bool, "\"", name, "\" not implemented for 'Bool'");
@@ -296,10 +297,11 @@ Geometry fixed_windows(const char* name, const Tensor& input, int spatial, const
   return g;
 }
 
-Geometry adaptive_windows(const char* name, const Tensor& input, int spatial, const Dimensions& output_size) {
+Geometry adaptive_windows(const char* name, const Tensor& input, int spatial, const Dimensions& output_size,
+                          bool channels_too = true) {
   Geometry g;
   g.adaptive = true;
-  check_input(name, input, spatial);
+  check_input(name, input, spatial, channels_too);
   check<NotImplementedError>(is_floating_point(input.dtype()), "\"", name, "\" not implemented for '",
                              ops::scalar_type_name(input.dtype()), "'");
   g.output = ops::per_dimension(name, "output_size", output_size, spatial);
@@ -400,7 +402,7 @@ Tensor adaptive_avg_pool(int spatial, const Tensor& input, const Dimensions& out
                     spatial);
   const char* name = adaptive_average_names[spatial - 1];
   if (const auto operands = ops::autocast(name, input)) return adaptive_avg_pool(spatial, (*operands)[0], output_size);
-  return average_pool(name, input, adaptive_windows(name, input, spatial, output_size));
+  return average_pool(name, input, adaptive_windows(name, input, spatial, output_size, spatial == 3));
 }
 
 std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int spatial, const Tensor& input,

@@ -324,6 +324,12 @@ Tensor interpolate(const Tensor& input, const Dimensions& size, const Interpolat
       axis.filter = mode->kind == Kind::Cubic ? Filter::Cubic : Filter::Triangle;
       axis.kind = Kind::Antialiased;
     }
+    // Sizes decide before scales do: linearly, and (as PyTorch has it) at the nearest element of images.
+    const bool from_sizes =
+        axis.kind == Kind::Linear || axis.kind == Kind::Antialiased ||
+        (axis.kind == Kind::Nearest && spatial == 2 && axis.output % axis.input == 0 && axis.output <= 2 * axis.input);
+    if (from_sizes && axis.input == axis.output) continue;
+    if (from_sizes && axis.kind == Kind::Nearest) axis.scale = 0;
     if (!axis.is_identity()) axes.push_back(axis);
   }
   return axes.empty() ? clone(input) : resample("interpolate", input, axes, false);

@@ -11,14 +11,9 @@ from pycnn.nn.module import Module
 from pycnn.nn.parameter import Parameter
 
 
-def to_tuple(value: Any, length: int, name: str) -> tuple[int, ...]:
-    """An integer for every dimension, or one integer per dimension."""
-    if isinstance(value, int):
-        return (value,) * length
-    values = tuple(value)
-    if len(values) != length:
-        raise ValueError(f"{name} should be an integer or {length} integers, but got {value}")
-    return values
+def to_tuple(value: Any, length: int) -> tuple[int, ...]:
+    """An integer for every dimension, or one integer per dimension; how many they are is checked at the call."""
+    return (value,) * length if isinstance(value, int) else tuple(value)
 
 
 class _ConvNd(Module):
@@ -57,10 +52,10 @@ class _ConvNd(Module):
         count = self._dimensions
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = to_tuple(kernel_size, count, "kernel_size")
-        self.stride = to_tuple(stride, count, "stride")
-        self.dilation = to_tuple(dilation, count, "dilation")
-        self.output_padding = to_tuple(output_padding, count, "output_padding")
+        self.kernel_size = to_tuple(kernel_size, count)
+        self.stride = to_tuple(stride, count)
+        self.dilation = to_tuple(dilation, count)
+        self.output_padding = to_tuple(output_padding, count)
         self.transposed = self._transposed
         self.groups = groups
         self.padding_mode = padding_mode
@@ -72,7 +67,7 @@ class _ConvNd(Module):
                 raise ValueError("padding='same' is not supported for strided convolutions")
             self.padding = padding
         else:
-            self.padding = to_tuple(padding, count, "padding")
+            self.padding = to_tuple(padding, count)
         outer, inner = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         self.weight = uninitialized((outer, inner // groups, *self.kernel_size), device, dtype)
         self.bias: Parameter | None
@@ -223,7 +218,14 @@ class _ConvTransposeNd(_ConvNd):
         if output_size is None:
             return self.output_padding
         count = self._dimensions
-        wanted = tuple(output_size)[-count:]
+        others = input.dim() - count
+        wanted = tuple(output_size)
+        if len(wanted) not in (count, count + others):
+            raise ValueError(
+                f"ConvTranspose{count}D: for {input.dim()}D input, output_size must have {count} or {count + others} "
+                f"elements (got {len(wanted)})"
+            )
+        wanted = wanted[-count:]
         extents = tuple(input.shape)[-count:]
         result = []
         for i in range(count):

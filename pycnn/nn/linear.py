@@ -157,10 +157,21 @@ class Unflatten(Module):
         super().__init__()
         if isinstance(dim, bool) or not isinstance(dim, int):
             raise TypeError("unflattened_size must be given with an integer dim; named dimensions are not supported")
+        for position, size in enumerate(unflattened_size):
+            if not hasattr(size, "__index__"):
+                raise TypeError(
+                    "unflattened_size must be tuple of ints, but found element of type "
+                    f"{type(size).__name__} at pos {position}"
+                )
         self.dim = dim
         self.unflattened_size = tuple(unflattened_size)
 
     def forward(self, input: Tensor) -> Tensor:
+        if not -input.dim() <= self.dim < input.dim():
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-input.dim()}, {input.dim() - 1}], "
+                f"but got {self.dim})"
+            )
         dim = self.dim % input.dim()
         shape = tuple(input.shape)
         return input.reshape((*shape[:dim], *self.unflattened_size, *shape[dim + 1 :]))

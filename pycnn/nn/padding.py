@@ -20,8 +20,6 @@ class _Pad(Module):
         super().__init__()
         sides = 2 * self._dimensions
         self.padding = (padding,) * sides if isinstance(padding, int) else tuple(padding)
-        if len(self.padding) != sides:
-            raise ValueError(f"padding should be an integer or {sides} integers, but got {padding}")
 
     def forward(self, input: Tensor) -> Tensor:
         return F.pad(input, self.padding, self._mode, self._value)

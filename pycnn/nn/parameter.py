@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pycnn import _core
@@ -93,6 +93,29 @@ class _Uninitialized(Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return (type(self), (self.requires_grad, None, self.dtype))
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def refuse(self: _Uninitialized, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError(
+            f"Attempted to use an uninitialized parameter in Tensor.{name}. This error happens when you are using a "
+            "`LazyModule` or explicitly manipulating `pycnn.nn.parameter.UninitializedParameter` objects. When using "
+            "LazyModules Call `forward` with a dummy batch to initialize the parameters before calling torch functions"
+        )
+
+    return refuse
+
+
+# What needs no value stays: conversions, and what Python and modules ask of any tensor.
+_ALLOWED = {
+    "bfloat16", "char", "copy_", "cpu", "cuda", "double", "float", "get_device", "half", "int", "is_complex",
+    "is_floating_point", "long", "short", "size", "to",
+    "__class__", "__class_getitem__", "__dir__", "__format__", "__getattribute__", "__getstate__", "__hash__",
+    "__init__", "__init_subclass__", "__new__", "__setstate__", "__str__", "__subclasshook__",
+}  # fmt: skip
+for _name, _value in vars(Tensor).items():
+    if callable(_value) and not (_name in _ALLOWED or _name in vars(_Uninitialized) or _name.startswith("_make")):
+        setattr(_Uninitialized, _name, _refusing(_name))
 
 
 class UninitializedParameter(_Uninitialized, Parameter):

@@ -211,9 +211,9 @@ class _MaxUnpoolNd(Module):
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         super().__init__()
         count = self._dimensions
-        self.kernel_size = to_tuple(kernel_size, count, "kernel_size")
-        self.stride = to_tuple(kernel_size if stride is None else stride, count, "stride")
-        self.padding = to_tuple(padding, count, "padding")
+        self.kernel_size = to_tuple(kernel_size, count)
+        self.stride = to_tuple(kernel_size if stride is None else stride, count)
+        self.padding = to_tuple(padding, count)
 
     def forward(self, input: Tensor, indices: Tensor, output_size: Any = None) -> Tensor:
         unpool = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[self._dimensions - 1]
@@ -299,10 +299,10 @@ class _FractionalMaxPool(Module):
                 if output_size is None
                 else "only one of output_size and output_ratio may be specified"
             )
-        self.kernel_size = to_tuple(kernel_size, count, "kernel_size")
+        self.kernel_size = to_tuple(kernel_size, count)
         self.return_indices = return_indices
         self.register_buffer("_random_samples", _random_samples)
-        self.output_size = None if output_size is None else to_tuple(output_size, count, "output_size")
+        self.output_size = None if output_size is None else to_tuple(output_size, count)
         self.output_ratio: tuple[float, ...] | None = None
         if output_ratio is not None:
             ratios = (output_ratio,) * count if isinstance(output_ratio, float) else tuple(output_ratio)

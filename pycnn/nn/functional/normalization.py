@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 
 from pycnn import _core
 from pycnn._core import Tensor
@@ -33,9 +34,11 @@ def batch_norm(
     Returns:
         The input's shape and dtype. Statistics of 16-bit inputs are in float32.
 
-    Errors: ValueError for one value per channel or eps <= 0 in training; RuntimeError for shapes or dtypes that do not
-    fit; NotImplementedError for integers.
+    Errors: in training, ValueError for one value per channel, one of the running figures alone or eps <= 0;
+    RuntimeError for shapes or dtypes that do not fit; NotImplementedError for integers.
     """
+    if training and (running_mean is None) != (running_var is None):
+        raise ValueError("running_mean and running_var must either both be None or neither be None")
     return _core.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
@@ -57,8 +60,11 @@ def layer_norm(
     Returns:
         The input's shape and dtype. Statistics of 16-bit inputs are in float32.
 
-    Errors: RuntimeError for shapes or dtypes that do not fit, NotImplementedError for integers.
+    Errors: TypeError for a number as shape, RuntimeError for shapes or dtypes that do not fit, NotImplementedError for
+    integers.
     """
+    if isinstance(normalized_shape, int):
+        raise TypeError("layer_norm(): argument 'normalized_shape' (position 2) must be tuple of ints, not int")
     return _core.layer_norm(input, normalized_shape, weight, bias, eps)
 
 
@@ -98,9 +104,9 @@ def group_norm(
     Errors: ValueError if groups are of one element in a single sample, RuntimeError for shapes or dtypes that do not
     fit, NotImplementedError for integers.
     """
-    if input.dim() >= 2 and num_groups > 0 and input.shape[1] % num_groups == 0:
+    if input.dim() >= 2:
         shape = input.shape
-        if math.prod((shape[0], shape[1] // num_groups, *shape[2:])) == 1:
+        if num_groups > 0 and math.prod((shape[0] * shape[1] // num_groups, *shape[2:])) == 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(shape)}")
     return _core.group_norm(input, num_groups, weight, bias, eps)
 
@@ -132,7 +138,7 @@ def instance_norm(
     Errors: ValueError for one element per channel, RuntimeError for shapes or dtypes that do not fit,
     NotImplementedError for integers.
     """
-    if use_input_stats and input.dim() >= 2 and math.prod(input.shape[2:]) == 1:
+    if use_input_stats and math.prod(input.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {list(input.shape)}")
     return _core.instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, True)
 
@@ -170,12 +176,23 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return _core.dropout(input, p, training, inplace=inplace)
 
 
-def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes whole channels of (N, C, L) with probability p (Tompson et al. 2015).
+def _drop_channels(
+    function: Callable[..., Tensor], input: Tensor, batched: bool, p: float, training: bool, inplace: bool
+) -> Tensor:
+    if batched:
+        return function(input, p, training, inplace=inplace)
+    dropped = function(input.unsqueeze(0), p, training, inplace=inplace)  # in place: through the view
+    return input if inplace else dropped.squeeze(0)
 
-    Arguments and errors as in `dropout`; the first two dimensions count as N and C.
+
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes whole channels of (N, C, L) or (C, L) with probability p (Tompson et al. 2015).
+
+    Arguments and errors as in `dropout`; RuntimeError for other numbers of dimensions.
     """
-    return _core.dropout1d(input, p, training, inplace=inplace)
+    if 0 <= p <= 1 and input.dim() not in (2, 3):
+        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input.dim()}D input.")
+    return _drop_channels(_core.dropout1d, input, input.dim() == 3, p, training, inplace)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -187,11 +204,17 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes whole channels of (N, C, D, H, W) with probability p (Tompson et al. 2015).
+    """Zeroes whole channels of (N, C, D, H, W) or (C, D, H, W) with probability p (Tompson et al. 2015).
 
-    Arguments and errors as in `dropout`; the first two dimensions count as N and C.
+    Arguments and errors as in `dropout`, but other numbers of dimensions warn.
     """
-    return _core.dropout3d(input, p, training, inplace=inplace)
+    if 0 <= p <= 1 and input.dim() not in (4, 5):
+        warnings.warn(
+            f"dropout3d: Received a {input.dim()}-D input to dropout3d, which is deprecated and will result in an "
+            "error in a future release. To retain the behavior and silence this warning, please use dropout instead.",
+            stacklevel=2,
+        )
+    return _drop_channels(_core.dropout3d, input, input.dim() == 5, p, training, inplace)
 
 
 # What SELU tends to for very negative arguments, -scale * alpha (Klambauer et al. 2017).

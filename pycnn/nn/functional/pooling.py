@@ -121,10 +121,14 @@ def avg_pool3d(
     return _core.avg_pool3d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
-def _check_rank(input: Tensor, output_size: Any) -> None:
+def _check_sizes(spatial: int, input: Tensor, output_size: Any) -> None:
     """Sizes in a sequence are matched with the input's before anything else."""
-    if not hasattr(output_size, "__index__") and input.dim() <= len(output_size):
+    if hasattr(output_size, "__index__") or output_size is None:
+        return
+    if input.dim() <= len(output_size):
         raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
+    if len(output_size) != spatial:
+        raise RuntimeError(f"adaptive_pool{spatial}d: output_size must be {spatial}, but got {tuple(output_size)}")
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
@@ -147,13 +151,13 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     Errors: ValueError for no more dimensions than sizes, RuntimeError for other shapes or negative sizes,
     NotImplementedError for integers.
     """
-    _check_rank(input, output_size)
+    _check_sizes(2, input, output_size)
     return _core.adaptive_avg_pool2d(input, output_size)
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Means of windows that turn (N, C, D, H, W) into (N, C, oD, oH, oW); see `adaptive_avg_pool2d`."""
-    _check_rank(input, output_size)
+    _check_sizes(3, input, output_size)
     return _core.adaptive_avg_pool3d(input, output_size)
 
 
@@ -176,13 +180,13 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
     Errors: ValueError for no more dimensions than sizes, RuntimeError for other shapes or negative sizes,
     NotImplementedError for integers.
     """
-    _check_rank(input, output_size)
+    _check_sizes(2, input, output_size)
     return _core.adaptive_max_pool2d(input, output_size, return_indices)
 
 
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """Largest elements of windows that turn (N, C, D, H, W) into (N, C, oD, oH, oW); see `adaptive_max_pool2d`."""
-    _check_rank(input, output_size)
+    _check_sizes(3, input, output_size)
     return _core.adaptive_max_pool3d(input, output_size, return_indices)
 
 
@@ -359,6 +363,12 @@ def _fractional_max_pool(
         output = tuple(int(extent * ratio) for extent, ratio in zip(extents, ratios, strict=True))
     else:
         output = _per_dimension(output_size, spatial)
+    if not input.is_floating_point():
+        raise NotImplementedError(f"{name}: not implemented for {input.dtype}")
+    if 0 in tuple(input.shape)[input.dim() - spatial - 1 :]:
+        raise RuntimeError(
+            f"{name}(): Expected input to have non-zero size for non-batch dimensions, but got {list(input.shape)}"
+        )
     if len(kernel) != spatial or len(output) != spatial:
         raise RuntimeError(f"{name}: kernel_size and output_size must either be a single int or tuples of {spatial}")
     for d in range(spatial):
