@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cases_elementary
 import cases_losses
 import cases_sequences
 import cases_vision
@@ -585,7 +586,7 @@ def _scattered(x: Any, index: Any, y: Any, add: bool) -> Any:
     return result
 
 
-CASES += cases_losses.CASES + cases_sequences.CASES + cases_vision.CASES
+CASES += cases_elementary.CASES + cases_losses.CASES + cases_sequences.CASES + cases_vision.CASES
 
 NAMES = [case.name for case in CASES]
 assert len(set(NAMES)) == len(NAMES), sorted({name for name in NAMES if NAMES.count(name) > 1})

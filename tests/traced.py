@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import sys
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -25,14 +29,44 @@ class Traced(ModuleType):
         return value
 
 
+@contextlib.contextmanager
+def traced_methods(seen: set[str]) -> Iterator[None]:
+    """Notes, as "Tensor.sum", the methods of tensors that tables of cases call themselves."""
+    kind = pycnn.Tensor
+    before = dict(vars(kind))
+
+    def noting(name: str, method: Any) -> Any:
+        @functools.wraps(method)
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            caller = sys._getframe(1).f_globals.get("__name__", "")
+            if caller.startswith(("case", "operator_cases")):
+                seen.add(f"Tensor.{name}")
+            return method(*arguments, **keywords)
+
+        return call
+
+    names = [name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name))]
+    for name in names:
+        setattr(kind, name, noting(name, getattr(kind, name)))
+    try:
+        yield
+    finally:
+        for name in names:
+            if name in before:
+                setattr(kind, name, before[name])
+            else:
+                delattr(kind, name)
+
+
 def functions_of(case: Case) -> set[str]:
-    """Such as "nn.functional.relu", "add" or "Tensor.sum"; of methods only those that a row names."""
+    """Such as "nn.functional.relu", "add" or "Tensor.sum"."""
     if isinstance(case.function, str):
         name = case.function
         return {f"Tensor{name}" if name.startswith(".") else name.replace("F.", "nn.functional.")}
     seen: set[str] = set()
     tensors = [None if array is None else pycnn.tensor(array) for array in case.arrays()]
-    case.call(Traced(pycnn, "", seen), tensors)
+    with traced_methods(seen):
+        case.call(Traced(pycnn, "", seen), tensors)
     return seen
 
 
