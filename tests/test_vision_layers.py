@@ -131,6 +131,17 @@ def test_uninitialized_parameters() -> None:
     assert layer.weight.requires_grad
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_copies_of_lazy_layers_are_lazy(copied: Any) -> None:
+    net = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(3))
+    other = copied(net)
+    for channels, each in ((2, other), (3, net)):
+        x = pycnn.randn(2, channels, 5, 5)
+        np.testing.assert_array_equal(array(each(x)), array(each(x)))
+        assert [type(layer) for layer in each] == [nn.Conv2d, nn.BatchNorm2d, nn.Flatten, nn.Linear]
+        assert each[0].in_channels == channels
+
+
 def test_lazy_layers_refuse_other_ranks() -> None:
     with pytest.raises(RuntimeError, match="LazyConv2d"):
         nn.LazyConv2d(3, 3)(pycnn.zeros(2, 3))

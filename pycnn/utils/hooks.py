@@ -23,6 +23,15 @@ class RemovableHandle:
         if hooks is not None:
             hooks.pop(self.id, None)
 
+    def __getstate__(self) -> tuple[OrderedDict[int, Any] | None, int]:
+        return self._hooks(), self.id
+
+    def __setstate__(self, state: tuple[OrderedDict[int, Any] | None, int]) -> None:
+        global _ids
+        hooks, self.id = state
+        self._hooks = weakref.ref(OrderedDict() if hooks is None else hooks)
+        _ids = itertools.count(max(next(_ids), self.id + 1))  # the hooks of other processes have numbers too
+
     def __enter__(self) -> RemovableHandle:
         return self
 
