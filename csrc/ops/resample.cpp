@@ -46,8 +46,8 @@ T input_per_output(const Axis& a) {
 
 void finish_row(Table& table) { table.begin.push_back(static_cast<int64_t>(table.indices.size())); }
 
+/// Zero weights stay: infinities beside a position count as they do in PyTorch, and all positions have as many terms.
 void add(Table& table, int64_t index, double weight) {
-  if (weight == 0) return;
   table.indices.push_back(index);
   table.weights.push_back(weight);
 }

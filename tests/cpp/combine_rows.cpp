@@ -12,14 +12,14 @@ using pycnn::testing_kernels::fresh;
 using pycnn::testing_kernels::random_values;
 using pycnn::testing_kernels::same_bits;
 
-/// Up to three positions for each output position, none for every fourth.
+/// `taps` positions for each output position; or up to three, and none for every fourth.
 struct Table {
   std::vector<int64_t> begin{0}, indices;
   std::vector<double> weights;
 
-  Table(int64_t input, int64_t output) {
+  Table(int64_t input, int64_t output, int64_t taps) {
     for (int64_t o = 0; o < output; ++o) {
-      for (int64_t t = 0; t < o % 4; ++t) {
+      for (int64_t t = 0; t < (taps ? taps : o % 4); ++t) {
         indices.push_back((o * 5 + t * 3) % input);
         weights.push_back(0.25 * static_cast<double>(t + 1) - 0.6);
       }
@@ -29,9 +29,10 @@ struct Table {
 };
 
 template <typename T>
-void check_sums(const Kernels& kernels, int64_t outer, int64_t input_size, int64_t output_size, int64_t inner) {
+void check_sums(const Kernels& kernels, int64_t outer, int64_t input_size, int64_t output_size, int64_t inner,
+                int64_t taps) {
   const std::vector<T> input = random_values<T>(outer * input_size * inner, 3);
-  const Table table(input_size, output_size);
+  const Table table(input_size, output_size, taps);
   std::vector<double> expected(static_cast<size_t>(outer * output_size * inner), 0.0);
   for (int64_t a = 0; a < outer; ++a)
     for (int64_t o = 0; o < output_size; ++o)
@@ -57,10 +58,11 @@ TEST(CombineRows, MatchesTheDefinition) {
   const pycnn::testing_kernels::ThreadCount restored;
   for (const Kernels* kernels : all_levels())
     for (const int64_t inner : {1, 3, 16, 1030})
-      for (const int64_t outer : {1, 40}) {
-        check_sums<float>(*kernels, outer, 7, 13, inner);
-        check_sums<double>(*kernels, outer, 13, 6, inner);
-      }
+      for (const int64_t outer : {1, 40})
+        for (const int64_t taps : {0, 1, 2}) {
+          check_sums<float>(*kernels, outer, 7, 23, inner, taps);
+          check_sums<double>(*kernels, outer, 13, 6, inner, taps);
+        }
 }
 
 }  // namespace

@@ -29,9 +29,19 @@ void combine(const T* input, T* output, const int64_t* indices, const double* we
   }
 }
 
-/// Single elements: the axis is the innermost dimension.
+/// Single elements: the axis is the innermost dimension. `taps` is their number if all positions have as many, else 0.
 template <typename T>
-void combine_elements(const CombineRowsArguments& a, const T* input, T* output) {
+void combine_elements(const CombineRowsArguments& a, int64_t taps, const T* input, T* output) {
+  if (taps == 1) {
+    for (int64_t o = 0; o < a.output_size; ++o) output[o] = input[a.indices[o]] * static_cast<T>(a.weights[o]);
+    return;
+  }
+  if (taps == 2) {
+    for (int64_t o = 0; o < a.output_size; ++o)
+      output[o] = input[a.indices[2 * o]] * static_cast<T>(a.weights[2 * o]) +
+                  input[a.indices[2 * o + 1]] * static_cast<T>(a.weights[2 * o + 1]);
+    return;
+  }
   for (int64_t o = 0; o < a.output_size; ++o) {
     T sum = 0;
     for (int64_t t = a.begin[o]; t < a.begin[o + 1]; ++t) {
@@ -42,16 +52,24 @@ void combine_elements(const CombineRowsArguments& a, const T* input, T* output) 
   }
 }
 
+/// How many inputs every output position has; 0 if it differs.
+int64_t common_taps(const CombineRowsArguments& a) {
+  const int64_t taps = a.output_size > 0 ? a.begin[1] - a.begin[0] : 0;
+  for (int64_t o = 0; o < a.output_size; ++o)
+    if (a.begin[o + 1] - a.begin[o] != taps) return 0;
+  return taps;
+}
+
 template <typename T>
 void run(const CombineRowsArguments& a) {
   const T* input = static_cast<const T*>(a.input);
   T* output = static_cast<T*>(a.output);
   if (a.inner == 1) {
-    const int64_t rows = 16384 / (a.output_size + 1) + 1;
+    const int64_t rows = 16384 / (a.output_size + 1) + 1, taps = common_taps(a);
     parallel_for((a.outer + rows - 1) / rows, [&](int64_t chunk) {
       const int64_t end = (chunk + 1) * rows < a.outer ? (chunk + 1) * rows : a.outer;
       for (int64_t i = chunk * rows; i < end; ++i)
-        combine_elements(a, input + i * a.input_size, output + i * a.output_size);
+        combine_elements(a, taps, input + i * a.input_size, output + i * a.output_size);
     });
     return;
   }
