@@ -272,3 +272,24 @@ def test_places_that_are_no_numbers() -> None:
                         for p in (pycnn, torch)
                     )
                     np.testing.assert_array_equal(array(found), expected.numpy())
+
+
+def test_states_from_before_batches_were_counted() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    state = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
+    other = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    assert not other.load_state_dict(state).missing_keys
+    assert "1.num_batches_tracked" not in state
+    new = net.state_dict()
+    del new["1.num_batches_tracked"]
+    with pytest.raises(RuntimeError, match="num_batches_tracked"):
+        other.load_state_dict(new)
+
+
+def test_functions_of_the_package_have_pytorchs_arguments() -> None:
+    x, weight, bias = pycnn.randn(4, 3, 6), pycnn.randn(3), pycnn.randn(3)
+    found = pycnn.batch_norm(x, weight, bias, None, None, True, 0.1, 1e-5, True)
+    np.testing.assert_array_equal(array(found), array(F.batch_norm(x, None, None, weight, bias, True)))
+    values, indices = pycnn.adaptive_max_pool1d(x, 2)
+    np.testing.assert_array_equal(array(values), array(F.adaptive_max_pool1d(x, 2)))
+    assert indices.dtype is pycnn.int64

@@ -114,7 +114,7 @@ void bind_average_pooling(Module& module) {
       return return_indices ? py::cast(std::move(result)) : py::cast(std::move(result.first));
     };
     module.def(("adaptive_max_pool" + suffix).c_str(), adaptive_max, py::arg("input"), py::arg("output_size"),
-               py::arg("return_indices") = false);
+               py::arg("return_indices") = spatial == 1);  // torch.adaptive_max_pool1d gives both
     module.def(("adaptive_max_pool" + suffix + "_with_indices").c_str(),
                [adaptive_max](const Tensor& input, const py::object& output_size, bool) {
                  return adaptive_max(input, output_size, true);
@@ -126,13 +126,14 @@ void bind_average_pooling(Module& module) {
 void bind_normalization(Module& module) {
   module.def(
       "batch_norm",
-      [](const Tensor& input, const OptionalTensor& running_mean, const OptionalTensor& running_var,
-         const OptionalTensor& weight, const OptionalTensor& bias, bool training, double momentum, double eps) {
+      [](const Tensor& input, const OptionalTensor& weight, const OptionalTensor& bias,
+         const OptionalTensor& running_mean, const OptionalTensor& running_var, bool training, double momentum,
+         double eps, bool) {
         return batch_norm(input, or_undefined(running_mean), or_undefined(running_var), or_undefined(weight),
                           or_undefined(bias), training, momentum, eps);
       },
-      py::arg("input"), py::arg("running_mean"), py::arg("running_var"), py::arg("weight") = py::none(), no_bias,
-      py::arg("training") = false, py::arg("momentum") = 0.1, py::arg("eps") = 1e-5);
+      py::arg("input"), py::arg("weight"), py::arg("bias"), py::arg("running_mean"), py::arg("running_var"),
+      py::arg("training"), py::arg("momentum"), py::arg("eps"), py::arg("cudnn_enabled"));
   module.def("local_response_norm", &local_response_norm, py::arg("input"), py::arg("size"), py::arg("alpha") = 1e-4,
              py::arg("beta") = 0.75, py::arg("k") = 1.0);
 }

@@ -75,6 +75,14 @@ class _NormBase(Module):
         self.reset_running_stats()
         _to_identity(self.weight, self.bias)
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *args: Any
+    ) -> None:
+        if (local_metadata.get("version") or 0) < 2 and self.num_batches_tracked is not None:
+            # Files of PyTorch before 0.4.1 do not count batches.
+            state_dict.setdefault(prefix + "num_batches_tracked", self.num_batches_tracked)
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
+
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() not in self._input_dims:
             expected = " or ".join(f"{count}D" for count in self._input_dims)

@@ -39,7 +39,7 @@ def batch_norm(
     """
     if training and (running_mean is None) != (running_var is None):
         raise ValueError("running_mean and running_var must either both be None or neither be None")
-    return _core.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    return _core.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, True)
 
 
 def layer_norm(
