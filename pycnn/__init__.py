@@ -57,21 +57,37 @@ globals().update(
 )
 
 from pycnn._capture import capture as capture  # noqa: E402
+from pycnn._device import get_default_device as get_default_device  # noqa: E402
+from pycnn._device import set_default_device as set_default_device  # noqa: E402
 from pycnn._settings import are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled  # noqa: E402
 from pycnn._settings import compile as compile  # noqa: E402
 from pycnn._settings import get_float32_matmul_precision as get_float32_matmul_precision  # noqa: E402
+from pycnn._settings import get_num_interop_threads as get_num_interop_threads  # noqa: E402
 from pycnn._settings import set_float32_matmul_precision as set_float32_matmul_precision  # noqa: E402
+from pycnn._settings import set_flush_denormal as set_flush_denormal  # noqa: E402
+from pycnn._settings import set_num_interop_threads as set_num_interop_threads  # noqa: E402
 from pycnn._settings import use_deterministic_algorithms as use_deterministic_algorithms  # noqa: E402
 from pycnn._summary import summary as summary  # noqa: E402
+from pycnn._tensor_types import TENSOR_TYPES as _TENSOR_TYPES  # noqa: E402
+from pycnn._tensor_types import finfo as finfo  # noqa: E402
+from pycnn._tensor_types import iinfo as iinfo  # noqa: E402
+from pycnn._tensor_types import set_default_tensor_type as set_default_tensor_type  # noqa: E402
+from pycnn._tensor_types import typename as typename  # noqa: E402
 from pycnn.amp import autocast as autocast  # noqa: E402
+from pycnn.autograd.anomaly_mode import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled  # noqa: E402
+from pycnn.autograd.anomaly_mode import is_anomaly_enabled as is_anomaly_enabled  # noqa: E402
+from pycnn.autograd.anomaly_mode import set_detect_anomaly as _set_detect_anomaly  # noqa: E402
 from pycnn.autograd.grad_mode import enable_grad as enable_grad  # noqa: E402
 from pycnn.autograd.grad_mode import inference_mode as inference_mode  # noqa: E402
 from pycnn.autograd.grad_mode import no_grad as no_grad  # noqa: E402
 from pycnn.autograd.grad_mode import set_grad_enabled as set_grad_enabled  # noqa: E402
 from pycnn.random import Generator as Generator  # noqa: E402
+from pycnn.random import default_generator as default_generator  # noqa: E402
 from pycnn.random import seed as seed  # noqa: E402
 from pycnn.serialization import load as load  # noqa: E402
 from pycnn.serialization import save as save  # noqa: E402
+
+globals().update(_TENSOR_TYPES)
 
 _SUBMODULES = (
     "accelerator",
@@ -79,9 +95,14 @@ _SUBMODULES = (
     "autograd",
     "backends",
     "cli",
+    "compiler",
     "cuda",
     "datasets",
+    "distributed",
+    "func",
+    "jit",
     "models",
+    "multiprocessing",
     "nn",
     "ops",
     "optim",
@@ -89,8 +110,11 @@ _SUBMODULES = (
     "profiler",
     "random",
     "serialization",
+    "testing",
     "training",
     "utils",
+    "version",
+    "xpu",
 )
 
 
@@ -99,9 +123,16 @@ def eval(*tensors: Any) -> None:
     _core.eval(*tensors)
 
 
+def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
+    """Switches anomaly mode: see `autograd.set_detect_anomaly`."""
+    _set_detect_anomaly(mode, check_nan)
+
+
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"pycnn.{name}")
+    if name == "vmap":
+        return importlib.import_module("pycnn.func").vmap
     raise AttributeError(f"module 'pycnn' has no attribute '{name}'")
 
 

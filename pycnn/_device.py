@@ -7,6 +7,19 @@ from typing import Any
 
 from pycnn import _core
 
+_core.device.__enter__ = lambda self: check_device(self)  # type: ignore[attr-defined]
+_core.device.__exit__ = lambda self, *_: None  # type: ignore[attr-defined]
+
+
+def get_default_device() -> Any:
+    """device(type='cpu')."""
+    return _core.device("cpu")
+
+
+def set_default_device(device: Any) -> None:
+    """Accepted for the CPU. Errors: RuntimeError for others."""
+    check_device(device)
+
 
 def check_device(wanted: Any) -> None:
     """RuntimeError unless `wanted` is None or names the CPU."""

@@ -34,3 +34,17 @@ def set_float32_matmul_precision(precision: str) -> None:
 def get_float32_matmul_precision() -> str:
     """ "highest"."""
     return "highest"
+
+
+def get_num_interop_threads() -> int:
+    """1: operators run one after the other, each on all threads."""
+    return 1
+
+
+def set_num_interop_threads(int: int) -> None:
+    """Accepted: see `get_num_interop_threads`."""
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """Accepted; gives False: small numbers are computed as they are."""
+    return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,16 @@ from pycnn import _core
 from pycnn._core import get_rng_state, initial_seed, manual_seed, set_rng_state
 from pycnn._device import check_device
 
-__all__ = ["Generator", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+__all__ = [
+    "Generator",
+    "default_generator",
+    "fork_rng",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "seed",
+    "set_rng_state",
+]
 
 
 def seed() -> int:
@@ -22,8 +33,24 @@ def seed() -> int:
     return value
 
 
+@contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True, **options: Any) -> Iterator[None]:
+    """After the block the global generator goes on as if nothing had been drawn or seeded in it.
+
+    Args:
+        devices: accepted; there are no GPUs.
+        enabled: False makes it a block without effect.
+    """
+    state = get_rng_state()
+    try:
+        yield
+    finally:
+        if enabled:
+            set_rng_state(state)
+
+
 class Generator:
-    """A source of random orders of its own, for `DataLoader`, samplers and `random_split`.
+    """A source of randomness of its own, for functions that draw, `DataLoader`, samplers and `random_split`.
 
     Args:
         device: "cpu".
@@ -65,6 +92,13 @@ class Generator:
             raise ValueError("Generator.set_state: this is not what get_state() gives") from error
         self._seed = seed
 
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Within it what is drawn in this process depends on this generator, which moves on, and not the global one."""
+        with fork_rng():
+            manual_seed(int(self._numpy.integers(0, 2**63, dtype=np.int64)))
+            yield
+
     def permutation(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         """0..count-1 in random order, int64."""
         return self._numpy.permutation(count).astype(np.int64, copy=False)
@@ -78,6 +112,47 @@ class Generator:
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         """`count` positions drawn with probabilities in proportion to `weights`, int64."""
         return self._numpy.choice(len(weights), count, replacement, weights / weights.sum()).astype(np.int64)
+
+
+class _Global(Generator):
+    """The global generator, as an object."""
+
+    def __init__(self) -> None:
+        self.device = _core.device("cpu")
+
+    def manual_seed(self, seed: int) -> Generator:
+        manual_seed(seed)
+        return self
+
+    def initial_seed(self) -> int:
+        return int(initial_seed())
+
+    def seed(self) -> int:
+        return seed()
+
+    def get_state(self) -> Any:
+        return get_rng_state()
+
+    def set_state(self, new_state: Any) -> None:
+        set_rng_state(new_state)
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        yield
+
+    def permutation(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return from_global_seed().permutation(count)
+
+    def integers(self, high: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return from_global_seed().integers(high, count)
+
+    def weighted(
+        self, weights: np.ndarray[Any, Any], count: int, replacement: bool
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return from_global_seed().weighted(weights, count, replacement)
+
+
+default_generator = _Global()
 
 
 def from_global_seed() -> Generator:

@@ -135,6 +135,7 @@ add("PairwiseDistance", normal(3, 5), normal(3, 5))
 for name in ("RNN", "LSTM", "GRU"):
     add(name, normal(4, 2, 5), arguments=(5, 3), num_layers=2, bidirectional=True)
     add(f"{name}Cell", normal(2, 5), arguments=(5, 3))
+add("AdaptiveLogSoftmaxWithLoss", normal(5, 8), integers(0, 10, 5), arguments=(8, 10, [3, 6], 2.0, True))
 add("MultiheadAttention", normal(4, 2, 6), normal(3, 2, 6), normal(3, 2, 6), arguments=(6, 2))
 for kind in ("Encoder", "Decoder"):
     memory = (normal(3, 2, 6),) if kind == "Decoder" else ()

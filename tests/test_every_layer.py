@@ -18,8 +18,8 @@ import pycnn
 from pycnn import _core, nn
 
 pytestmark = pytest.mark.filterwarnings("ignore:.?NLLLoss2d.? has been deprecated")
-CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "RNNBase", "RNNCellBase",
-              "Sequential"}  # fmt: skip
+CONTAINERS = {"DataParallel", "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "RNNBase",
+              "RNNCellBase", "Sequential"}  # fmt: skip
 ALL = {name for name in nn.__all__ if isinstance(getattr(nn, name), type) and issubclass(getattr(nn, name), nn.Module)}
 every_layer = pytest.mark.parametrize("case", [c for c in LAYERS.values() if c.name in ALL], ids=lambda case: case.name)
 

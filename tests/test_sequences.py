@@ -129,6 +129,34 @@ for mode in ("sum", "mean", "max"):
         lambda p, layer: layer(p.tensor(INDICES.reshape(-1)), p.tensor([0, 2, 2])),
     )
 LAYERS["Bilinear"] = lambda nn: nn.Bilinear(8, 3, 4), lambda p, layer: layer(p.tensor(K), p.tensor(K[..., :3]))
+FUTURE = np.triu(np.ones((6, 6), bool), 1)
+PADDED = np.array([[0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 0, 0]], bool)
+for name, options in {
+    "": {},
+    " norm first": {"norm_first": True, "activation": "gelu"},
+    " without bias": {"bias": False},
+}.items():
+    shared = {"dim_feedforward": 12, "dropout": 0.0, **options}
+    LAYERS["TransformerEncoderLayer" + name] = (
+        lambda nn, shared=shared: nn.TransformerEncoderLayer(8, 2, **shared),
+        lambda p, layer: layer(p.tensor(Q), p.tensor(FUTURE), p.tensor(PADDED)),
+    )
+    LAYERS["TransformerDecoderLayer" + name] = (
+        lambda nn, shared=shared: nn.TransformerDecoderLayer(8, 2, **shared),
+        lambda p, layer: layer(p.tensor(Q), p.tensor(K), p.tensor(FUTURE), memory_key_padding_mask=p.tensor(IGNORED)),
+    )
+LAYERS["TransformerEncoder"] = (
+    lambda nn: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, 0.0), 2, nn.LayerNorm(8)),
+    lambda p, layer: layer(p.tensor(Q)),
+)
+LAYERS["Transformer"] = (
+    lambda nn: nn.Transformer(8, 2, 1, 2, 12, 0.0, batch_first=True),
+    lambda p, layer: layer(p.tensor(Q), p.tensor(Q[:, ::-1].copy())),
+)
+LAYERS["Transformer causal"] = (
+    lambda nn: nn.Transformer(8, 2, 1, 1, 12, 0.0),
+    lambda p, layer: layer(p.tensor(Q), p.tensor(K), tgt_mask=layer.generate_square_subsequent_mask(5)),
+)
 
 
 @pytest.mark.parametrize("name", LAYERS)

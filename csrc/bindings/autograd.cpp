@@ -37,9 +37,12 @@ std::function<Tensor(const Tensor&)> make_hook(const py::object& callable) {
 }
 
 void run_backward(const Tensors& outputs, const Tensors& gradients, std::optional<bool> retain_graph, bool create_graph,
-                  const Tensors& inputs) {
-  without_gil(
-      [&] { autograd::backward(outputs, gradients, retain_graph.value_or(create_graph), create_graph, inputs); });
+                  const std::optional<TensorList>& inputs) {
+  check(!inputs || !inputs->tensors.empty(), "`inputs` argument to `backward()` cannot be empty.");
+  without_gil([&] {
+    autograd::backward(outputs, gradients, retain_graph.value_or(create_graph), create_graph,
+                       inputs ? inputs->tensors : Tensors{});
+  });
 }
 
 void bind_attributes(Module& module, TensorClass& tensor) {
@@ -88,7 +91,7 @@ void bind_attributes(Module& module, TensorClass& tensor) {
              bool create_graph, const std::optional<TensorList>& inputs) {
             Tensors gradients;
             if (gradient) gradients.push_back(*gradient);
-            run_backward({self}, gradients, retain_graph, create_graph, inputs ? inputs->tensors : Tensors{});
+            run_backward({self}, gradients, retain_graph, create_graph, inputs);
           },
           py::arg("gradient") = py::none(), py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
           py::arg("inputs") = py::none())
@@ -106,6 +109,22 @@ void bind_attributes(Module& module, TensorClass& tensor) {
             check(self.requires_grad(), "cannot register a hook on a tensor that doesn't require gradient");
             return RemovableHandle{self, self.register_hook(make_hook(hook))};
           },
+          py::arg("hook"))
+      .def(
+          "register_post_accumulate_grad_hook",
+          [](const py::object& self, const py::object& hook) {
+            check<TypeError>(PyCallable_Check(hook.ptr()) != 0, "a hook must be callable, not ",
+                             Py_TYPE(hook.ptr())->tp_name);
+            // Held weakly: the tensor holds the hook.
+            auto call_with_tensor = [held = hold(hook), leaf = hold(py::weakref(self))] {
+              py::gil_scoped_acquire gil;
+              py::object tensor = call(leaf, py::tuple());
+              if (tensor.is_none()) return;
+              check(call(held, py::make_tuple(tensor)).is_none(), "post accumulate grad hooks should return None.");
+            };
+            const Tensor& leaf = tensor_of(self);
+            return RemovableHandle{leaf, leaf.register_post_accumulate_grad_hook(call_with_tensor)};
+          },
           py::arg("hook"));
 }
 
@@ -116,6 +135,10 @@ void bind_modes(Module& module) {
       "is_inference", [](const Tensor& input) { return input.is_inference(); }, py::arg("input"));
   module.def("is_inference_mode_enabled", &is_inference_mode_enabled);
   module.def("set_inference_mode", &set_inference_mode, py::arg("mode"));
+  module.def("_set_anomaly_enabled", &set_anomaly_enabled, py::arg("enabled"));
+  // For functions that change their inputs: another handle for a value, and a handle bound to another value.
+  module.def("_another_handle", [](const Tensor& tensor) { return Tensor(tensor.value()); });
+  module.def("_rebind", [](Tensor& tensor, const Tensor& value) { tensor.assign_(value, true); });
 }
 
 Tensors call_backward(const HeldObject& callable, const Tensors& gradients, const Tensors& saved_outputs) {
@@ -169,8 +192,7 @@ void bind_functions(Module& module) {
       "backward",
       [](const TensorList& tensors, const std::optional<OptionalTensorList>& gradients,
          std::optional<bool> retain_graph, bool create_graph, const std::optional<TensorList>& inputs) {
-        run_backward(tensors.tensors, gradients ? gradients->tensors : Tensors{}, retain_graph, create_graph,
-                     inputs ? inputs->tensors : Tensors{});
+        run_backward(tensors.tensors, gradients ? gradients->tensors : Tensors{}, retain_graph, create_graph, inputs);
       },
       py::arg("tensors"), py::arg("grad_tensors") = py::none(), py::arg("retain_graph") = py::none(),
       py::arg("create_graph") = false, py::arg("inputs") = py::none());

@@ -239,6 +239,7 @@ void bind_conversion(Module& module, TensorClass& tensor) {
              Memory memory = evaluated_memory(self);
              return self.dim() == 0 ? to_python(read_element(memory, 0)) : py::object(to_list(memory, 0, 0));
            })
+      .def("data_ptr", [](const Tensor& self) { return reinterpret_cast<uintptr_t>(evaluated_memory(self).data); })
       .def(
           "numpy", [](const Tensor& self, bool force) { return to_numpy(self, force); }, py::kw_only(),
           py::arg("force") = false)

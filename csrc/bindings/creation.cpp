@@ -1,5 +1,6 @@
 // Tensors from nothing: constants, ranges, random numbers.
 #include "bindings/bindings.h"
+#include "bindings/generator.h"
 
 namespace pycnn::bindings {
 namespace {
@@ -24,18 +25,22 @@ void bind_family(Module& module, TensorClass& tensor, const char* name, ShapeFun
   module.def(
       name,
       [name, make](const py::args& sizes, std::optional<Dimensions> size, OptionalDType dtype, CpuDevice,
-                   bool requires_grad, const py::object&, bool, const py::object&) {
+                   bool requires_grad, const py::object&, bool, const py::object&, const py::object& generator) {
+        const Drawing drawing(generator);
         return marked(make(creation_sizes(sizes, size, name), dtype.value_or(default_dtype())), requires_grad);
       },
       py::arg("size") = py::none(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("pin_memory") = false,
-      py::arg("memory_format") = py::none());
-  module.def(
-      (std::string(name) + "_like").c_str(),
-      [make](const Tensor& input, OptionalDType dtype, CpuDevice, bool requires_grad, const py::object&,
-             const py::object&) { return marked(make(input.shape(), dtype.value_or(input.dtype())), requires_grad); },
-      py::arg("input"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-      py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("memory_format") = py::none());
+      py::arg("memory_format") = py::none(), py::arg("generator") = py::none());
+  module.def((std::string(name) + "_like").c_str(),
+             [make](const Tensor& input, OptionalDType dtype, CpuDevice, bool requires_grad, const py::object&,
+                    const py::object&, const py::object& generator) {
+               const Drawing drawing(generator);
+               return marked(make(input.shape(), dtype.value_or(input.dtype())), requires_grad);
+             },
+             py::arg("input"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+             py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("memory_format") = py::none(),
+             py::arg("generator") = py::none());
   if (!has_new) return;
   tensor.def((std::string("new_") + name).c_str(),
              [name, make](const Tensor& self, const py::args& sizes, std::optional<Dimensions> size,
@@ -135,18 +140,21 @@ void bind_random(Module& module, TensorClass& tensor) {
   bind_family(
       module, tensor, "randn", [](const Shape& s, DType d) { return randn(s, d); }, false);
   auto make_randint = [](int64_t low, int64_t high, const Shape& size, OptionalDType dtype, CpuDevice,
-                         bool requires_grad) {
+                         bool requires_grad, const py::object& generator) {
+    const Drawing drawing(generator);
     return marked(randint(low, high, size, dtype.value_or(DType::Int64)), requires_grad);
   };
   module.def("randint", make_randint, py::arg("low"), py::arg("high"), py::arg("size"), py::kw_only(),
-             py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false);
+             py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false,
+             py::arg("generator") = py::none());
   module.def(
       "randint",
-      [make_randint](int64_t high, const Shape& size, OptionalDType dtype, CpuDevice device, bool requires_grad) {
-        return make_randint(0, high, size, dtype, device, requires_grad);
+      [make_randint](int64_t high, const Shape& size, OptionalDType dtype, CpuDevice device, bool requires_grad,
+                     const py::object& generator) {
+        return make_randint(0, high, size, dtype, device, requires_grad, generator);
       },
       py::arg("high"), py::arg("size"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-      py::arg("requires_grad") = false);
+      py::arg("requires_grad") = false, py::arg("generator") = py::none());
   module.def(
       "randperm",
       [](int64_t n, OptionalDType dtype, CpuDevice, const py::object& generator) {
@@ -158,13 +166,16 @@ void bind_random(Module& module, TensorClass& tensor) {
       py::arg("generator") = py::none());
   define(
       module, tensor, "bernoulli",
-      [](const Tensor& input, std::optional<double> p) {
+      [](const Tensor& input, std::optional<double> p, const py::object& generator) {
+        const Drawing drawing(generator);
         return p ? bernoulli(input.shape(), *p, input.dtype()) : bernoulli(input);
       },
-      py::arg("p") = py::none());
+      py::arg("p") = py::none(), py::arg("generator") = py::none());
   module.def(
       "normal",
-      [](const Operand& mean, const Operand& std, std::optional<Dimensions> size, OptionalDType dtype) {
+      [](const Operand& mean, const Operand& std, std::optional<Dimensions> size, OptionalDType dtype,
+         const py::object& generator) {
+        const Drawing drawing(generator);
         check<TypeError>(size || mean.is_tensor() || std.is_tensor(), "normal(): size is missing");
         if (size) {
           check<TypeError>(!mean.is_tensor() && !std.is_tensor(), "normal(): with a size, mean and std are numbers");
@@ -176,8 +187,8 @@ void bind_random(Module& module, TensorClass& tensor) {
         const Shape shape = broadcast_shapes(a.shape(), b.shape(), "normal");
         return add(a, mul(randn(shape, like.dtype()), b));
       },
-      py::arg("mean"), py::arg("std") = 1.0, py::arg("size") = py::none(), py::kw_only(),
-      py::arg("dtype") = py::none());
+      py::arg("mean"), py::arg("std") = 1.0, py::arg("size") = py::none(), py::kw_only(), py::arg("dtype") = py::none(),
+      py::arg("generator") = py::none());
 }
 
 }  // namespace

@@ -91,13 +91,15 @@ FamilyText text_of(Family family) {
           "Args:\n    *args: the sizes, one by one or as one sequence.\n    size: the sizes as a keyword.\n"
           "    dtype: None for the default dtype.\n    device: \"cpu\" or None.\n"
           "    requires_grad: whether backward() adds to its grad.\n"
-          "    layout, pin_memory, memory_format: accepted and ignored.",
+          "    layout, pin_memory, memory_format: accepted and ignored.\n"
+          "    generator: what draws random numbers, where there are any; None for the default generator.",
           "RuntimeError for negative sizes or if integers shall require a gradient; TypeError for other arguments"};
     case Family::CreationLike:
       return {
           "Args:\n    input: the tensor whose shape is taken.\n    dtype: None for input's.\n"
           "    device: \"cpu\" or None.\n    requires_grad: whether backward() adds to its grad.\n"
-          "    layout, memory_format: accepted and ignored.",
+          "    layout, memory_format: accepted and ignored.\n"
+          "    generator: what draws random numbers, where there are any; None for the default generator.",
           "RuntimeError if integers shall require a gradient"};
     case Family::CreationNew:
       return {

@@ -1,5 +1,6 @@
 // Methods that end in an underscore, and augmented assignment: the handle is bound to a new value, `self` is returned.
 #include "bindings/bindings.h"
+#include "bindings/generator.h"
 
 namespace pycnn::bindings {
 namespace {
@@ -159,7 +160,8 @@ void bind_fills(TensorClass& tensor) {
           py::arg("src"), py::arg("non_blocking") = false)
       .def(
           "uniform_",
-          [](const py::object& self, double low, double high, const py::object&) {
+          [](const py::object& self, double low, double high, const py::object& generator) {
+            const Drawing drawing(generator);
             check(low <= high, "uniform_ expects to return a [from, to) range, but found from=", low, " > to=", high);
             return in_place(self, "uniform_",
                             [&](const Tensor& t) { return uniform(t.shape(), low, high, t.dtype()); });
@@ -167,14 +169,16 @@ void bind_fills(TensorClass& tensor) {
           py::arg("from_") = 0.0, py::arg("to") = 1.0, py::arg("generator") = py::none())
       .def(
           "normal_",
-          [](const py::object& self, double mean, double std, const py::object&) {
+          [](const py::object& self, double mean, double std, const py::object& generator) {
+            const Drawing drawing(generator);
             check(std >= 0, "normal expects std >= 0.0, but found std ", std);
             return in_place(self, "normal_", [&](const Tensor& t) { return normal(t.shape(), mean, std, t.dtype()); });
           },
           py::arg("mean") = 0.0, py::arg("std") = 1.0, py::arg("generator") = py::none())
       .def(
           "bernoulli_",
-          [](const py::object& self, const Operand& p, const py::object&) {
+          [](const py::object& self, const Operand& p, const py::object& generator) {
+            const Drawing drawing(generator);
             return in_place(
                 self, "bernoulli_",
                 [&](const Tensor& t) {
@@ -186,7 +190,9 @@ void bind_fills(TensorClass& tensor) {
           py::arg("p") = 0.5, py::arg("generator") = py::none())
       .def(
           "random_",
-          [](const py::object& self, std::optional<int64_t> from, std::optional<int64_t> to, const py::object&) {
+          [](const py::object& self, std::optional<int64_t> from, std::optional<int64_t> to,
+             const py::object& generator) {
+            const Drawing drawing(generator);
             // A single bound is the upper one.
             const int64_t low = from && to ? *from : 0;
             const std::optional<int64_t> high = to ? to : from;

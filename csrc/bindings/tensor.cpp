@@ -180,10 +180,12 @@ void bind_casts(TensorClass& tensor) {
   tensor.def("to", &to)
       .def(
           "type",
-          [](const py::object& self, std::optional<DType> dtype) {
-            return dtype ? with_dtype(self, *dtype) : py::str("pycnn." + std::string(name_of(tensor_of(self).dtype())));
+          [](const py::object& self, const py::object& dtype, bool) -> py::object {
+            auto types = py::module_::import("pycnn._tensor_types");
+            if (dtype.is_none()) return types.attr("name_of")(py::cast(tensor_of(self).dtype()));
+            return with_dtype(self, types.attr("dtype_of")(dtype).cast<DType>());
           },
-          py::arg("dtype") = py::none())
+          py::arg("dtype") = py::none(), py::arg("non_blocking") = false)
       .def(
           "type_as", [](const py::object& self, const Tensor& other) { return with_dtype(self, other.dtype()); },
           py::arg("other"))

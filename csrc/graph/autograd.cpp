@@ -2,6 +2,7 @@
 #include "pycnn/autograd.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <iterator>
 #include <mutex>
@@ -23,6 +24,7 @@ namespace {
 
 thread_local bool grad_enabled = true;
 thread_local bool inference_mode = false;
+std::atomic<bool> anomaly_enabled = false;
 
 }  // namespace
 
@@ -30,6 +32,8 @@ bool is_grad_enabled() { return grad_enabled && !inference_mode; }
 void set_grad_enabled(bool enabled) { grad_enabled = enabled; }
 bool is_inference_mode_enabled() { return inference_mode; }
 void set_inference_mode(bool enabled) { inference_mode = enabled; }
+bool is_anomaly_enabled() { return anomaly_enabled; }
+void set_anomaly_enabled(bool enabled) { anomaly_enabled = enabled; }
 bool GradMode::exchange(bool enabled) { return std::exchange(grad_enabled, enabled); }
 
 namespace graph {
@@ -105,6 +109,13 @@ class Walk {
     }
   }
 
+  static void check_for_nan(const Node& node, const Tensors& gradients) {
+    const NoGradGuard no_grad;
+    for (size_t i = 0; i < gradients.size(); ++i)
+      check(!gradients[i].defined() || !any(isnan(gradients[i])).item<bool>(), "Function '", node.op->name(),
+            "' returned nan values in its ", i, "th gradient.");
+  }
+
   /// Lets go of what was saved. Where nothing was saved, neither by a node nor by those before it, as in PyTorch a
   /// second backward is possible.
   void release() {
@@ -140,6 +151,7 @@ class Walk {
     }
     visited_.push_back(node);
     const Tensors input_gradients = backward_of(node, gradients);
+    if (is_anomaly_enabled()) check_for_nan(*node, input_gradients);
     check(input_gradients.size() <= node->inputs.size(), "internal error: '", node->op->name(),
           "' returned too many gradients");
     for (size_t i = 0; i < input_gradients.size(); ++i) {
@@ -340,6 +352,10 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
     // Nothing was added: a gradient accumulated before must not be lost with one that cannot be computed.
     std::for_each(accumulated.rbegin(), accumulated.rend(), graph::take_back);
     throw;
+  }
+  for (const graph::Accumulated& leaf : accumulated) {
+    const auto hooks = leaf.state->hooks_after_accumulation;
+    for (const auto& [id, hook] : hooks) hook();
   }
 }
 

@@ -43,6 +43,7 @@ struct Value {
 struct AutogradState {
   Tensor grad;
   std::vector<std::pair<int64_t, std::function<Tensor(const Tensor&)>>> hooks;
+  std::vector<std::pair<int64_t, std::function<void()>>> hooks_after_accumulation;
   bool retain_grad = false;
 };
 

@@ -397,17 +397,31 @@ void Tensor::retain_grad() const {
   if (!is_leaf()) graph::autograd_state(*this)->retain_grad = true;
 }
 
+namespace {
+std::atomic<int64_t> next_hook{0};
+}
+
 int64_t Tensor::register_hook(std::function<Tensor(const Tensor&)> hook) const {
   check(requires_grad(), "cannot register a hook on a tensor that doesn't require gradient");
-  static std::atomic<int64_t> next{0};
-  const int64_t id = next++;
+  const int64_t id = next_hook++;
   graph::autograd_state(*this)->hooks.emplace_back(id, std::move(hook));
   return id;
 }
 
+int64_t Tensor::register_post_accumulate_grad_hook(std::function<void()> hook) const {
+  check(requires_grad(), "cannot register a hook on a tensor that doesn't require gradient");
+  check(is_leaf(), "post accumulate grad hooks cannot be registered on non-leaf tensors");
+  const int64_t id = next_hook++;
+  graph::autograd_state(*this)->hooks_after_accumulation.emplace_back(id, std::move(hook));
+  return id;
+}
+
 void Tensor::remove_hook(int64_t id) const {
-  if (const auto& state = handle_->cell->autograd)
-    std::erase_if(state->hooks, [id](const auto& hook) { return hook.first == id; });
+  if (const auto& state = handle_->cell->autograd) {
+    const auto is_that = [id](const auto& hook) { return hook.first == id; };
+    std::erase_if(state->hooks, is_that);
+    std::erase_if(state->hooks_after_accumulation, is_that);
+  }
 }
 
 std::string Tensor::grad_fn_name() const { return is_leaf() ? "" : value().node->op->name(); }

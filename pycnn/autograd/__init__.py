@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn.autograd import functional, graph
+from pycnn.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from pycnn.autograd.function import Function, FunctionCtx, once_differentiable
 from pycnn.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from pycnn.autograd.variable import Variable
 
 __all__ = [
+    "GradcheckError",
+    "Variable",
     "Function",
     "FunctionCtx",
     "backward",
+    "detect_anomaly",
     "enable_grad",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "no_grad",
     "once_differentiable",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
+
+
+class GradcheckError(RuntimeError):
+    """What `gradcheck` and `gradgradcheck` raise for a wrong gradient."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("profiler", "anomaly_mode"):
+        return importlib.import_module(f"pycnn.autograd.{name}")
+    raise AttributeError(f"module 'pycnn.autograd' has no attribute '{name}'")
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
@@ -41,6 +61,7 @@ def grad(
     create_graph: bool = False,
     only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of (the sum of) `outputs` with respect to `inputs`, without touching any `.grad`.
@@ -53,10 +74,11 @@ def grad(
         create_graph: record the gradients as well, for second derivatives.
         only_inputs: accepted and ignored; no other gradient is touched in any case.
         allow_unused: give None for an input that no output depends on, which is an error otherwise.
+        is_grads_batched: `grad_outputs` has one more dimension, in front: the gradients for each of its elements.
         materialize_grads: give zeros instead of None.
 
     Returns:
-        one tensor per input, of its shape and dtype.
+        one tensor per input, of its shape (behind a batch dimension, if `is_grads_batched`) and dtype.
 
     Errors: RuntimeError if an input was not used, an output is no scalar, or the graph was freed.
     """
@@ -65,6 +87,8 @@ def grad(
     if materialize_grads and not unused:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
     weights = _optional_tuple(grad_outputs)
+    if is_grads_batched:
+        return _batched(_as_tuple(outputs), sources, weights or (), retain_graph, create_graph, unused)
     result = tuple(_core.grad(_as_tuple(outputs), sources, weights, retain_graph, create_graph, unused))
     if not materialize_grads:
         return result
@@ -72,6 +96,25 @@ def grad(
         _core.zeros_like(source) if gradient is None else gradient
         for source, gradient in zip(sources, result, strict=True)
     )
+
+
+def _batched(
+    outputs: tuple[Tensor, ...],
+    sources: tuple[Tensor, ...],
+    weights: tuple[Tensor, ...],
+    retain_graph: bool | None,
+    create_graph: bool,
+    allow_unused: bool,
+) -> tuple[Tensor | None, ...]:
+    count = weights[0].shape[0]
+    rows = [
+        _core.grad(
+            outputs, sources, tuple(weight[i] for weight in weights), True if i + 1 < count else retain_graph,
+            create_graph, allow_unused,
+        )
+        for i in range(count)
+    ]  # fmt: skip
+    return tuple(None if parts[0] is None else _core.stack(parts) for parts in zip(*rows, strict=True))
 
 
 def backward(
@@ -103,6 +146,7 @@ def gradcheck(
     atol: float = 1e-5,
     rtol: float = 1e-3,
     raise_exception: bool = True,
+    **options: Any,
 ) -> bool:
     """Compares backward with central differences (f(x+eps) - f(x-eps)) / (2 eps), element by element.
 
@@ -112,11 +156,35 @@ def gradcheck(
         eps: the step of the differences.
         atol: absolute tolerance.
         rtol: relative tolerance.
-        raise_exception: raise RuntimeError with the first difference instead of returning False.
+        raise_exception: raise GradcheckError with the first difference instead of returning False.
+        options: `fast_mode`, `nondet_tol` and PyTorch's other names of checks; every element is looked at, and nothing
+            else, whatever they say.
+
+    Errors: ValueError if no input requires grad, TypeError for unknown options.
     """
-    return bool(
-        _core.gradcheck(func, _as_tuple(inputs), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
-    )
+    unknown = [name for name in options if name not in _GRADCHECK_OPTIONS]
+    if unknown:
+        raise TypeError(f"gradcheck() got an unexpected keyword argument '{unknown[0]}'")
+    passed, message = _core.gradcheck(func, _as_tuple(inputs), eps=eps, atol=atol, rtol=rtol)
+    if raise_exception and not passed:
+        raise GradcheckError(message)
+    return bool(passed)
+
+
+_GRADCHECK_OPTIONS = (
+    "nondet_tol",
+    "check_undefined_grad",
+    "check_grad_dtypes",
+    "check_batched_grad",
+    "check_batched_forward_grad",
+    "check_forward_ad",
+    "check_backward_ad",
+    "check_fwd_over_rev",
+    "check_rev_over_rev",
+    "fast_mode",
+    "masked",
+    "gen_non_contig_grad_outputs",
+)
 
 
 def gradgradcheck(
@@ -128,6 +196,7 @@ def gradgradcheck(
     atol: float = 1e-5,
     rtol: float = 1e-3,
     raise_exception: bool = True,
+    **options: Any,
 ) -> bool:
     """Like `gradcheck`, for second derivatives: checks the gradient as a function of inputs and output gradients.
 
@@ -135,7 +204,7 @@ def gradgradcheck(
         func: takes the inputs, gives a tensor or several.
         inputs: those that are float64 and require grad are checked.
         grad_outputs: one float64 tensor of its shape per output that requires grad, or None for random ones.
-        eps, atol, rtol, raise_exception: as for `gradcheck`.
+        eps, atol, rtol, raise_exception, options: as for `gradcheck`.
     """
     sources = _as_tuple(inputs)
     differentiable = [i for i, x in enumerate(sources) if isinstance(x, Tensor) and x.requires_grad]
@@ -157,5 +226,5 @@ def gradgradcheck(
         return tuple(g for g in gradients if g is not None)
 
     return gradcheck(
-        first_gradient, (*sources, *weights), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception
+        first_gradient, (*sources, *weights), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, **options
     )

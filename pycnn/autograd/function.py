@@ -20,6 +20,7 @@ class FunctionCtx:
     def __init__(self) -> None:
         self._saved: tuple[Tensor | None, ...] = ()
         self._non_differentiable: set[int] = set()
+        self._dirty: tuple[Tensor, ...] = ()
         self._materialize_grads = True
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
@@ -39,8 +40,8 @@ class FunctionCtx:
         self._non_differentiable = {id(tensor) for tensor in tensors}
 
     def mark_dirty(self, *tensors: Tensor) -> None:
-        """Not available: an operator's inputs are values that do not change. NotImplementedError."""
-        raise NotImplementedError("mark_dirty: an autograd.Function cannot change its inputs; return a new tensor")
+        """Says which inputs `forward` has changed in place; it returns them among its outputs."""
+        self._dirty = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
         """Whether `backward` gets zeros (True, the default) or None for outputs that nobody used."""
@@ -75,6 +76,7 @@ class Function:
         """Runs `forward` and records the operator."""
         ctx = FunctionCtx()
         ctx.needs_input_grad = tuple(isinstance(value, Tensor) and value.requires_grad for value in args)
+        before = [_core._another_handle(value) if isinstance(value, Tensor) else value for value in args]
         with no_grad():
             if cls.setup_context is not Function.setup_context:
                 result = cls.forward(*args, **kwargs)
@@ -83,10 +85,25 @@ class Function:
                 result = cls.forward(ctx, *args, **kwargs)
         if not (_core.is_grad_enabled() and any(ctx.needs_input_grad)):
             return result
-        return _record(cls, ctx, args, result)
+        _check_dirty(cls, ctx, args, result)
+        changed = {id(tensor) for tensor in ctx._dirty}
+        sources = tuple(old if id(new) in changed else new for old, new in zip(before, args, strict=True))
+        return _record(cls, ctx, sources, result, changed)
 
 
-def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result: Any) -> Any:
+def _check_dirty(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result: Any) -> None:
+    results = result if isinstance(result, (tuple, list)) else (result,)
+    for tensor in ctx._dirty:
+        if not any(tensor is value for value in results):
+            raise RuntimeError(
+                f"{cls.__name__}: Some elements marked as dirty during the forward method were not returned as output. "
+                "The inputs that are modified inplace must all be outputs of the Function."
+            )
+        if tensor.requires_grad and tensor.is_leaf:
+            raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+
+
+def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result: Any, changed: set[int]) -> Any:
     results = list(result) if isinstance(result, (tuple, list)) else [result]
     sources = [i for i, value in enumerate(args) if isinstance(value, Tensor)]
     differentiable = [
@@ -139,7 +156,10 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
         saves_others=any(tensor is not None for tensor in ctx._saved),
     )
     for i, new in zip(differentiable, recorded, strict=True):
-        results[i] = new
+        if id(results[i]) in changed:
+            _core._rebind(results[i], new)
+        else:
+            results[i] = new
     return tuple(results) if isinstance(result, (tuple, list)) else results[0]
 
 
@@ -160,6 +180,8 @@ def _check_gradients(cls: type[Function], args: Sequence[Any], gradients: tuple[
             f"(expected {len(args)}, got {len(gradients)})"
         )
     for i, (value, gradient) in enumerate(zip(args, gradients, strict=True)):
+        if gradient is not None and not isinstance(gradient, Tensor):
+            raise RuntimeError(f"expected Variable or None (got {type(gradient).__name__})")
         if gradient is not None and isinstance(value, Tensor) and tuple(gradient.shape) != tuple(value.shape):
             raise RuntimeError(
                 f"Function {cls.__name__}Backward returned an invalid gradient at index {i} - got "

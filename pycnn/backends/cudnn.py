@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 enabled: bool = True
 benchmark: bool = False
 deterministic: bool = False
@@ -16,3 +20,9 @@ def is_available() -> bool:
 def version() -> int | None:
     """None."""
     return None
+
+
+@contextmanager
+def flags(**switches: Any) -> Iterator[None]:
+    """A context without effect."""
+    yield

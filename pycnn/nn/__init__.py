@@ -1,5 +1,8 @@
 """Layers, containers, losses and their functions, with PyTorch's names."""
 
+import importlib
+from typing import Any
+
 from pycnn.nn import functional, init, utils
 from pycnn.nn.activation import (
     CELU,
@@ -34,6 +37,7 @@ from pycnn.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from pycnn.nn.adaptive import AdaptiveLogSoftmaxWithLoss
 from pycnn.nn.attention import MultiheadAttention
 from pycnn.nn.blocks import (
     BlurPool2d,
@@ -124,6 +128,7 @@ from pycnn.nn.padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from pycnn.nn.parallel import DataParallel
 from pycnn.nn.parameter import (
     Buffer,
     Parameter,
@@ -164,11 +169,19 @@ from pycnn.nn.resampling import (
 )
 from pycnn.nn.rnn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 from pycnn.nn.sparse import Embedding, EmbeddingBag
+from pycnn.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",
@@ -203,6 +216,7 @@ __all__ = [
     "CosineSimilarity",
     "CrossEntropyLoss",
     "CrossMapLRN2d",
+    "DataParallel",
     "DropPath",
     "Dropout",
     "Dropout1d",
@@ -318,6 +332,11 @@ __all__ = [
     "Tanh",
     "Tanhshrink",
     "Threshold",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",
@@ -336,3 +355,9 @@ __all__ = [
 ]
 
 from pycnn.nn import modules as modules  # noqa: E402  (of all of the above)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "grad":
+        return importlib.import_module("pycnn.nn.grad")
+    raise AttributeError(f"module 'pycnn.nn' has no attribute '{name}'")

@@ -28,8 +28,10 @@ class _Identity(Function):
 class BackwardHook:
     """One call of a module with backward hooks."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, hooks: list[Callable[..., Any]], pre_hooks: list[Callable[..., Any]]) -> None:
         self.module = module
+        self.hooks = hooks
+        self.pre_hooks = pre_hooks
         self.grad_output: Gradients | None = None
         self.has_inputs = False
 
@@ -62,7 +64,7 @@ class BackwardHook:
             return result
 
         def callback(gradients: Gradients) -> Gradients:
-            for hook in list(self.module._backward_pre_hooks.values()):
+            for hook in self.pre_hooks:
                 replaced = hook(self.module, gradients)
                 if replaced is not None:
                     gradients = replaced if isinstance(replaced, tuple) else (replaced,)
@@ -75,7 +77,7 @@ class BackwardHook:
         return passed[0] if isinstance(result, Tensor) else tuple(passed)
 
     def _call(self, grad_input: Gradients) -> Gradients:
-        for hook in list(self.module._backward_hooks.values()):
+        for hook in self.hooks:
             replaced = hook(self.module, grad_input, self.grad_output)
             if replaced is not None:
                 grad_input = replaced if isinstance(replaced, tuple) else (replaced,)

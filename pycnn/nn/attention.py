@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pycnn._core import Tensor
@@ -10,6 +13,23 @@ from pycnn.nn import init
 from pycnn.nn.linear import Linear, uninitialized
 from pycnn.nn.module import Module
 from pycnn.nn.parameter import Parameter
+
+
+class SDPBackend(enum.Enum):
+    """Ways to compute attention that can be asked for. There is one, whose results are those of MATH."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+@contextmanager
+def sdpa_kernel(backends: SDPBackend | list[SDPBackend], set_priority: bool = False) -> Iterator[None]:
+    """A context without effect."""
+    yield
 
 
 class NonDynamicallyQuantizableLinear(Linear):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pycnn._core import Tensor
+from pycnn._tensor_types import typename
 from pycnn.nn.module import Module, _indent
 from pycnn.nn.parameter import Parameter
 
@@ -66,11 +67,13 @@ class Sequential(Module):
         return self
 
     def insert(self, index: int, module: Module) -> Sequential:
-        """Adds a module before position `index`."""
+        """Adds a module before position `index`. IndexError if there is none."""
         if not isinstance(module, Module):
             raise AssertionError(f"module should be of type: {Module}")
+        if not -len(self) <= index <= len(self):
+            raise IndexError(f"Index out of range: {index}")
         modules = list(self._modules.values())
-        modules.insert(_position(index, len(self) + 1), module)
+        modules.insert(index, module)
         self._modules = OrderedDict((str(i), member) for i, member in enumerate(modules))
         return self
 
@@ -79,6 +82,32 @@ class Sequential(Module):
         for module in modules:
             self.append(module)
         return self
+
+    def pop(self, key: Any) -> Any:
+        """Removes and gives the module at position `key`; a Sequential of them for a slice."""
+        module = self[key]
+        del self[key]
+        return module
+
+    def __add__(self, other: Sequential) -> Sequential:
+        return Sequential(*self).__iadd__(other)
+
+    def __iadd__(self, other: Sequential) -> Sequential:
+        if not isinstance(other, Sequential):
+            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)!s} is given.")
+        return self.extend(list(other))
+
+    def __mul__(self, other: int) -> Sequential:
+        return Sequential(*self).__imul__(other)
+
+    __rmul__ = __mul__
+
+    def __imul__(self, other: int) -> Sequential:
+        if not isinstance(other, int):
+            raise TypeError(f"unsupported operand type(s) for *: {type(self)} and {type(other)}")
+        if other <= 0:
+            raise ValueError(f"Non-positive multiplication factor {other} for {type(self)}")
+        return self.extend(list(self) * (other - 1))
 
 
 class ModuleList(Module):
@@ -150,12 +179,33 @@ class ModuleList(Module):
         return lines
 
 
+def _pairs(kind: str, given: Any, method: str) -> Iterable[tuple[str, Any]]:
+    """Names and values of a mapping or of a sequence of pairs. Errors: TypeError, ValueError for anything else."""
+    if not isinstance(given, Iterable):
+        raise TypeError(
+            f"{method}.update should be called with an iterable of key/value pairs, but got {type(given).__name__}"
+        )
+    if isinstance(given, (Mapping, ModuleDict, ParameterDict)):
+        yield from given.items()
+        return
+    for position, pair in enumerate(given):
+        if not isinstance(pair, Iterable):
+            raise TypeError(f"{kind} update sequence element #{position} should be Iterable; is{type(pair).__name__}")
+        if len(pair) != 2:  # type: ignore[arg-type]
+            raise ValueError(
+                f"{kind} update sequence element #{position} has length {len(pair)}; 2 is required"  # type: ignore[arg-type]
+            )
+        key, value = pair
+        yield key, value
+
+
 class ModuleDict(Module):
     """A dictionary of modules that are children of this one, in order of insertion."""
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
-        self.update(modules or {})
+        if modules is not None:
+            self.update(modules)
 
     def __getitem__(self, key: str) -> Any:
         return self._modules[key]
@@ -198,7 +248,7 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Adds or replaces modules."""
-        for key, module in modules.items() if isinstance(modules, Mapping) else modules:
+        for key, module in _pairs("ModuleDict", modules, "ModuleDict"):
             self[key] = module
 
 
@@ -258,20 +308,37 @@ class ParameterDict(Module):
     def __init__(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None) -> None:
         super().__init__()
         self._keys: dict[str, None] = {}
-        self.update(parameters or {})
+        if parameters is not None:
+            self.update(parameters)
+
+    def _name(self, key: Any) -> str:
+        if not isinstance(key, str):
+            raise TypeError(
+                f"Index given to ParameterDict cannot be used as a key as it is not a string (type is "
+                f"'{type(key).__name__}'). Open an issue on github if you need non-string keys."
+            )
+        return key
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
-            raise KeyError(key)
-        return getattr(self, key)
+        return getattr(self, self._name(key))
 
     def __setitem__(self, key: str, value: Any) -> None:
-        setattr(self, key, _as_member(value))
+        setattr(self, self._name(key), _as_member(value))
         self._keys[key] = None
 
     def __delitem__(self, key: str) -> None:
         del self._keys[key]
         delattr(self, key)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __or__(self, other: ParameterDict) -> ParameterDict:
+        return self.copy().__ior__(other)
+
+    def __ior__(self, other: ParameterDict) -> ParameterDict:
+        self.update(other.items())
+        return self
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -298,6 +365,30 @@ class ParameterDict(Module):
         """The value under `key`, or `default`."""
         return self[key] if key in self._keys else default
 
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The value under `key`, which becomes `default` if there is none."""
+        if key not in self._keys:
+            self[key] = default
+        return self[key]
+
+    def copy(self) -> ParameterDict:
+        """Another dictionary of the same parameters."""
+        return ParameterDict(OrderedDict(self.items()))
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A new dictionary with `default` under each of the names."""
+        return ParameterDict([(key, default) for key in keys])
+
+    def clear(self) -> None:
+        """Removes all."""
+        for key in list(self._keys):
+            del self[key]
+
+    def popitem(self) -> tuple[str, Any]:
+        """Removes and gives the last name and its value."""
+        key = next(reversed(self._keys))
+        return key, self.pop(key)
+
     def pop(self, key: str) -> Any:
         """Removes and gives the value under `key`."""
         value = self[key]
@@ -305,20 +396,23 @@ class ParameterDict(Module):
         return value
 
     def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
-        """Adds or replaces values."""
-        for key, value in parameters.items() if isinstance(parameters, Mapping) else parameters:
+        """Adds or replaces values; those of a plain dictionary in the order of their sorted names."""
+        pairs = _pairs("ParameterDict", parameters, "ParametersDict")
+        if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):
+            pairs = sorted(pairs)
+        for key, value in pairs:
             self[key] = value
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({key}): {_describe(value)}" for key, value in self.items())
+        return "\n".join(f"  ({key}): {_describe(value, True)}" for key, value in self.items())
 
 
-def _describe(value: Any) -> str:
+def _describe(value: Any, in_dictionary: bool = False) -> str:
     if isinstance(value, Tensor):
         kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
         size = "x".join(str(extent) for extent in value.shape)
-        return f"{kind} containing: [{value.dtype} of size {size}]"
+        return f"{kind} containing: [{typename(value) if in_dictionary else value.dtype} of size {size}]"
     return _indent(f"Object of type: {type(value).__name__}")

@@ -5,10 +5,12 @@ Fans are those of Glorot and Bengio (2010) for weights (O, I, k...): fan_in = I 
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from pycnn import _core
@@ -44,11 +46,14 @@ def _set(tensor: Tensor, value: Any) -> Tensor:
     return tensor
 
 
-def _draw(tensor: Tensor, method: str, *args: float) -> Tensor:
+def _draw(tensor: Tensor, method: str, *args: float, generator: Any = None) -> Tensor:
     if is_skipped():
         return tensor
     with no_grad():
-        getattr(tensor, method)(*args)
+        if generator is None:
+            getattr(tensor, method)(*args)
+        else:
+            getattr(tensor, method)(*args, generator=generator)
         _core.eval(tensor)
     return tensor
 
@@ -92,14 +97,26 @@ def _fan(tensor: Tensor, mode: str) -> int:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Draws from the uniform distribution on [a, b)."""
-    return _draw(tensor, "uniform_", a, b)
+    return _draw(tensor, "uniform_", a, b, generator=generator)
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Draws from the normal distribution."""
-    return _draw(tensor, "normal_", mean, std)
+    return _draw(tensor, "normal_", mean, std, generator=generator)
 
 
+def _drawn_from_generator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Such a function draws with functions of the core: within `generator.drawing()` these depend on it."""
+
+    @functools.wraps(function)
+    def drawn(*args: Any, generator: Any = None, **kwargs: Any) -> Tensor:
+        with nullcontext() if generator is None else generator.drawing():
+            return function(*args, **kwargs)
+
+    return drawn
+
+
+@_drawn_from_generator
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Tensor:
@@ -166,12 +183,12 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform on [-a, a), a = gain * sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
     bound = gain * math.sqrt(6.0 / sum(_calculate_fan_in_and_fan_out(tensor)))
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with standard deviation gain * sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor))))
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(_calculate_fan_in_and_fan_out(tensor))), generator)
 
 
 glorot_uniform_ = xavier_uniform_
@@ -185,7 +202,7 @@ def kaiming_uniform_(
     if 0 in tensor.shape:
         return tensor
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
 def kaiming_normal_(
@@ -194,13 +211,14 @@ def kaiming_normal_(
     """Normal with standard deviation gain / sqrt(fan) (He et al. 2015); `a` is the negative slope of leaky_relu."""
     if 0 in tensor.shape:
         return tensor
-    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)))
+    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)), generator)
 
 
 he_uniform_ = kaiming_uniform_
 he_normal_ = kaiming_normal_
 
 
+@_drawn_from_generator
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """A (semi-)orthogonal matrix of shape (first extent, the others), times `gain` (Saxe et al. 2014)."""
     import numpy as np
@@ -218,6 +236,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     return _set(tensor, _core.tensor(value))
 
 
+@_drawn_from_generator
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal values of which a share `sparsity` (0..1) of every column is zero (Martens 2010)."""
     import numpy as np
@@ -230,3 +249,32 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     np.put_along_axis(keep, order[: math.ceil(sparsity * rows)], 0.0, axis=0)
     with no_grad():
         return _set(tensor, _core.randn((rows, columns)) * std * _core.tensor(keep))
+
+
+def _under_older_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    older = function.__name__[:-1]
+
+    @functools.wraps(function)
+    def warned(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(
+            f"`nn.init.{older}` is now deprecated in favor of `nn.init.{function.__name__}`.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        return function(*args, **kwargs)
+
+    warned.__name__ = warned.__qualname__ = older
+    return warned
+
+
+uniform = _under_older_name(uniform_)
+normal = _under_older_name(normal_)
+constant = _under_older_name(constant_)
+eye = _under_older_name(eye_)
+dirac = _under_older_name(dirac_)
+xavier_uniform = _under_older_name(xavier_uniform_)
+xavier_normal = _under_older_name(xavier_normal_)
+kaiming_uniform = _under_older_name(kaiming_uniform_)
+kaiming_normal = _under_older_name(kaiming_normal_)
+orthogonal = _under_older_name(orthogonal_)
+sparse = _under_older_name(sparse_)

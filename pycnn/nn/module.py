@@ -6,20 +6,39 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from pycnn import _capture, _core
+from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import check_device
+from pycnn._tensor_types import typename
 from pycnn.autograd.grad_mode import no_grad
-from pycnn.nn._module_state import ModuleState
+from pycnn.nn._module_calls import (
+    ModuleCalls,
+    called_on_registration,
+    register_module_backward_hook,
+    register_module_buffer_registration_hook,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 from pycnn.nn.parameter import Buffer, Parameter, is_lazy
-from pycnn.utils.hooks import RemovableHandle
 
 Self = TypeVar("Self", bound="Module")
 T = TypeVar("T")
 
-
-def _typename(value: object) -> str:
-    kind = type(value)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+__all__ = [
+    "Module",
+    "register_module_backward_hook",
+    "register_module_buffer_registration_hook",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
+    "register_module_module_registration_hook",
+    "register_module_parameter_registration_hook",
+]
 
 
 def _indent(text: str) -> str:
@@ -27,15 +46,20 @@ def _indent(text: str) -> str:
     return "\n".join([first, *("  " + line for line in rest)])
 
 
-_STATE_HOOKS = (
+_HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_hooks",
+    "_backward_pre_hooks",
+    "_backward_hooks",
     "_state_dict_pre_hooks",
     "_state_dict_hooks",
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
+_SETS_OF_HOOKS = ("_hooks_with_kwargs", "_hooks_called_always", "_hooks_with_module", "_replacing_hooks")
 
 
-class Module(ModuleState):
+class Module(ModuleCalls):
     """Base class of layers and models.
 
     A subclass calls `super().__init__()`, assigns parameters, buffers and child modules as attributes, and defines
@@ -43,111 +67,24 @@ class Module(ModuleState):
     """
 
     training: bool
+    dump_patches = False
+    call_super_init = False
 
-    def __init__(self) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not self.call_super_init and (args or kwargs):
+            found = f"keyword argument '{next(iter(kwargs))}'" if kwargs else f"{len(args) + 1} were given"
+            name = f"{type(self).__name__}.__init__()"
+            raise TypeError(
+                f"{name} got an unexpected {found}" if kwargs else f"{name} takes 1 positional argument but {found}"
+            )
         set_plain = super().__setattr__
         set_plain("training", True)
-        for name in (
-            "_parameters",
-            "_buffers",
-            "_modules",
-            "_forward_pre_hooks",
-            "_forward_hooks",
-            "_backward_pre_hooks",
-            "_backward_hooks",
-            *_STATE_HOOKS,
-        ):
+        for name in ("_parameters", "_buffers", "_modules", *_HOOKS):
             set_plain(name, OrderedDict())
-        set_plain("_non_persistent_buffers_set", set())
-        for name in ("_hooks_with_kwargs", "_hooks_with_module", "_replacing_hooks"):
+        for name in ("_non_persistent_buffers_set", *_SETS_OF_HOOKS):
             set_plain(name, set())
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Computes the output. Every subclass defines it."""
-        raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
-
-    # -- calling -----------------------------------------------------------------------------------------------------
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _capture.state.guards is not None:
-            _capture.state.guards.append(_capture.Guard(self._capture_guard, self._capture_containers))
-        if self._forward_pre_hooks or self._forward_hooks or self._backward_hooks or self._backward_pre_hooks:
-            return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
-
-    def _capture_guard(self) -> tuple[Any, ...]:
-        """What a captured call depends on besides values: mode, hooks, settings, which tensors and modules it has."""
-        settings = [value for value in self.__dict__.values() if value is None or isinstance(value, (int, float, str))]
-        members = [*self._parameters.values(), *self._buffers.values(), *self._modules.values()]
-        return (len(self._forward_pre_hooks), len(self._forward_hooks), *settings, *map(id, members))
-
-    def _capture_containers(self) -> tuple[dict[Any, Any], ...]:
-        hooks = (self._forward_pre_hooks, self._forward_hooks)
-        return (self.__dict__, self._parameters, self._buffers, self._modules, *hooks)
-
-    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for key, hook in list(self._forward_pre_hooks.items()):
-            if key in self._hooks_with_kwargs:
-                changed = hook(self, args, kwargs)
-                if changed is not None:
-                    if not (isinstance(changed, tuple) and len(changed) == 2):
-                        raise RuntimeError(
-                            "forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
-                            f"but got {changed}."
-                        )
-                    args, kwargs = changed
-            else:
-                changed = hook(self, args)
-                if changed is not None:
-                    args = changed if isinstance(changed, tuple) else (changed,)
-        backward = None
-        if self._backward_hooks or self._backward_pre_hooks:
-            from pycnn.nn._backward_hook import BackwardHook
-
-            backward = BackwardHook(self)
-            args = backward.watch_inputs(args)
-        result = self.forward(*args, **kwargs)
-        for key, hook in list(self._forward_hooks.items()):
-            replaced = hook(self, args, kwargs, result) if key in self._hooks_with_kwargs else hook(self, args, result)
-            if replaced is not None:
-                result = replaced
-        return result if backward is None else backward.watch_outputs(result)
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Calls `hook(module, args)` before `forward`; what it returns, if not None, replaces the arguments.
-
-        With `with_kwargs` it is `hook(module, args, kwargs)`, which returns None or `(args, kwargs)`.
-        """
-        return self._add_hook(self._forward_pre_hooks, hook, prepend, with_kwargs)
-
-    def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """Calls `hook(module, args, output)` after `forward`; what it returns, if not None, replaces the output.
-
-        With `with_kwargs` it is `hook(module, args, kwargs, output)`.
-        """
-        return self._add_hook(self._forward_hooks, hook, prepend, with_kwargs)
-
-    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Calls `hook(module, grad_output)` when the outputs' gradients are known; it may return replacements."""
-        return self._add_hook(self._backward_pre_hooks, hook, prepend, False)
-
-    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Calls `hook(module, grad_input, grad_output)` in backward; it may return a replacement of grad_input."""
-        return self._add_hook(self._backward_hooks, hook, prepend, False)
-
-    def _add_hook(
-        self, hooks: OrderedDict[int, Any], hook: Callable[..., Any], prepend: bool, with_kwargs: bool
-    ) -> RemovableHandle:
-        handle = RemovableHandle(hooks)
-        hooks[handle.id] = hook
-        if prepend:
-            hooks.move_to_end(handle.id, last=False)
-        if with_kwargs:
-            self._hooks_with_kwargs.add(handle.id)
-        return handle
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
 
     # -- registration ------------------------------------------------------------------------------------------------
     def register_parameter(self, name: str, param: Parameter | None) -> None:
@@ -158,7 +95,7 @@ class Module(ModuleState):
         if param is not None:
             if not isinstance(param, Parameter):
                 raise TypeError(
-                    f"cannot assign '{_typename(param)}' object to parameter '{name}' "
+                    f"cannot assign '{typename(param)}' object to parameter '{name}' "
                     "(pycnn.nn.Parameter or None required)"
                 )
             if not param.is_leaf:
@@ -166,7 +103,7 @@ class Module(ModuleState):
                     f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
                     f"explicitly. To express '{name}' as a function of another Tensor, compute the value in forward()."
                 )
-        self._parameters[name] = param
+        self._parameters[name] = None if param is None else called_on_registration("parameter", self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a buffer under `name` (None reserves it); a persistent one is part of `state_dict()`."""
@@ -175,9 +112,9 @@ class Module(ModuleState):
         self._check_name("buffer", name, self._buffers)
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
-                f"cannot assign '{_typename(tensor)}' object to buffer '{name}' (pycnn Tensor or None required)"
+                f"cannot assign '{typename(tensor)}' object to buffer '{name}' (pycnn Tensor or None required)"
             )
-        self._buffers[name] = tensor
+        self._buffers[name] = called_on_registration("buffer", self, name, tensor)
         if persistent:
             self._non_persistent_buffers_set.discard(name)
         else:
@@ -190,15 +127,15 @@ class Module(ModuleState):
     def add_module(self, name: str, module: Module | None) -> None:
         """Adds a child module under `name`, then reachable as an attribute. Errors: TypeError, KeyError as above."""
         if not isinstance(module, Module) and module is not None:
-            raise TypeError(f"{_typename(module)} is not a Module subclass")
+            raise TypeError(f"{typename(module)} is not a Module subclass")
         self._check_name("module", name, self._modules)
-        self._modules[name] = module
+        self._modules[name] = called_on_registration("module", self, name, module)
 
     def _check_name(self, kind: str, name: str, registered: Mapping[str, Any]) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"{kind} name should be a string. Got {_typename(name)}")
+            raise TypeError(f"{kind} name should be a string. Got {typename(name)}")
         if "." in name:
-            raise KeyError(f'{kind} name can\'t contain "."')
+            raise KeyError(f'{kind} name can\'t contain "."' + (f", got: {name}" if kind == "module" else ""))
         if name == "":
             raise KeyError(f'{kind} name can\'t be empty string ""')
         if hasattr(self, name) and name not in registered:
@@ -222,18 +159,18 @@ class Module(ModuleState):
         elif name in own.get("_parameters", ()):
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as parameter '{name}' (pycnn.nn.Parameter or None expected)"
+                    f"cannot assign '{typename(value)}' as parameter '{name}' (pycnn.nn.Parameter or None expected)"
                 )
             self.register_parameter(name, None)
         elif isinstance(value, Module):
             if "_modules" not in own:
                 raise AttributeError("cannot assign module before Module.__init__() call")
             self._forget(name, "_parameters", "_buffers")
-            self._modules[name] = value
+            self._modules[name] = called_on_registration("module", self, name, value)
         elif name in own.get("_modules", ()):
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as child module '{name}' (pycnn.nn.Module or None expected)"
+                    f"cannot assign '{typename(value)}' as child module '{name}' (pycnn.nn.Module or None expected)"
                 )
             self._modules[name] = None
         elif isinstance(value, Buffer):
@@ -244,7 +181,7 @@ class Module(ModuleState):
         elif name in own.get("_buffers", ()):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
-                    f"cannot assign '{_typename(value)}' as buffer '{name}' "
+                    f"cannot assign '{typename(value)}' as buffer '{name}' "
                     "(pycnn.nn.Buffer, pycnn.Tensor or None expected)"
                 )
             self._buffers[name] = value
@@ -272,9 +209,9 @@ class Module(ModuleState):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        for name in _STATE_HOOKS:
+        for name in _HOOKS:
             self.__dict__.setdefault(name, OrderedDict())
-        for name in ("_hooks_with_kwargs", "_hooks_with_module", "_replacing_hooks"):
+        for name in _SETS_OF_HOOKS:
             self.__dict__.setdefault(name, set())
 
     # -- walking -----------------------------------------------------------------------------------------------------
@@ -351,6 +288,23 @@ class Module(ModuleState):
             if not isinstance(module, Module):
                 raise AttributeError(f"`{name}` is not an nn.Module")
         return module
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Puts a module at a dotted path, in place of another or (unless `strict`) as a new one.
+
+        Errors: ValueError for an empty path or something that is no module, AttributeError if its parent is missing.
+        """
+        if target == "":
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f'"module" is not an nn.Module, found {type(module)}')
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{parent._get_name()} has no attribute `{name}`")
+        if hasattr(parent, name) and not isinstance(getattr(parent, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
 
     def _get_member(self, target: str) -> tuple[Module, str, Any]:
         path, _, name = target.rpartition(".")
@@ -439,8 +393,6 @@ class Module(ModuleState):
         `to(memory_format=...)`. The only device is "cpu"; memory formats are accepted and change nothing that can be
         seen, for images lie channels-last anyway.
         """
-        from pycnn._device import check_device
-
         dtype = kwargs.pop("dtype", None)
         check_device(kwargs.pop("device", None))
         for ignored in ("non_blocking", "memory_format", "copy"):
@@ -457,7 +409,9 @@ class Module(ModuleState):
         if dtype is None:
             return self
         if not dtype.is_floating_point:
-            raise TypeError(f"nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}")
+            raise TypeError(
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
+            )
         return self._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
 
     def float(self: Self) -> Self:
@@ -479,6 +433,18 @@ class Module(ModuleState):
     def type(self: Self, dst_type: Any) -> Self:
         """Casts every parameter and buffer to `dst_type`."""
         return self._apply(lambda tensor: tensor.to(dst_type))
+
+    def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
+        """Gives every parameter and buffer new memory with no particular values."""
+        check_device(device)
+        return self._apply(_core.empty_like, recurse)
+
+    def share_memory(self: Self) -> Self:
+        """Returns the module: processes that are started later get copies of its tensors."""
+        return self
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: every graph is planned without being told."""
 
     def cpu(self: Self) -> Self:
         """Returns the module: the CPU is where it is."""

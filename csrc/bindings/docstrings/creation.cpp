@@ -192,12 +192,13 @@ Args:
     dtype: None for int64.
     device: "cpu" or None.
     requires_grad: whether backward() adds to its grad.
+    generator: what draws; None for the default generator.
 
 Errors: RuntimeError for low >= high or negative sizes.)"},
       {"randint 2", R"(Uniform integers from 0..high-1.
 
 Args:
-    high, size, dtype, device, requires_grad: as above.
+    high, size, dtype, device, requires_grad, generator: as above.
 
 Errors: RuntimeError for high < 1 or negative sizes.)"},
       {"randperm", R"(0..n-1 in random order (Fisher-Yates), from the default generator or a pycnn.Generator.
@@ -217,6 +218,7 @@ Errors: RuntimeError for n < 0.)"},
 Args:
     input: the probabilities, any shape, floating; with `p` only shape and dtype count, and any dtype will do.
     p: one probability for all, or None.
+    generator: what draws; None for the default generator.
 
 Returns:
     input's shape and dtype.
@@ -230,6 +232,7 @@ Args:
     std: a number, or a tensor of standard deviations whose shape broadcasts with mean's.
     size: the sizes, if both are numbers.
     dtype: None for the default dtype; with a size only.
+    generator: what draws; None for the default generator.
 
 Returns:
     The shape `size`, or that of mean and std broadcast.

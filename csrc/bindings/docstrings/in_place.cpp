@@ -28,7 +28,7 @@ The numbers depend on the default generator's seed and the calls before, not on 
 
 Args:
     from_, to: the bounds.
-    generator: accepted and ignored.
+    generator: what draws; None for the default generator.
 
 Errors: RuntimeError if from_ > to, or self is a leaf that requires grad in grad mode; NotImplementedError for integers.)"},
       {"Tensor.normal_", R"(Normal numbers, in place; self is returned. Any shape, floating.
@@ -38,14 +38,14 @@ From the default generator, as Tensor.uniform_.
 Args:
     mean: their mean.
     std: their standard deviation, at least 0.
-    generator: accepted and ignored.
+    generator: what draws; None for the default generator.
 
 Errors: RuntimeError if std < 0, or self is a leaf that requires grad in grad mode; NotImplementedError for integers.)"},
       {"Tensor.bernoulli_", R"(1 with probability p, else 0, in place; self is returned. Any shape and dtype.
 
 Args:
     p: a number in 0..1, or a floating tensor of probabilities whose shape broadcasts to self's.
-    generator: accepted and ignored.
+    generator: what draws; None for the default generator.
 
 Errors: RuntimeError for a p outside 0..1, or if self is a leaf that requires grad in grad mode; NotImplementedError
 if p is an integer tensor.)"},
@@ -56,7 +56,7 @@ the dtype holds exactly.
 
 Args:
     from_, to: integers.
-    generator: accepted and ignored.
+    generator: what draws; None for the default generator.
 
 Errors: RuntimeError if from_ >= to, or self is a leaf that requires grad in grad mode.)"},
       {"Tensor.squeeze_", R"(Removes dimensions of size 1 from self itself, which is returned; see Tensor.squeeze.

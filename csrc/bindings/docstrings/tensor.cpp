@@ -158,13 +158,16 @@ Returns:
 
 Errors: RuntimeError for a device other than the CPU, or a channels-last format for another number of dimensions;
 TypeError for other arguments.)"},
-      {"Tensor.type", R"(The dtype's name ("pycnn.float32"), or self converted to a dtype.
+      {"Tensor.type", R"(The name of the tensor's type ("pycnn.FloatTensor"), or self converted to a type.
 
 Args:
-    dtype: a dtype, or None to ask for the name.
+    dtype: a dtype, a tensor type such as pycnn.FloatTensor or its name, or None to ask for the name.
+    non_blocking: accepted and ignored.
 
 Returns:
-    A str, or as to(dtype).)"},
+    A str, or as to(dtype).
+
+Errors: ValueError for a name that is no type's, TypeError for what is none of these.)"},
       {"Tensor.type_as", R"(self.to(other.dtype).
 
 Args:
@@ -245,6 +248,19 @@ Returns:
 
 Errors: RuntimeError if self does not require grad, or (in backward) if the hook changes the shape; TypeError if it
 returns anything else.)"},
+      {"Tensor.register_post_accumulate_grad_hook",
+       R"(Calls hook(self) after each backward() that has added to self.grad.
+
+Args:
+    hook: gets self, a leaf; returns None.
+
+Returns:
+    A handle with remove(), also a context manager.
+
+Errors: RuntimeError if self is no leaf or does not require grad, or (in backward) if the hook returns
+something; TypeError if the hook cannot be called.)"},
+      {"Tensor.data_ptr",
+       "The address of the first element, an int, after computing self. It may change with the value."},
   };
   return rows;
 }

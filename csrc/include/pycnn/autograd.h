@@ -15,6 +15,10 @@ void set_grad_enabled(bool enabled);
 /// Tensor::is_inference).
 bool is_inference_mode_enabled();
 void set_inference_mode(bool enabled);
+/// Whether each operator's gradients are looked at for NaN as soon as they are recorded, which evaluates them one by
+/// one: slow, to find out where the first comes from.
+bool is_anomaly_enabled();
+void set_anomaly_enabled(bool enabled);
 
 /// Sets grad mode while it lives. In inference mode it has no effect.
 class GradMode {

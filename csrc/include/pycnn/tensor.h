@@ -111,6 +111,8 @@ class Tensor {
   /// Called with the gradient of this tensor when it is known; what it returns (if defined) replaces it. Returns an id
   /// for remove_hook.
   int64_t register_hook(std::function<Tensor(const Tensor&)> hook) const;
+  /// Called when backward() has added to this leaf's gradient. Returns an id for remove_hook.
+  int64_t register_post_accumulate_grad_hook(std::function<void()> hook) const;
   void remove_hook(int64_t id) const;
   /// Name of the operator that made it ("conv2d"), empty for leaves.
   std::string grad_fn_name() const;

@@ -7,6 +7,7 @@ from pycnn.nn.modules import utils as utils
 
 #: PyTorch's module: the one of `pycnn.nn` that has its layers.
 _PLACES = {
+    "adaptive": "adaptive",
     "activation": "activation",
     "batchnorm": "normalization",
     "channelshuffle": "resampling",
@@ -27,6 +28,7 @@ _PLACES = {
     "pooling": "pooling",
     "rnn": "rnn",
     "sparse": "sparse",
+    "transformer": "transformer",
     "upsampling": "resampling",
 }
 for _name, _place in _PLACES.items():

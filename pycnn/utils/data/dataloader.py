@@ -84,7 +84,11 @@ class DataLoader:
             raise ValueError("sampler option is mutually exclusive with shuffle")
         iterable = isinstance(dataset, IterableDataset)
         if iterable and (shuffle or sampler is not None or batch_sampler is not None):
-            raise ValueError("DataLoader with IterableDataset: expected unspecified shuffle, sampler and batch_sampler")
+            options: dict[str, Any] = {"shuffle": shuffle, "sampler": sampler, "batch_sampler": batch_sampler}
+            option, given = next((name, value) for name, value in options.items() if value not in (None, False))
+            raise ValueError(
+                f"DataLoader with IterableDataset: expected unspecified {option} option, but got {option}={given}"
+            )
         if batch_sampler is not None:
             if batch_size != 1 or shuffle or sampler is not None or drop_last:
                 raise ValueError(

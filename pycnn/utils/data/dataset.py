@@ -71,6 +71,8 @@ class Subset(Dataset):
         self.indices = indices
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, list):
+            return self.dataset[[self.indices[i] for i in index]]
         return self.dataset[self.indices[index]]
 
     def __len__(self) -> int:
@@ -98,6 +100,38 @@ class ConcatDataset(Dataset):
         if which == len(self.datasets):
             raise IndexError(f"index {index} is out of range for a data set of {len(self)} items")
         return self.datasets[which][index - (self.cumulative_sizes[which - 1] if which else 0)]
+
+
+class StackDataset(Dataset):
+    """Items of several data sets together: tuples if they are given one after the other, dictionaries if by name.
+
+    Args:
+        args, kwargs: data sets of one length.
+
+    Errors: ValueError for other lengths, none, or both ways.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if args and kwargs:
+            raise ValueError(
+                "Supported either ``tuple``- (via ``args``) or ``dict``- (via ``kwargs``) like input/output, but both "
+                "types are given."
+            )
+        if not args and not kwargs:
+            raise ValueError("At least one dataset should be passed")
+        self.datasets: tuple[Any, ...] | dict[str, Any] = args or kwargs
+        members = args or tuple(kwargs.values())
+        if any(len(member) != len(members[0]) for member in members):
+            raise ValueError("Size mismatch between datasets")
+        self._length = len(members[0])
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple(dataset[index] for dataset in self.datasets)
+
+    def __len__(self) -> int:
+        return self._length
 
 
 def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | None = None) -> list[Subset]:

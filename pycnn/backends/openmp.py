@@ -1,0 +1,6 @@
+"""OpenMP, which pycnn does not use."""
+
+
+def is_available() -> bool:
+    """False."""
+    return False

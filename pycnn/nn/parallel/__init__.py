@@ -1,0 +1,28 @@
+"""Wrappers that spread a model over devices: there is one, which computes on all its cores by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pycnn._core import Tensor
+from pycnn.nn.module import Module
+
+__all__ = ["DataParallel"]
+
+
+class DataParallel(Module):
+    """Calls `module`, with tensors of any shape; its parameters are found under "module." in state dicts.
+
+    Args:
+        module: what is called.
+        device_ids, output_device, dim: accepted; without GPUs they have no meaning.
+    """
+
+    def __init__(self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0) -> None:
+        super().__init__()
+        self.module = module
+        self.device_ids: list[int] = []
+        self.dim = dim
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Tensor:
+        return self.module(*inputs, **kwargs)  # type: ignore[no-any-return]
