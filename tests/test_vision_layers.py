@@ -293,3 +293,11 @@ def test_functions_of_the_package_have_pytorchs_arguments() -> None:
     values, indices = pycnn.adaptive_max_pool1d(x, 2)
     np.testing.assert_array_equal(array(values), array(F.adaptive_max_pool1d(x, 2)))
     assert indices.dtype is pycnn.int64
+
+
+def test_pooling_to_one_element_takes_any_rank() -> None:
+    x = pycnn.randn(2, 3, 2, 4, 3, 5, dtype=pycnn.float64)
+    np.testing.assert_allclose(array(F.adaptive_avg_pool2d(x, 1)), array(x).mean((-1, -2), keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(array(nn.AdaptiveAvgPool3d((1, 1, 1))(x))[..., 0, 0, 0], array(x).mean((3, 4, 5)), 1e-5)
+    with pytest.raises(IndexError):
+        F.adaptive_avg_pool2d(pycnn.ones(4), 1)

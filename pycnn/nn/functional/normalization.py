@@ -34,9 +34,13 @@ def batch_norm(
     Returns:
         The input's shape and dtype. Statistics of 16-bit inputs are in float32.
 
-    Errors: in training, ValueError for one value per channel, one of the running figures alone or eps <= 0;
-    RuntimeError for shapes or dtypes that do not fit; NotImplementedError for integers.
+    Errors: in training, ValueError for one value per channel, one of the running figures alone or eps <= 0,
+    IndexError for one dimension; RuntimeError for shapes or dtypes that do not fit; NotImplementedError for integers.
     """
+    if training and input.dim() < 2:
+        raise IndexError(
+            f"batch_norm: expected input of at least 2 dimensions (N, C, ...), but got {list(input.shape)}"
+        )
     if training and (running_mean is None) != (running_var is None):
         raise ValueError("running_mean and running_var must either both be None or neither be None")
     return _core.batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, True)

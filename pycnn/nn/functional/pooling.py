@@ -102,9 +102,11 @@ def avg_pool2d(
     Returns:
         (N, C, oH, oW) or (C, oH, oW) with oH = floor((H + 2 padding - kH) / stride) + 1, in the input's dtype.
 
-    Errors: RuntimeError for shapes or arguments that do not fit, NotImplementedError for dtypes that are neither
-    floating nor int64.
+    Errors: IndexError for fewer than 3 dimensions, RuntimeError for other shapes or arguments that do not fit,
+    NotImplementedError for dtypes that are neither floating nor int64.
     """
+    if input.dim() < 3:
+        raise IndexError(f"avg_pool2d: Expected 3D or 4D (batch mode) input, but got: {list(input.shape)}")
     return _core.avg_pool2d(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
 
@@ -131,6 +133,12 @@ def _check_sizes(spatial: int, input: Tensor, output_size: Any) -> None:
         raise RuntimeError(f"adaptive_pool{spatial}d: output_size must be {spatial}, but got {tuple(output_size)}")
 
 
+def _is_mean(spatial: int, input: Tensor, output_size: Any) -> bool:
+    """Whether the output has one element per channel and the input's rank is no image's, which PyTorch then allows."""
+    one = output_size == 1 if hasattr(output_size, "__index__") else tuple(output_size or ()) == (1,) * spatial
+    return one and input.is_floating_point() and input.dim() not in (spatial + 1, spatial + 2)
+
+
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
     """Means of windows that turn (N, C, L) into (N, C, output_size); see `adaptive_avg_pool2d`."""
     return _core.adaptive_avg_pool1d(input, output_size)
@@ -148,16 +156,20 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     Returns:
         (N, C, oH, oW) or (C, oH, oW), in the input's dtype.
 
-    Errors: ValueError for no more dimensions than sizes, RuntimeError for other shapes or negative sizes,
-    NotImplementedError for integers.
+    Errors: ValueError for no more dimensions than sizes, RuntimeError for other shapes or negative sizes, IndexError
+    for one element of fewer than 2 dimensions, NotImplementedError for integers.
     """
     _check_sizes(2, input, output_size)
+    if _is_mean(2, input, output_size):
+        return input.mean((-1, -2), keepdim=True)
     return _core.adaptive_avg_pool2d(input, output_size)
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Means of windows that turn (N, C, D, H, W) into (N, C, oD, oH, oW); see `adaptive_avg_pool2d`."""
     _check_sizes(3, input, output_size)
+    if _is_mean(3, input, output_size):
+        return input.mean((-1, -2, -3), keepdim=True)
     return _core.adaptive_avg_pool3d(input, output_size)
 
 
@@ -355,7 +367,8 @@ def _fractional_max_pool(
     if output_size is None and output_ratio is None:
         raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
     if input.dim() not in (spatial + 1, spatial + 2):
-        raise RuntimeError(f"{name}(): Expected {spatial + 1}D or {spatial + 2}D tensor, but got: {list(input.shape)}")
+        error = RuntimeError if input.dim() > spatial else IndexError
+        raise error(f"{name}(): Expected {spatial + 1}D or {spatial + 2}D tensor, but got: {list(input.shape)}")
     kernel = _per_dimension(kernel_size, spatial)
     extents = tuple(input.shape)[-spatial:]
     if output_size is None:
@@ -436,7 +449,8 @@ def fractional_max_pool2d(
     Returns:
         (N, C, oH, oW) or (C, oH, oW), in the input's dtype; with `return_indices` a pair.
 
-    Errors: ValueError without size and ratio; RuntimeError for shapes or arguments that do not fit.
+    Errors: ValueError without size and ratio; IndexError for fewer than 3 dimensions; RuntimeError for other shapes or
+    arguments that do not fit; NotImplementedError for integers.
     """
     return _fractional_max_pool(2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
 

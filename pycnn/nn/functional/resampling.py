@@ -29,8 +29,11 @@ def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size =
     Returns:
         (N, C * kH * kW, windows) or without N, in the input's dtype; the windows in rows.
 
-    Errors: RuntimeError for shapes or arguments that do not fit, NotImplementedError for integers.
+    Errors: IndexError for fewer than 3 dimensions, RuntimeError for other shapes or arguments that do not fit,
+    NotImplementedError for integers.
     """
+    if input.dim() < 3:
+        raise IndexError(f"unfold: Expected 3D or 4D (batch mode) input, but got: {list(input.shape)}")
     return _core._unfold(input, kernel_size, dilation, padding, stride)
 
 
@@ -66,7 +69,7 @@ def _target_size(input: Tensor, size: Any, scale_factor: Any) -> tuple[list[int]
     given = scale_factor if size is None else size
     if not isinstance(given, (list, tuple)):
         given = [given] * dim
-    if len(given) != dim:
+    elif len(given) != dim:
         what = "scale_factor" if size is None else "output size"
         raise ValueError(
             "Input and output must have the same number of spatial dimensions, but got input with spatial dimensions "
