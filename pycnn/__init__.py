@@ -56,6 +56,10 @@ globals().update(
     {name: value for name, value in vars(_core).items() if not name.startswith("_") and name not in _INTERNAL}
 )
 
+from pycnn._tensor import install as _install_tensor_functions  # noqa: E402
+
+_install_tensor_functions(globals())
+
 from pycnn._capture import capture as capture  # noqa: E402
 from pycnn._device import get_default_device as get_default_device  # noqa: E402
 from pycnn._device import set_default_device as set_default_device  # noqa: E402

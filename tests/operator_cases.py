@@ -12,6 +12,7 @@ from typing import Any
 import cases_elementary
 import cases_losses
 import cases_sequences
+import cases_tensor
 import cases_vision
 import numpy as np
 from case import (
@@ -586,7 +587,9 @@ def _scattered(x: Any, index: Any, y: Any, add: bool) -> Any:
     return result
 
 
-CASES += cases_elementary.CASES + cases_losses.CASES + cases_sequences.CASES + cases_vision.CASES
+CASES += (
+    cases_elementary.CASES + cases_losses.CASES + cases_sequences.CASES + cases_tensor.CASES + cases_vision.CASES
+)
 
 NAMES = [case.name for case in CASES]
 assert len(set(NAMES)) == len(NAMES), sorted({name for name in NAMES if NAMES.count(name) > 1})

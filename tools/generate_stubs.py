@@ -6,6 +6,7 @@ Run it after changing csrc/bindings: `python tools/generate_stubs.py [--check]`.
 from __future__ import annotations
 
 import argparse
+import inspect
 import pathlib
 import re
 import sys
@@ -137,7 +138,7 @@ def clean_argument(text: str) -> str:
 
 def result_type(name: str, text: str) -> str:
     in_place = re.fullmatch(r"[a-z]\w*_", name) or re.fullmatch(r"__i(?!nt|nit|nvert|ter|ndex)\w+__", name)
-    if name in ("max", "min") and text == "object":
+    if name in ("max", "min", "cummax", "cummin", "sort") and text == "object":
         return "_ValuesAndIndices"
     if text == "object" and (in_place or name in TENSOR_RESULTS):
         return "Tensor"
@@ -148,10 +149,23 @@ def result_type(name: str, text: str) -> str:
     return clean_type(text)
 
 
+def python_method(name: str, value: Any) -> str:
+    """A method that pycnn/_tensor adds, with its first argument as self."""
+    signature = inspect.signature(value)
+    first, *others = signature.parameters.values()
+    parameters = [first.replace(name="self", annotation=inspect.Parameter.empty), *others]
+    text = str(signature.replace(parameters=parameters)).replace("'", "")
+    text = re.sub(r"\b(bool|float|int|str)\b", r"_\1", text).replace("linear", '"linear"')
+    return f"    def {name}{text}: ..."
+
+
 def functions_of(name: str, value: Any, indent: str) -> list[str]:
     """The definitions (several where overloaded) of a function or method."""
+    if inspect.isfunction(value):
+        return [python_method(name, value)]
+    defined = getattr(value, "__name__", name)
     matches = [SIGNATURE.match(line) for line in (value.__doc__ or "").splitlines()]
-    signatures = [match for match in matches if match and match[1] == name]
+    signatures = [match for match in matches if match and match[1] == defined]
     lines: list[str] = []
     for match in signatures:
         arguments = ", ".join(clean_argument(argument) for argument in split_arguments(match[2]))

@@ -17,7 +17,7 @@ void bind_unary(TensorClass& tensor) {
 #undef PYCNN_ROW
   for (const Row& row : rows) {
     const bool predicate = std::strncmp(row.name, "is", 2) == 0;
-    if (predicate || std::strcmp(row.name, "log_sigmoid_") == 0) continue;
+    if (predicate || std::strcmp(row.name, "signbit_") == 0 || std::strcmp(row.name, "log_sigmoid_") == 0) continue;
     tensor.def(row.name, [&row](const py::object& self) { return in_place(self, row.name, row.function); });
   }
   tensor.def("logical_not_", [](const py::object& self) { return in_place(self, "logical_not_", &logical_not, true); });
@@ -69,6 +69,14 @@ void bind_arithmetic(TensorClass& tensor) {
   bind_binary(tensor, "remainder_", "__imod__", &remainder);
   bind_binary(tensor, "fmod_", nullptr, &fmod);
   bind_binary(tensor, "pow_", "__ipow__", &pow, "exponent");
+  for (const char* name : {"atan2_", "arctan2_"}) bind_binary(tensor, name, nullptr, &atan2);
+  bind_binary(tensor, "copysign_", nullptr, &copysign);
+  bind_binary(tensor, "hypot_", nullptr, &hypot);
+  bind_binary(tensor, "nextafter_", nullptr, &nextafter);
+  bind_binary(tensor, "heaviside_", nullptr, &heaviside, "values");
+  bind_binary(tensor, "xlogy_", nullptr, &xlogy);
+  bind_binary(tensor, "gcd_", nullptr, &gcd);
+  bind_binary(tensor, "lcm_", nullptr, &lcm);
   bind_binary(tensor, "bitwise_and_", "__iand__", &bitwise_and);
   bind_binary(tensor, "bitwise_or_", "__ior__", &bitwise_or);
   bind_binary(tensor, "bitwise_xor_", "__ixor__", &bitwise_xor);

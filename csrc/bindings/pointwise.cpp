@@ -109,7 +109,21 @@ void bind_arithmetic(Module& module, TensorClass& tensor) {
   bind_binary(module, tensor, "remainder", &remainder);
   bind_binary(module, tensor, "fmod", &fmod);
   bind_binary(module, tensor, "pow", &pow, "exponent");
-  bind_binary(module, tensor, "atan2", &atan2);
+  for (const char* name : {"atan2", "arctan2"}) bind_binary(module, tensor, name, &atan2);
+  bind_binary(module, tensor, "fmax", &fmax);
+  bind_binary(module, tensor, "fmin", &fmin);
+  bind_binary(module, tensor, "copysign", &copysign);
+  bind_binary(module, tensor, "hypot", &hypot);
+  bind_binary(module, tensor, "nextafter", &nextafter);
+  bind_binary(module, tensor, "heaviside", &heaviside, "values");
+  bind_binary(module, tensor, "logaddexp", &logaddexp);
+  bind_binary(module, tensor, "logaddexp2", &logaddexp2);
+  bind_binary(module, tensor, "xlogy", &xlogy);
+  bind_binary(module, tensor, "gcd", &gcd);
+  bind_binary(module, tensor, "lcm", &lcm);
+  module.def("polygamma", &polygamma, py::arg("n"), py::arg("input"));
+  tensor.def(
+      "polygamma", [](const Tensor& self, int64_t n) { return polygamma(n, self); }, py::arg("n"));
   bind_binary(module, tensor, "maximum", &maximum);
   bind_binary(module, tensor, "minimum", &minimum);
   module.def(

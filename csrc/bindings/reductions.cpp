@@ -43,6 +43,27 @@ void bind_sums(Module& module, TensorClass& tensor) {
       },
       no_dim);
   define(module, tensor, "logsumexp", &logsumexp, py::arg("dim"), keepdim);
+  define(module, tensor, "cumsum", &cumsum, py::arg("dim"), py::kw_only(), py::arg("dtype") = py::none());
+  define(module, tensor, "cumprod", &cumprod, py::arg("dim"), py::kw_only(), py::arg("dtype") = py::none());
+  define(module, tensor, "logcumsumexp", &logcumsumexp, py::arg("dim"));
+  define(
+      module, tensor, "cummax",
+      [](const Tensor& input, int64_t dim) { return values_and_indices("cummax", cummax(input, dim)); },
+      py::arg("dim"));
+  define(
+      module, tensor, "cummin",
+      [](const Tensor& input, int64_t dim) { return values_and_indices("cummin", cummin(input, dim)); },
+      py::arg("dim"));
+  define(
+      module, tensor, "sort",
+      [](const Tensor& input, int64_t dim, bool descending, bool) {
+        return values_and_indices("sort", sort(input, dim, descending));
+      },
+      py::arg("dim") = -1, py::arg("descending") = false, py::arg("stable") = false);
+  define(
+      module, tensor, "argsort",
+      [](const Tensor& input, int64_t dim, bool descending, bool) { return argsort(input, dim, descending); },
+      py::arg("dim") = -1, py::arg("descending") = false, py::arg("stable") = false);
 }
 
 /// The arguments of var and std in both their forms: (dim, unbiased, keepdim) and (dim, correction=, keepdim=).

@@ -156,7 +156,7 @@ std::map<std::string, PyTypeObject*>& return_types() {
 void bind_return_types(Module& module) {
   static PyStructSequence_Field fields[] = {
       {"values", "The extremes."}, {"indices", "Where they are along the dimension."}, {nullptr, nullptr}};
-  for (const char* name : {"max", "min"}) {
+  for (const char* name : {"max", "min", "cummax", "cummin", "sort"}) {
     static std::vector<std::unique_ptr<std::string>> names;
     names.push_back(std::make_unique<std::string>(std::string("pycnn.return_types.") + name));
     PyStructSequence_Desc description = {names.back()->c_str(), "Values and their indices.", fields, 2};

@@ -584,6 +584,32 @@ Slot Lowering::scatter(const Slot& table, const Slot& index, const Slot& values,
   return cast(result, table.dtype);
 }
 
+Slot Lowering::scan(kernels::ScanKind kind, const Slot& input) {
+  auto primitive = std::make_unique<ScanPrimitive>();
+  primitive->kind = kind;
+  primitive->input = contiguous(input);
+  const bool places = kind == kernels::ScanKind::Maximum || kind == kernels::ScanKind::Minimum;
+  primitive->output = allocate(places ? DType::Int64 : input.dtype, input.shape);
+  primitive->reads = {primitive->input};
+  primitive->writes = {primitive->output};
+  const Slot result = primitive->output;
+  append(std::move(primitive));
+  return result;
+}
+
+Slot Lowering::sort(const Slot& input, bool descending) {
+  auto primitive = std::make_unique<SortPrimitive>();
+  primitive->descending = descending;
+  primitive->input = contiguous(input);
+  primitive->indices = allocate(DType::Int64, input.shape);
+  primitive->scratch = allocate(DType::Int64, input.shape);
+  primitive->reads = {primitive->input};
+  primitive->writes = {primitive->indices, primitive->scratch};
+  const Slot result = primitive->indices;
+  append(std::move(primitive));
+  return result;
+}
+
 Slot Lowering::random(const Random& parameters, const Slot& key, DType dtype, const Shape& shape) {
   auto primitive = std::make_unique<RandomPrimitive>();
   primitive->parameters = parameters;

@@ -141,6 +141,10 @@ class Lowering {
   Slot gather(const Slot& table, const Slot& index, int dimension);
   /// A copy of `table` with values added (or stored, the last one wins) at index.
   Slot scatter(const Slot& table, const Slot& index, const Slot& values, int dimension, bool add);
+  /// Along the last dimension; Maximum and Minimum give Int64 places. Input of Float32, Float64 or Int64.
+  Slot scan(kernels::ScanKind kind, const Slot& input);
+  /// The order of the elements along the last dimension as Int64 places.
+  Slot sort(const Slot& input, bool descending);
   struct Random {
     kernels::RandomKind kind;
     double first = 0, second = 1;

@@ -510,6 +510,34 @@ void IndexPrimitive::run(const kernels::Kernels& kernels, const Addresses& addre
   check<IndexError>(kernel(result), operator_name, ": index out of range: the indexed dimension has size ", axis_size);
 }
 
+void ScanPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  if (input.count() == 0) return;
+  kernels::ScanArguments result{};
+  result.kind = kind;
+  result.dtype = input.dtype;
+  result.count = input.shape.back();
+  result.lines = input.count() / result.count;
+  result.input = addresses.of(input);
+  if (kind == kernels::ScanKind::Maximum || kind == kernels::ScanKind::Minimum)
+    result.indices = static_cast<int64_t*>(addresses.of(output));
+  else
+    result.values = addresses.of(output);
+  kernels.scan(result);
+}
+
+void SortPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
+  if (input.count() == 0) return;
+  kernels::SortArguments result{};
+  result.dtype = input.dtype;
+  result.descending = descending;
+  result.count = input.shape.back();
+  result.lines = input.count() / result.count;
+  result.input = addresses.of(input);
+  result.indices = static_cast<int64_t*>(addresses.of(indices));
+  result.workspace = static_cast<int64_t*>(addresses.of(scratch));
+  kernels.sort(result);
+}
+
 void RandomPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
   if (output.count() == 0) return;
   int64_t drawn = 0;

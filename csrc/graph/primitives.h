@@ -268,6 +268,22 @@ struct IndexPrimitive final : Primitive {
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
 };
 
+struct ScanPrimitive final : Primitive {
+  kernels::ScanKind kind;
+  Slot input, output;
+  const char* name() const override { return "scan"; }
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+};
+
+struct SortPrimitive final : Primitive {
+  bool descending = false;
+  Slot input, indices, scratch;
+  const char* name() const override { return "sort"; }
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+};
+
 struct RandomPrimitive final : Primitive {
   Lowering::Random parameters;
   Slot key, output;

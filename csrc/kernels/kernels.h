@@ -179,6 +179,31 @@ struct IndexArguments {
   int64_t axis_size;
 };
 
+// -- lines
+// --------------------------------------------------------------------------------------------------------------
+enum class ScanKind : uint8_t { Sum, Product, LogSumExp, Maximum, Minimum };
+
+/// Combines the elements of each line up to and with every place, one after the other; sums and products of float32 in
+/// double. Maximum and Minimum give the place of the extreme so far instead: the last of equals; NaN wins.
+struct ScanArguments {
+  ScanKind kind;
+  DType dtype;  ///< Float32, Float64 or Int64, of input and values
+  int64_t lines, count;
+  const void* input;  ///< dense: (lines, count), as the outputs
+  void* values;
+  int64_t* indices;  ///< Maximum and Minimum, which write no values
+};
+
+/// The places of each line's elements in ascending (descending) order; equals keep theirs. NaN counts as the largest.
+struct SortArguments {
+  DType dtype;  ///< Float32, Float64 or Int64
+  bool descending;
+  int64_t lines, count;
+  const void* input;  ///< dense: (lines, count), as indices and workspace
+  int64_t* indices;
+  int64_t* workspace;
+};
+
 // -- random -----------------------------------------------------------------------------------------------------------
 enum class RandomKind : uint8_t { Uniform, Normal, Bernoulli, Integer };
 
@@ -219,6 +244,8 @@ struct Kernels {
   bool (*gather)(const IndexArguments&);
   bool (*scatter_add)(const IndexArguments&);
   bool (*scatter)(const IndexArguments&);
+  void (*scan)(const ScanArguments&);
+  void (*sort)(const SortArguments&);
   void (*random)(const RandomArguments&);
   /// Float32 multiply-adds from registers, in the calling thread; returns how many operations that were.
   int64_t (*multiply_add_loop)(int64_t rounds);

@@ -30,6 +30,9 @@ enum class RegisterType : uint8_t { F32, F64, I64 };
   X(Exp, 1) X(Expm1, 1) X(Log, 1) X(Log1p, 1) X(Log2, 1) X(Log10, 1)                                                    \
   X(Sin, 1) X(Cos, 1) X(Tan, 1) X(Asin, 1) X(Acos, 1) X(Atan, 1) X(Sinh, 1) X(Cosh, 1) X(Tanh, 1)                       \
   X(Erf, 1) X(Sigmoid, 1)                                                                                               \
+  X(Asinh, 1) X(Acosh, 1) X(Atanh, 1) X(Erfc, 1) X(ErfInverse, 1) X(LogGamma, 1) X(Digamma, 1)                         \
+  X(Zeta, 2) /* Hurwitz's, (s, q) */ X(CopySign, 2) X(NextAfter, 2) X(Hypotenuse, 2)                                    \
+  X(GreatestCommonDivisor, 2) /* I64 only */                                                                            \
   X(Floor, 1) X(Ceil, 1) X(Round, 1) /* half to even */ X(Truncate, 1) X(IsNan, 1) X(IsInf, 1)
 // clang-format on
 

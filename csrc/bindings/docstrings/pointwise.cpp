@@ -46,6 +46,36 @@ Returns:
       {"cosh", "The hyperbolic cosine (exp(input) + exp(-input)) / 2, elementwise.", UnaryReal},
       {"tanh", "The hyperbolic tangent (exp(2 input) - 1) / (exp(2 input) + 1), elementwise.", UnaryReal,
        "Gradient: 1 - tanh(input)^2, computed from the result."},
+      {"asinh", "The inverse of sinh, elementwise.", UnaryReal, "Gradient: 1 / sqrt(input^2 + 1)."},
+      {"acosh", "The inverse of cosh, at least 0, elementwise; NaN below 1.", UnaryReal,
+       "Gradient: 1 / sqrt(input^2 - 1)."},
+      {"atanh", "The inverse of tanh, elementwise; infinite at -1 and 1, NaN beyond.", UnaryReal,
+       "Gradient: 1 / (1 - input^2)."},
+      {"exp2", "2 to the power of input, elementwise.", UnaryReal},
+      {"erfc", "1 - erf(input), elementwise, exact to rounding where erf is nearly 1.", UnaryReal},
+      {"erfinv", "The inverse of erf, elementwise; infinite at -1 and 1, NaN beyond.", UnaryReal,
+       "Gradient: sqrt(pi) / 2 exp(y^2), computed from the result y."},
+      {"lgamma", "The logarithm of the absolute value of the gamma function, elementwise.", UnaryReal,
+       "Gradient: digamma(input)."},
+      {"digamma", "The derivative of lgamma, elementwise; NaN at negative integers, infinite at 0.", UnaryReal,
+       "Gradient: polygamma(1, input)."},
+      {"polygamma", R"(The n-th derivative of digamma, elementwise.
+
+Args:
+    n: the order, at least 0.
+    input: any shape and dtype; integers and bool are converted to the default dtype.
+
+Returns:
+    input's shape, floating.
+
+Errors: RuntimeError for a negative n.)"},
+      {"sinc", "sin(pi input) / (pi input), and 1 at 0, elementwise.", UnaryReal},
+      {"deg2rad", "Degrees to radians: input * pi / 180, elementwise.", UnaryReal},
+      {"rad2deg", "Radians to degrees: input * 180 / pi, elementwise.", UnaryReal},
+      {"frac", "input - trunc(input), elementwise, with input's sign.", UnaryFloating},
+      {"isposinf", "Where input is infinity, elementwise; nowhere for integers.", UnaryPredicate},
+      {"isneginf", "Where input is minus infinity, elementwise; nowhere for integers.", UnaryPredicate},
+      {"signbit", "Where input is negative, -0.0 included, elementwise.", UnaryPredicate},
       {"erf", "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to input, elementwise.",
        UnaryReal},
       {"sigmoid", "The logistic function 1 / (1 + exp(-input)), elementwise, without overflow.", UnaryReal,
@@ -131,6 +161,33 @@ Errors: RuntimeError for integers to a negative integer number, or shapes that d
 numbers; NotImplementedError for two bools.)"},
       {"atan2", "The angle of the point (other, input) in radians, -pi to pi, elementwise.", BinaryReal,
        "Gradient: other / r and -input / r with r = input^2 + other^2; 0 at the origin."},
+      {"arctan2", "atan2", Alias},
+      {"fmax", "The larger operand, elementwise; NaN only if both are.", Binary,
+       "Gradient: to the one that is the result, the first of equals."},
+      {"fmin", "The smaller operand, elementwise; NaN only if both are.", Binary,
+       "Gradient: to the one that is the result, the first of equals."},
+      {"copysign", "The magnitude of input with the sign of other, elementwise.", BinaryReal,
+       "Gradient: the ratio of result and input to input (0 where it is 0), and 0 to other."},
+      {"hypot", "sqrt(input^2 + other^2), elementwise, without overflow between.", Binary, nullptr,
+       "NotImplementedError for integers and bool"},
+      {"nextafter", "The floating-point number next to input in the direction of other, elementwise.", Binary, nullptr,
+       "NotImplementedError for integers and bool"},
+      {"heaviside", R"(The step function: 0 below 0, 1 above, and `values` at 0, elementwise. No gradient.
+
+Args:
+    input, values: tensors of one dtype whose shapes broadcast.
+
+Returns:
+    The broadcast shape, of input's dtype.
+
+Errors: RuntimeError if the dtypes differ or the shapes do not broadcast; TypeError if both are numbers.)"},
+      {"logaddexp", "log(exp(input) + exp(other)), elementwise, without overflow.", Binary, nullptr,
+       "NotImplementedError for integers and bool"},
+      {"logaddexp2", "log2(2^input + 2^other), elementwise, without overflow.", Binary, nullptr,
+       "NotImplementedError for integers and bool"},
+      {"xlogy", "input * log(other), elementwise, and 0 where input is 0 and other is not NaN.", BinaryReal},
+      {"gcd", "The greatest common divisor of integers, elementwise; of 0 and 0 it is 0.", BinaryBits},
+      {"lcm", "The least common multiple of integers, elementwise, at least 0.", BinaryBits},
       {"maximum", "The larger operand, elementwise; NaN if either is.", Binary,
        "Gradient: to the larger one; equal ones get half each."},
       {"minimum", "The smaller operand, elementwise; NaN if either is.", Binary,

@@ -87,6 +87,92 @@ Returns:
     input's shape without the reduced dimensions, floating. Of nothing it is minus infinity.
 
 Errors: IndexError for a dimension out of range, RuntimeError for one given twice.)"},
+      {"cumsum", R"(The sum of the elements up to and with each place along a dimension.
+
+Args:
+    input: any shape and dtype.
+    dim: the dimension.
+    dtype: what is added up; None for input's dtype, or int64 for integers and bool.
+
+Returns:
+    input's shape. float32 is added up in float64 and rounded at every place.
+
+Errors: IndexError for a dimension out of range.)"},
+      {"cumprod", R"(The product of the elements up to and with each place along a dimension.
+
+Its gradient is right with any number of zeros.
+
+Args:
+    input: any shape and dtype.
+    dim: the dimension.
+    dtype: what is multiplied; None for input's dtype, or int64 for integers and bool.
+
+Returns:
+    input's shape.
+
+Errors: IndexError for a dimension out of range.)"},
+      {"logcumsumexp", R"(log(cumsum(exp(input))) along a dimension, without overflow.
+
+Args:
+    input: any shape, floating.
+    dim: the dimension.
+
+Returns:
+    input's shape and dtype.
+
+Errors: IndexError for a dimension out of range; NotImplementedError for integers and bool.)"},
+      {"cummax",
+       R"(The largest element up to and with each place along a dimension, and where it is (the last of equals).
+
+NaN counts as the largest. Gradients go to the elements found.
+
+Args:
+    input: any shape and dtype.
+    dim: the dimension.
+
+Returns:
+    (values, indices), both of input's shape.
+
+Errors: IndexError for a dimension out of range.)"},
+      {"cummin",
+       R"(The smallest element up to and with each place along a dimension, and where it is (the last of equals).
+
+NaN counts as the smallest. Gradients go to the elements found.
+
+Args:
+    input: any shape and dtype.
+    dim: the dimension.
+
+Returns:
+    (values, indices), both of input's shape.
+
+Errors: IndexError for a dimension out of range.)"},
+      {"sort", R"(The elements in order along a dimension, and where they were. NaN counts as the largest.
+
+Gradients go to the elements' places.
+
+Args:
+    input: any shape and dtype.
+    dim: the dimension.
+    descending: the largest first.
+    stable: accepted; equal elements always keep their order.
+
+Returns:
+    (values, indices), both of input's shape.
+
+Errors: IndexError for a dimension out of range.)"},
+      {"argsort", R"(Where the elements in order along a dimension were: sort(input, dim, descending)[1].
+
+Args:
+    input: any shape and dtype.
+    dim: the dimension.
+    descending: the largest first.
+    stable: accepted; equal elements always keep their order.
+
+Returns:
+    int64, of input's shape.
+
+Errors: IndexError for a dimension out of range.)"},
 
       // -- moments ----------------------------------------------------------------------------------------------------
       {"var", R"(The variance: sum((input - mean)^2) / max(n - correction, 0) over n elements.

@@ -37,6 +37,8 @@ void combine_rows(const kernels::CombineRowsArguments& arguments);
 bool gather(const kernels::IndexArguments& arguments);
 bool scatter_add(const kernels::IndexArguments& arguments);
 bool scatter(const kernels::IndexArguments& arguments);
+void scan(const kernels::ScanArguments& arguments);
+void sort(const kernels::SortArguments& arguments);
 void random(const kernels::RandomArguments& arguments);
 int64_t multiply_add_loop(int64_t rounds);
 

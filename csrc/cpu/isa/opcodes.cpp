@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "cpu/isa/convert.h"
+#include "cpu/isa/special_math.h"
 #include "cpu/isa/vector_math.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
@@ -118,6 +119,15 @@ int64_t integer_power(int64_t base, int64_t exponent) {
   return static_cast<int64_t>(result);
 }
 
+int64_t greatest_common_divisor(int64_t a, int64_t b) {
+  while (b != 0) {
+    const int64_t r = c_remainder(a, b);
+    a = b;
+    b = r;
+  }
+  return a < 0 ? wrapping_negate(a) : a;
+}
+
 int64_t shift_left(int64_t a, int64_t b) {
   return b < 0 || b > 63 ? 0 : static_cast<int64_t>(static_cast<uint64_t>(a) << b);
 }
@@ -220,6 +230,8 @@ ComputeFunction integer_function(Opcode opcode) {
       return binary<T>([](T a, T b) { return shift_left(a, b); });
     case Opcode::ShiftRight:
       return binary<T>([](T a, T b) { return shift_right(a, b); });
+    case Opcode::GreatestCommonDivisor:
+      return binary<T>([](T a, T b) { return greatest_common_divisor(a, b); });
     case Opcode::Negate:
       return unary<T>([](T a) { return wrapping_negate(a); });
     case Opcode::Absolute:
@@ -267,6 +279,28 @@ ComputeFunction real_function(Opcode opcode) {
       return unary<T>([](T a) { return T(1) / a; });
     case Opcode::IsNan:
       return unary<T>([](T a) { return a != a ? T(1) : T(0); });
+    case Opcode::Asinh:
+      return unary<T>([](T a) { return static_cast<T>(::asinh(static_cast<double>(a))); });
+    case Opcode::Acosh:
+      return unary<T>([](T a) { return static_cast<T>(::acosh(static_cast<double>(a))); });
+    case Opcode::Atanh:
+      return unary<T>([](T a) { return static_cast<T>(::atanh(static_cast<double>(a))); });
+    case Opcode::Erfc:
+      return unary<T>([](T a) { return static_cast<T>(::erfc(static_cast<double>(a))); });
+    case Opcode::ErfInverse:
+      return unary<T>([](T a) { return static_cast<T>(erf_inverse(static_cast<double>(a))); });
+    case Opcode::LogGamma:
+      return unary<T>([](T a) { return static_cast<T>(log_gamma(static_cast<double>(a))); });
+    case Opcode::Digamma:
+      return unary<T>([](T a) { return static_cast<T>(digamma(static_cast<double>(a))); });
+    case Opcode::Zeta:
+      return binary<T>([](T s, T q) { return static_cast<T>(zeta(static_cast<double>(s), static_cast<double>(q))); });
+    case Opcode::CopySign:
+      return binary<T>([](T a, T b) { return copy_sign(a, b); });
+    case Opcode::NextAfter:
+      return binary<T>([](T a, T b) { return next_after(a, b); });
+    case Opcode::Hypotenuse:
+      return binary<T>([](T a, T b) { return hypotenuse(a, b); });
     default:
       return common_function<T>(opcode);
   }

@@ -29,6 +29,8 @@ const kernels::Kernels& table() {
     k.gather = gather;
     k.scatter_add = scatter_add;
     k.scatter = scatter;
+    k.scan = scan;
+    k.sort = sort;
     k.random = random;
     k.multiply_add_loop = multiply_add_loop;
     return k;

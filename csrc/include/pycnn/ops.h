@@ -62,6 +62,20 @@ Tensor pow(const Tensor& a, const Tensor& b);
 Tensor atan2(const Tensor& a, const Tensor& b);
 Tensor maximum(const Tensor& a, const Tensor& b);
 Tensor minimum(const Tensor& a, const Tensor& b);
+/// As maximum and minimum, but NaN loses.
+Tensor fmax(const Tensor& a, const Tensor& b);
+Tensor fmin(const Tensor& a, const Tensor& b);
+Tensor copysign(const Tensor& a, const Tensor& b);
+Tensor hypot(const Tensor& a, const Tensor& b);
+Tensor nextafter(const Tensor& a, const Tensor& b);
+Tensor heaviside(const Tensor& a, const Tensor& b);
+/// log(eᵃ + eᵇ), and log2(2ᵃ + 2ᵇ).
+Tensor logaddexp(const Tensor& a, const Tensor& b);
+Tensor logaddexp2(const Tensor& a, const Tensor& b);
+/// a log(b), 0 where a is 0.
+Tensor xlogy(const Tensor& a, const Tensor& b);
+Tensor gcd(const Tensor& a, const Tensor& b);
+Tensor lcm(const Tensor& a, const Tensor& b);
 Tensor eq(const Tensor& a, const Tensor& b);
 Tensor ne(const Tensor& a, const Tensor& b);
 Tensor lt(const Tensor& a, const Tensor& b);
@@ -96,12 +110,15 @@ Tensor cast(const Tensor& input, DType dtype);
 #define PYCNN_UNARY_FUNCTIONS(X)                                                                                        \
   X(neg) X(abs) X(sign) X(square) X(sqrt) X(rsqrt) X(reciprocal) X(exp) X(expm1) X(log) X(log1p) X(log2) X(log10)       \
   X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(erf) X(sigmoid)                                \
-  X(floor) X(ceil) X(round) X(trunc) X(isnan) X(isinf) X(isfinite)                                                      \
+  X(asinh) X(acosh) X(atanh) X(exp2) X(erfc) X(erfinv) X(lgamma) X(digamma) X(sinc) X(deg2rad) X(rad2deg)               \
+  X(floor) X(ceil) X(round) X(trunc) X(frac) X(isnan) X(isinf) X(isfinite) X(isposinf) X(isneginf) X(signbit)           \
   X(relu) X(silu) X(log_sigmoid)
 // clang-format on
 #define PYCNN_DECLARE_UNARY(name) Tensor name(const Tensor& input);
 PYCNN_UNARY_FUNCTIONS(PYCNN_DECLARE_UNARY)
 #undef PYCNN_DECLARE_UNARY
+/// The n-th derivative of digamma, n ≥ 0.
+Tensor polygamma(int64_t n, const Tensor& input);
 Tensor leaky_relu(const Tensor& input, double negative_slope = 0.01);
 Tensor elu(const Tensor& input, double alpha = 1.0);
 Tensor softplus(const Tensor& input, double beta = 1.0, double threshold = 20.0);
@@ -212,6 +229,16 @@ Tensor index_select(const Tensor& input, int64_t dimension, const Tensor& index)
 Tensor gather(const Tensor& input, int64_t dimension, const Tensor& index);
 Tensor scatter(const Tensor& input, int64_t dimension, const Tensor& index, const Tensor& source);
 Tensor scatter_add(const Tensor& input, int64_t dimension, const Tensor& index, const Tensor& source);
+
+// -- ordering.cpp -----------------------------------------------------------------------------------------------------
+/// {values, indices}; equal elements keep their order, NaN counts as the largest.
+std::pair<Tensor, Tensor> sort(const Tensor& input, int64_t dimension = -1, bool descending = false);
+Tensor argsort(const Tensor& input, int64_t dimension = -1, bool descending = false);
+Tensor cumsum(const Tensor& input, int64_t dimension, std::optional<DType> dtype = {});
+Tensor cumprod(const Tensor& input, int64_t dimension, std::optional<DType> dtype = {});
+Tensor logcumsumexp(const Tensor& input, int64_t dimension);
+std::pair<Tensor, Tensor> cummax(const Tensor& input, int64_t dimension);
+std::pair<Tensor, Tensor> cummin(const Tensor& input, int64_t dimension);
 
 // -- matmul.cpp -------------------------------------------------------------------------------------------------------
 /// Vectors, matrices and batches as numpy.matmul.

@@ -1,0 +1,166 @@
+// Sorting, and what accumulates along a dimension.
+#include "graph/lowering.h"
+#include "graph/operator.h"
+#include "ops/arguments.h"
+#include "ops/pointwise.h"
+#include "ops/views.h"
+
+namespace pycnn {
+namespace ops {
+
+using graph::BackwardContext;
+using graph::BackwardReads;
+using graph::Fingerprint;
+using graph::Lowering;
+using graph::Slot;
+using kernels::ScanKind;
+
+namespace {
+
+/// Runs work(slot) on the slot with `dimension` last, in its compute dtype; the result comes back in place.
+template <typename Work>
+Slot along(Lowering& l, const Slot& input, int dimension, const Work& work) {
+  Slot source = l.cast(input, compute_dtype(input.dtype));
+  if (source.shape.empty()) return l.reshape(work(source.unsqueezed(0)), Shape{});
+  Dimensions order;
+  for (int d = 0; d < source.shape.size(); ++d)
+    if (d != dimension) order.push_back(d);
+  order.push_back(dimension);
+  Dimensions inverse = order;
+  for (int d = 0; d < order.size(); ++d) inverse[static_cast<int>(order[d])] = d;
+  return work(source.permuted(order)).permuted(inverse);
+}
+
+/// Reverses, accumulates, and reverses again.
+template <typename Function>
+Tensor from_the_end(const Tensor& input, int dimension, const Function& accumulate) {
+  if (input.dim() == 0) return accumulate(input);
+  return flip(accumulate(flip(input, {dimension})), {dimension});
+}
+
+class Scan final : public graph::Operator {
+ public:
+  Scan(ScanKind kind, int dimension) : kind_(kind), dimension_(dimension) {}
+  const char* name() const override {
+    constexpr const char* names[] = {"cumsum", "cumprod", "logcumsumexp", "cummax", "cummin"};
+    return names[static_cast<size_t>(kind_)];
+  }
+  void fingerprint(Fingerprint& f) const override { f.add(int64_t{dimension_}); }
+  BackwardReads backward_reads() const override {
+    return {.inputs = kind_ == ScanKind::Sum ? 0u : 1u, .outputs = kind_ == ScanKind::LogSumExp ? 1u : 0u};
+  }
+  Tensors backward(const BackwardContext& context) const override {
+    const Tensor& gradient = context.gradient();
+    const int d = dimension_;
+    auto sums_from_the_end = [d](const Tensor& x) {
+      return from_the_end(x, d, [d](const Tensor& y) { return cumsum(y, d); });
+    };
+    if (kind_ == ScanKind::Sum) return {sums_from_the_end(gradient)};
+    if (kind_ == ScanKind::Product) return {product_gradient(gradient, context.input(0))};
+    // g = g⁺ - g⁻, each through its logarithm.
+    const Tensor input = context.input(0), output = context.output(0);
+    auto part = [&](const Tensor& positive) {
+      const Tensor logarithms = sub(log(positive), output);
+      const Tensor summed = from_the_end(logarithms, d, [d](const Tensor& y) { return logcumsumexp(y, d); });
+      return exp(add(summed, input));
+    };
+    const Tensor zero = wrap_scalar(0, gradient);
+    return {sub(part(keep_where(gradient, gt(gradient, zero))), part(keep_where(neg(gradient), lt(gradient, zero))))};
+  }
+  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
+    const bool places = kind_ == ScanKind::Maximum || kind_ == ScanKind::Minimum;
+    const Slot result = along(l, inputs[0], dimension_, [&](const Slot& slot) { return l.scan(kind_, slot); });
+    return {places ? result : l.cast(result, inputs[0].dtype)};
+  }
+
+ private:
+  /// Right with any zeros: with r_k = g_k + x_{k+1} r_{k+1} the gradient is (Π_{i<k} x_i) r_k. The recurrence is solved
+  /// by doubling: after a step of 2ᵗ, r_k covers the next 2ᵗ⁺¹ places and m_k is the product of as many factors.
+  Tensor product_gradient(const Tensor& gradient, const Tensor& input) const {
+    if (input.dim() == 0) return gradient;
+    const Tensor x = transpose(input, dimension_, -1), g = transpose(gradient, dimension_, -1);
+    const int64_t size = x.size(-1);
+    if (x.numel() == 0) return gradient;
+    Tensor r = g, m = pad(x, {-1, 1});
+    for (int64_t step = 1; step < size; step *= 2) {
+      r = add(r, mul(m, pad(r, {-step, step})));
+      m = mul(m, pad(m, {-step, step}));
+    }
+    const Tensor before = pad(cumprod(x, -1), {1, -1}, "constant", 1);
+    return transpose(mul(before, r), dimension_, -1);
+  }
+
+  ScanKind kind_;
+  int dimension_;
+};
+
+class ArgSort final : public graph::Operator {
+ public:
+  ArgSort(int dimension, bool descending) : dimension_(dimension), descending_(descending) {}
+  const char* name() const override { return "argsort"; }
+  void fingerprint(Fingerprint& f) const override { f.add(int64_t{dimension_}).add(int64_t{descending_}); }
+  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
+    return {along(l, inputs[0], dimension_, [&](const Slot& slot) { return l.sort(slot, descending_); })};
+  }
+
+ private:
+  int dimension_;
+  bool descending_;
+};
+
+Tensor record_scan(ScanKind kind, const Tensor& input, int dimension) {
+  return graph::record(std::make_shared<Scan>(kind, dimension), {input},
+                       {input.shape(), input.dtype(), is_floating_point(input.dtype())});
+}
+
+/// Integers and bool add up as int64, unless a dtype is asked for.
+Tensor summand(const Tensor& input, std::optional<DType> dtype) {
+  return cast(input, dtype.value_or(is_floating_point(input.dtype()) ? input.dtype() : DType::Int64));
+}
+
+std::pair<Tensor, Tensor> extremes(const char* operation, ScanKind kind, const Tensor& input, int64_t dimension) {
+  const int d = normalize_dimension(dimension, input.dim(), operation);
+  const Tensor indices =
+      graph::record(std::make_shared<Scan>(kind, d), {input.detach()}, {input.shape(), DType::Int64, false});
+  return {gather(input, d, indices), indices};
+}
+
+}  // namespace
+}  // namespace ops
+
+using namespace ops;
+
+Tensor argsort(const Tensor& input, int64_t dimension, bool descending) {
+  const int d = normalize_dimension(dimension, input.dim(), "sort");
+  return graph::record(std::make_shared<ArgSort>(d, descending), {input.detach()},
+                       {input.shape(), DType::Int64, false});
+}
+
+std::pair<Tensor, Tensor> sort(const Tensor& input, int64_t dimension, bool descending) {
+  const Tensor indices = argsort(input, dimension, descending);
+  return {gather(input, dimension, indices), indices};
+}
+
+Tensor cumsum(const Tensor& input, int64_t dimension, std::optional<DType> dtype) {
+  const int d = normalize_dimension(dimension, input.dim(), "cumsum");
+  return record_scan(ScanKind::Sum, summand(input, dtype), d);
+}
+
+Tensor cumprod(const Tensor& input, int64_t dimension, std::optional<DType> dtype) {
+  const int d = normalize_dimension(dimension, input.dim(), "cumprod");
+  return record_scan(ScanKind::Product, summand(input, dtype), d);
+}
+
+Tensor logcumsumexp(const Tensor& input, int64_t dimension) {
+  check_floating_point("logcumsumexp", input);
+  return record_scan(ScanKind::LogSumExp, input, normalize_dimension(dimension, input.dim(), "logcumsumexp"));
+}
+
+std::pair<Tensor, Tensor> cummax(const Tensor& input, int64_t dimension) {
+  return extremes("cummax", ScanKind::Maximum, input, dimension);
+}
+std::pair<Tensor, Tensor> cummin(const Tensor& input, int64_t dimension) {
+  return extremes("cummin", ScanKind::Minimum, input, dimension);
+}
+
+}  // namespace pycnn

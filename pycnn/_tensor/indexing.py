@@ -1,0 +1,330 @@
+"""Elements picked and replaced by index tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pycnn import _core
+from pycnn._core import Tensor
+from pycnn._tensor.registry import both, broadcast, everywhere, normalized
+
+
+def _wrapped(index: Tensor, size: int, name: str) -> Tensor:
+    """Index counted from the front; IndexError for what is outside."""
+    if index.dtype not in (_core.int64, _core.int32):
+        raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype}")
+    if index.numel() and not bool(((index >= -size) & (index < size)).all()):
+        raise IndexError(f"{name}(): index out of range for dimension with size {size}")
+    return _core.where(index < 0, index + size, index)
+
+
+@both
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements at these places of input as if flat, of index's shape.
+
+    Arguments and errors as in PyTorch.
+    """
+    if index.dtype is not _core.int64:
+        raise RuntimeError(f"take(): Expected a long tensor for index, but got {index.dtype}")
+    if input.numel() == 0 and index.numel():
+        raise IndexError("take(): tried to take from an empty tensor")
+    places = _wrapped(index, input.numel(), "take").reshape(-1)
+    return input.reshape(-1).index_select(0, places).reshape(index.shape)
+
+
+@everywhere
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """input with source's elements at these places as if flat (added for accumulate).
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if index.numel() != source.numel():
+        raise RuntimeError(f"put_(): Expected source and index to have the same number of elements, but got "
+                           f"{source.numel()} and {index.numel()}")  # fmt: skip
+    if input.dtype is not source.dtype:
+        raise RuntimeError(f"put_(): self and source expected to have the same dtype, but got {input.dtype} and "
+                           f"{source.dtype}")  # fmt: skip
+    flat, places = input.reshape(-1), _wrapped(index, input.numel(), "put_").reshape(-1)
+    change = flat.scatter_add if accumulate else flat.scatter
+    return change(0, places, source.reshape(-1)).reshape(input.shape)
+
+
+@both
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """gather with shapes broadcast apart from dim; without it from input as if flat.
+
+    Arguments and errors as in PyTorch.
+    """
+    if indices.dtype is not _core.int64:
+        raise RuntimeError(f"take_along_dim(): dtype of indices should be Long but got {indices.dtype}")
+    if dim is None:
+        return input.reshape(-1).gather(0, indices.reshape(-1))
+    if input.dim() != indices.dim():
+        raise RuntimeError(f"take_along_dim(): input and indices should have the same number of dimensions, but got "
+                           f"{input.dim()} and {indices.dim()} dimensions")  # fmt: skip
+    d = normalized(dim, input.dim())
+    shape = broadcast(*([1 if i == d else n for i, n in enumerate(t.shape)] for t in (input, indices)))
+    source = input.expand([input.shape[d] if i == d else n for i, n in enumerate(shape)])
+    places = indices.expand([indices.shape[d] if i == d else n for i, n in enumerate(shape)])
+    return source.gather(d, _wrapped(places, input.shape[d], "take_along_dim"))
+
+
+def _lines(name: str, input: Tensor, dim: int, index: Tensor, source_shape: Sequence[int]) -> tuple[int, Tensor]:
+    """The dimension, and the index broadcast over slices of the source."""
+    d = normalized(dim, input.dim())
+    if index.dim() > 1:
+        raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index.dim()}")
+    size = input.shape[d] if input.dim() else 1
+    places = index.reshape(-1).long()
+    if places.numel() and not bool(((places >= 0) & (places < size)).all()):
+        raise IndexError(f"{name}(): index out of range in self")
+    if not source_shape:
+        return d, places.reshape([])
+    return d, places.reshape([-1 if i == d else 1 for i in range(len(source_shape))]).expand(list(source_shape))
+
+
+def _check_slices(name: str, input: Tensor, d: int, index: Tensor, source: Tensor) -> None:
+    if input.dtype is not source.dtype:
+        raise RuntimeError(f"{name}(): self ({input.dtype}) and source ({source.dtype}) must have the same scalar type")
+    wanted = [index.numel() if i == d else n for i, n in enumerate(input.shape)]
+    if input.dim() and source.dim() and list(source.shape) != wanted:
+        if source.shape[d : d + 1] != (index.numel(),) and name == "index_copy":
+            raise IndexError(f"{name}(): Number of indices ({index.numel()}) should be equal to source.size(dim)")
+        raise RuntimeError(f"{name}(): source of shape {list(source.shape)} does not fit {wanted}")
+
+
+@everywhere
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
+    """input with alpha times source's slices added at `index` along dim.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    d = normalized(dim, input.dim())
+    _check_slices("index_add", input, d, index, source)
+    d, places = _lines("index_add", input, dim, index, source.shape)
+    return input.scatter_add(d, places, source if alpha == 1 else source * alpha)
+
+
+@everywhere
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """input with source's slices at `index` along dim.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if index.dtype is not _core.int64:
+        raise RuntimeError(f"index_copy_(): Expected a long tensor for index, but got {index.dtype}")
+    d = normalized(dim, input.dim())
+    _check_slices("index_copy", input, d, index, source)
+    d, places = _lines("index_copy", input, dim, index, source.shape)
+    return _scatter(input, d, places, source)
+
+
+@everywhere
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """input with the slices at `index` along dim filled with a number.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if index.dtype is not _core.int64:
+        raise IndexError("index_fill_(): Expected dtype int64 for index.")
+    d = normalized(dim, input.dim())
+    chosen = _core.zeros(input.shape[d] if input.dim() else 1, dtype=_core.bool)
+    places = _wrapped(index.reshape(-1), chosen.numel(), "index_fill_")
+    if places.numel():
+        chosen[places] = True
+    if input.dim() == 0:
+        return input.masked_fill(chosen.reshape([]), value)
+    return input.masked_fill(chosen.reshape([-1 if i == d else 1 for i in range(input.dim())]), value)
+
+
+_scatter = _core.scatter
+_scatter_add = _core.scatter_add
+_REDUCTIONS = ("sum", "prod", "mean", "amax", "amin")
+
+
+@everywhere
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,
+            reduce: str | None = None) -> Tensor:  # fmt: skip
+    """input with src's elements (or a number) at `index` along dim; reduce "add" or "multiply" combines them with
+    what is there.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    source = value if src is None else src
+    if source is None:
+        raise TypeError("scatter() received an invalid combination of arguments: neither src nor value")
+    if reduce is None:
+        return _scatter(input, dim, index, source)
+    if reduce not in ("add", "multiply"):
+        raise RuntimeError("reduce argument must be either add or multiply.")
+    if not isinstance(source, Tensor):
+        source = _core.full(list(index.shape), source, dtype=input.dtype)
+    return scatter_reduce(input, dim, index, source, "sum" if reduce == "add" else "prod")
+
+
+@everywhere
+def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *,
+                   include_self: bool = True) -> Tensor:  # fmt: skip
+    """input with src's elements reduced into the places at `index` along dim: "sum", "prod", "mean", "amax" or
+    "amin", with or without what was there.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if reduce not in _REDUCTIONS:
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
+    d = normalized(dim, input.dim())
+    source = src[tuple(slice(n) for n in index.shape)] if index.dim() else src
+    target = input
+    if not include_self and index.numel():
+        start = {"prod": 1, "amax": _extreme(input, False), "amin": _extreme(input, True)}.get(reduce, 0)
+        target = _scatter(input, d, index, _core.full(list(index.shape), start, dtype=input.dtype))
+    if reduce in ("sum", "mean"):
+        total = _scatter_add(target, d, index, source)
+        if reduce == "sum":
+            return total
+        ones = _core.ones(list(index.shape), dtype=input.dtype)
+        counts = _core.ones_like(input) if include_self else _core.zeros_like(input)
+        counts = _scatter_add(counts, d, index, ones).clamp(min=1)
+        return total / counts if input.is_floating_point() else total // counts
+    if index.numel() == 0:
+        return target.clone()
+    return _folded(target, d, index, source, reduce)
+
+
+def _extreme(input: Tensor, largest: bool) -> Any:
+    if input.is_floating_point():
+        return math.inf if largest else -math.inf
+    if input.dtype is _core.bool:
+        return largest
+    bits = 8 * input.element_size()
+    if input.dtype is _core.uint8:
+        return 255 if largest else 0
+    return 2 ** (bits - 1) - 1 if largest else -(2 ** (bits - 1))
+
+
+def _folded(input: Tensor, d: int, index: Tensor, source: Tensor, reduce: str) -> Tensor:
+    """Rounds, in each of which every place takes at most one element: the i-th of those that want it."""
+    if input.dim() == 0:
+        return _folded(input.reshape(1), 0, index.reshape(1), source.reshape(1), reduce).reshape([])
+    order = _core.argsort(index, d, False, True)
+    wanted = index.gather(d, order).movedim(d, -1)
+    places = _core.arange(wanted.shape[-1])
+    begins = _core.cat([_core.ones([*wanted.shape[:-1], 1], dtype=_core.bool), wanted[..., 1:] != wanted[..., :-1]], -1)
+    numbers = (places - _core.cummax(_core.where(begins, places.expand(wanted.shape), 0), -1)[0]).movedim(-1, d)
+    rounds = _scatter(_core.zeros_like(index), d, order, numbers)
+    neutral = {"prod": 1, "amax": _extreme(input, False), "amin": _extreme(input, True)}[reduce]
+    combine = {"prod": _core.mul, "amax": _core.maximum, "amin": _core.minimum}[reduce]
+    if reduce != "prod":
+        return _extremes(input, d, index, source, rounds, neutral, combine)
+    result = input
+    for number in range(int(rounds.max()) + 1):
+        result = combine(result, _round(input, d, index, source, rounds == number, neutral))
+    return result
+
+
+def _round(input: Tensor, d: int, index: Tensor, source: Tensor, chosen: Tensor, neutral: Any) -> Tensor:
+    # One place more takes what is not meant this time.
+    size = input.shape[d]
+    shape = [n + 1 if i == d else n for i, n in enumerate(input.shape)]
+    table = _core.full(shape, neutral, dtype=input.dtype)
+    places = _core.where(chosen, index.long(), size)
+    return _scatter(table, d, places, source).narrow(d, 0, size)
+
+
+def _extremes(
+    input: Tensor, d: int, index: Tensor, source: Tensor, rounds: Tensor, neutral: Any, combine: Any
+) -> Tensor:
+    result = input.detach()
+    for number in range(int(rounds.max()) + 1):
+        result = combine(result, _round(result, d, index, source.detach(), rounds == number, neutral))
+    if not (input.requires_grad or source.requires_grad):
+        return result
+    # Equal extremes share the gradient: each adds its share of (x - x), which is zero.
+    hit_self = input.detach() == result
+    hit_source = source.detach() == result.gather(d, index)
+    counts = _scatter_add(hit_self.to(input.dtype), d, index, hit_source.to(input.dtype)).clamp(min=1)
+    share = _scatter_add(_nothing(input, hit_self), d, index, _nothing(source, hit_source))
+    return result + share / counts
+
+
+def _nothing(x: Tensor, chosen: Tensor) -> Tensor:
+    """Zeros through which a gradient of 1 flows where chosen."""
+    flows = _core.where(chosen & x.detach().isfinite(), x, 0)
+    return flows - flows.detach()
+
+
+@everywhere
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """input with the elements where mask is True replaced by source's, one after the other.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if mask.dtype is not _core.bool:
+        raise RuntimeError("masked_scatter_ only supports boolean masks")
+    if input.dtype is not source.dtype:
+        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and "
+                           f"{source.dtype}")  # fmt: skip
+    shape = broadcast(input.shape, mask.shape)
+    flat = mask.expand(shape).reshape(-1)
+    count = int(flat.sum())
+    if count > source.numel():
+        raise RuntimeError("Number of elements of source < number of ones in mask")
+    if count == 0:
+        return input.expand(shape).clone()
+    places = (flat.cumsum(0) - 1).clamp(min=0)
+    return _core.where(mask, source.reshape(-1).index_select(0, places).reshape(shape), input)
+
+
+def _flat_places(input: Tensor, indices: Sequence[Any]) -> tuple[Tensor, list[int]]:
+    """All index tensors (masks among them; None: the whole dimension) as places in input as if flat."""
+    parts: list[Tensor | None] = []
+    for index in indices:
+        if index is None:
+            parts.append(None)
+        elif index.dtype in (_core.bool, _core.uint8):
+            parts.extend(index.nonzero().unbind(1))
+        else:
+            parts.append(index)
+    if len(parts) > input.dim():
+        raise IndexError(f"too many indices for tensor of dimension {input.dim()}")
+    parts += [None] * (input.dim() - len(parts))
+    grid = _core.arange(input.numel()).reshape(input.shape)
+    item = tuple(slice(None) if p is None else p for p in parts)
+    chosen = grid[item]
+    return chosen, list(chosen.shape)
+
+
+@everywhere
+def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
+    """input[indices] = values in a copy; accumulate adds, repeated places several times.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if input.dtype is not values.dtype:
+        raise RuntimeError(f"Index put requires the source and destination dtypes match, got {input.dtype} for the "
+                           f"destination and {values.dtype} for the source.")  # fmt: skip
+    places, shape = _flat_places(input, indices)
+    try:
+        spread = values.expand(shape)
+    except RuntimeError as error:
+        raise RuntimeError(f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to "
+                           f"indexing result of shape {shape}") from error  # fmt: skip
+    flat = input.reshape(-1)
+    change = flat.scatter_add if accumulate else flat.scatter
+    return change(0, places.reshape(-1), spread.reshape(-1)).reshape(input.shape)
+
+
+@both
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The places of elements that are not zero, of shape (count, input.dim()), or one vector per dimension.
+
+    Arguments and errors as in PyTorch.
+    """
+    if as_tuple:
+        return tuple(_nonzero(input.reshape(1) if input.dim() == 0 else input).unbind(1))
+    return _nonzero(input)
+
+
+_nonzero = _core.nonzero

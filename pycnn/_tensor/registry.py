@@ -1,0 +1,100 @@
+"""Which functions are there, and under which names."""
+
+from __future__ import annotations
+
+import functools
+import re
+import types
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pycnn import _core
+from pycnn._core import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {}
+METHODS: dict[str, Callable[..., Any]] = {}
+
+_RANKS = {"bool": 0, "uint8": 1, "int8": 1, "int16": 1, "int32": 1, "int64": 1}
+
+
+def function(f: Function) -> Function:
+    """A name of the package."""
+    FUNCTIONS[f.__name__] = f
+    return f
+
+
+def method(f: Function) -> Function:
+    """A method of Tensor, whose text speaks of self."""
+    bound = types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__)
+    bound.__kwdefaults__, bound.__annotations__ = f.__kwdefaults__, f.__annotations__
+    bound.__doc__ = re.sub(r"\binput\b", "self", f.__doc__ or "")
+    bound.__module__, bound.__qualname__ = f.__module__, f"Tensor.{f.__name__}"
+    METHODS[f.__name__] = bound
+    return f
+
+
+def both(f: Function) -> Function:
+    """A function of the package that is a method, too."""
+    return function(method(f))
+
+
+def stored(self: Tensor, result: Tensor, name: str) -> Tensor:
+    """self with the result's elements, if they fit."""
+    if tuple(result.shape) != tuple(self.shape):
+        raise RuntimeError(
+            f"{name}: output with shape {list(self.shape)} doesn't match the broadcast shape {list(result.shape)}"
+        )
+    kinds = [_RANKS.get(str(t.dtype).rpartition(".")[2], 2) for t in (result, self)]
+    if kinds[0] > kinds[1]:
+        raise RuntimeError(f"{name}: result type {result.dtype} can't be cast to the desired output type {self.dtype}")
+    return self.copy_(result)
+
+
+def in_place(f: Function) -> Function:
+    """Adds the method that stores the result in self, named with an underscore."""
+    name = f"{f.__name__}_"
+
+    @functools.wraps(f)
+    def changed(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
+        return stored(self, f(self, *args, **keywords), name)
+
+    changed.__name__ = name
+    changed.__qualname__ = name
+    changed.__doc__ = f"""self takes the result, in place, and is returned: see `Tensor.{f.__name__}`.
+
+    Arguments, shape and errors as in it; RuntimeError also if self is a leaf that requires grad.
+    """
+    METHODS[name] = changed
+    return f
+
+
+def everywhere(f: Function) -> Function:
+    """Function, method and in-place method."""
+    return in_place(both(f))
+
+
+def normalized(dim: int, rank: int) -> int:
+    """dim counted from the front; IndexError if there is none."""
+    bound = max(rank, 1)
+    if not -bound <= dim < bound:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-bound}, {bound - 1}], but got {dim})")
+    return dim % bound
+
+
+def broadcast(*shapes: Any) -> list[int]:
+    """The sizes that all these shapes broadcast to."""
+    sizes: Any = _core.broadcast_shapes(*(tuple(shape) for shape in shapes))
+    return list(sizes)
+
+
+def dimensions(dim: Any, rank: int) -> list[int]:
+    """One or several dimensions, or all for None."""
+    if dim is None:
+        return list(range(rank))
+    given = [dim] if isinstance(dim, int) else list(dim)
+    found = [normalized(d, rank) for d in given]
+    if len(set(found)) != len(found):
+        raise RuntimeError(f"dim {found} appears multiple times in the list of dims")
+    return found

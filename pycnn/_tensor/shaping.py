@@ -1,0 +1,599 @@
+"""Shapes: splitting and joining, diagonals and triangles, rolling and repeating."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pycnn import _core
+from pycnn._core import Tensor
+from pycnn._tensor.registry import both, dimensions, everywhere, function, method, normalized
+
+
+def _each(f: Any, tensors: tuple[Any, ...]) -> Any:
+    if len(tensors) == 1:
+        return f(tensors[0]) if isinstance(tensors[0], Tensor) else tuple(f(t) for t in tensors[0])
+    return tuple(f(t) for t in tensors)
+
+
+@function
+def atleast_1d(*tensors: Any) -> Any:
+    """Tensors (given one by one or as a sequence) with shape () made (1,).
+
+    Arguments and errors as in PyTorch.
+    """
+    return _each(lambda t: t.reshape(1) if t.dim() == 0 else t, tensors)
+
+
+@function
+def atleast_2d(*tensors: Any) -> Any:
+    """Tensors with at least two dimensions, added in front of the shape.
+
+    Arguments and errors as in PyTorch.
+    """
+    return _each(lambda t: t.reshape(1, 1) if t.dim() == 0 else t.unsqueeze(0) if t.dim() == 1 else t, tensors)
+
+
+@function
+def atleast_3d(*tensors: Any) -> Any:
+    """Tensors with at least three dimensions: shape () becomes (1, 1, 1), (N,) becomes (1, N, 1), (M, N) becomes
+    (M, N, 1).
+
+    Arguments and errors as in PyTorch.
+    """
+
+    def at_least(t: Tensor) -> Tensor:
+        return t.reshape(1, 1, 1) if t.dim() == 0 else t[None, :, None] if t.dim() == 1 else t[..., None]
+
+    return _each(lambda t: at_least(t) if t.dim() < 3 else t, tensors)
+
+
+@function
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Vectors of shape (N,) as columns and matrices side by side.
+
+    Arguments and errors as in `cat`.
+    """
+    return _core.cat([t.reshape(t.numel(), 1) if t.dim() <= 1 else t for t in tensors], 1)
+
+
+@function
+def row_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors of any shape one below the other: see `vstack`.
+
+    Arguments and errors as in PyTorch.
+    """
+    return _core.vstack(tensors)
+
+
+@function
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors of any shape behind each other, along dimension 2.
+
+    Arguments and errors as in `cat`.
+    """
+    return _core.cat([atleast_3d(t) for t in tensors], 2)
+
+
+@both
+def tensor_split(
+    input: Tensor, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: int | None = None
+) -> tuple[Tensor, ...]:
+    """Views along dim, of shapes as equal as can be (an int) or cut at these indices.
+
+    Arguments and errors as in PyTorch.
+    """
+    cuts: Any = next((x for x in (indices_or_sections, indices, sections) if x is not None), None)
+    if isinstance(cuts, Tensor):
+        cuts = cuts.tolist()
+    if input.dim() == 0:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    along = normalized(dim, input.dim())
+    size = input.shape[along]
+    if isinstance(cuts, int):
+        if cuts <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {cuts}")
+        small, extra = divmod(size, cuts)
+        cuts = list(itertools.accumulate([small + (i < extra) for i in range(cuts)]))[:-1]
+    bounds = list(zip([0, *cuts], [*cuts, size], strict=True))
+    return tuple(input[(slice(None),) * along + (slice(a, b),)] for a, b in bounds)
+
+
+def _split_at(input: Tensor, indices_or_sections: Any, dim: int, name: str, least: int) -> tuple[Tensor, ...]:
+    if input.dim() < least:
+        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with "
+                           f"{input.dim()} dimensions!")  # fmt: skip
+    sections = indices_or_sections
+    if isinstance(sections, int) and (sections <= 0 or input.shape[dim] % sections != 0):
+        raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
+                           f"{input.shape[dim]} is not divisible by the split_size {sections}!")  # fmt: skip
+    return tensor_split(input, sections, dim)
+
+
+@both
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Views cut along dimension 1 (0 for shape (N,)).
+
+    Arguments and errors as in `tensor_split`.
+    """
+    return _split_at(input, indices_or_sections, 0 if input.dim() == 1 else 1, "hsplit", 1)
+
+
+@both
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Views cut along dimension 0, of any shape.
+
+    Arguments and errors as in `tensor_split`.
+    """
+    return _split_at(input, indices_or_sections, 0, "vsplit", 2)
+
+
+@both
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """Views cut along dimension 2, of any shape.
+
+    Arguments and errors as in `tensor_split`.
+    """
+    return _split_at(input, indices_or_sections, 2, "dsplit", 3)
+
+
+@both
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of these sizes along dim.
+
+    Arguments, shapes and errors as in `split`.
+    """
+    return _core.split(input, list(split_sizes), dim)
+
+
+@both
+def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """PyTorch gives views that in-place changes of tensors may invalidate; here it is the plain function.
+
+    Arguments, shapes and errors as in `chunk`.
+    """
+    return _core.chunk(input, chunks, dim)
+
+
+@both
+def unsafe_split(tensor: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """PyTorch gives views that in-place changes of tensors may invalidate; here it is the plain function.
+
+    Arguments, shapes and errors as in `split`.
+    """
+    return _core.split(tensor, split_size, dim)
+
+
+@both
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal `offset` places right of the main one, dim1 and dim2 replaced by a last dimension: of a
+    contiguous matrix a view.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    first, second = normalized(dim1, input.dim()), normalized(dim2, input.dim())
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    moved = input.movedim((first, second), (-2, -1))
+    rows, columns = moved.shape[-2:]
+    count = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
+    if count == 0:
+        return moved[..., 0][..., :0] if columns else moved.reshape(*moved.shape[:-2], 0)
+    start = offset if offset >= 0 else -offset * columns
+    flat = moved.reshape(*moved.shape[:-2], rows * columns)
+    return flat[..., start : start + (count - 1) * (columns + 1) + 1 : columns + 1]
+
+
+@both
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The last dimension as the diagonal `offset` of square matrices in dimensions dim1 and dim2, zeros
+    elsewhere.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    first, second = normalized(dim1, input.dim() + 1), normalized(dim2, input.dim() + 1)
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    count = input.shape[-1]
+    size = count + abs(offset)
+    start = offset if offset >= 0 else -offset * size
+    lead = list(input.shape[:-1])
+    spread = _core.cat([input.unsqueeze(-1), _core.zeros([*input.shape, size], dtype=input.dtype)], -1)
+    flat = spread.reshape([*lead, count * (size + 1)])
+    parts = [_core.zeros([*lead, start], dtype=input.dtype), flat]
+    missing = size * size - start - count * (size + 1)
+    if missing > 0:
+        parts.append(_core.zeros([*lead, missing], dtype=input.dtype))
+    square = _core.cat(parts, -1)[..., : size * size].reshape([*lead, size, size])
+    return square.movedim((-2, -1), (first, second))
+
+
+@both
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """A square matrix with this diagonal for shape (N,), the diagonal of a matrix.
+
+    Arguments and errors as in PyTorch.
+    """
+    if input.dim() == 1:
+        return diag_embed(input, diagonal)
+    if input.dim() != 2:
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.dim()}D")
+    return _diagonal(input, diagonal).clone()
+
+
+_diagonal = diagonal
+
+
+@both
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """A square matrix with all elements, of any shape, on the diagonal `offset`.
+
+    Arguments and errors as in `diag_embed`.
+    """
+    return diag_embed(input.reshape(-1), offset)
+
+
+@both
+def trace(input: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal, of shape ().
+
+    Errors: RuntimeError for other ranks.
+    Arguments as in PyTorch.
+    """
+    if input.dim() != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.dim()}")
+    return diagonal(input).sum()
+
+
+@method
+def fill_diagonal_(self: Tensor, fill_value: float, wrap: bool = False) -> Tensor:
+    """The main diagonal of self takes the value, in place.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if self.dim() < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if self.dim() > 2 and len(set(self.shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    step = sum(math.prod(self.shape[d + 1 :]) for d in range(self.dim()))
+    end = self.numel() if wrap or self.dim() > 2 else min(self.shape[1] * self.shape[1], self.numel())
+    places = _core.arange(self.numel()).reshape(self.shape)
+    chosen = (places % step == 0) & (places < end)
+    return self.masked_fill_(chosen, fill_value)
+
+
+@function
+def block_diag(*tensors: Tensor) -> Tensor:
+    """Matrices along the diagonal of one, zeros elsewhere.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    blocks = [atleast_2d(t) for t in tensors]
+    if any(b.dim() > 2 for b in blocks):
+        raise RuntimeError("torch.block_diag: Input tensors must have 2 or fewer dimensions.")
+    width = sum(b.shape[1] for b in blocks)
+    dtype = _core.float32
+    for i, b in enumerate(blocks):
+        dtype = b.dtype if i == 0 else _core.promote_types(dtype, b.dtype)
+    rows, before = [], 0
+    for b in blocks:
+        after = width - before - b.shape[1]
+        zeros = [_core.zeros(b.shape[0], n, dtype=dtype) for n in (before, after)]
+        rows.append(_core.cat([zeros[0], b.to(dtype), zeros[1]], 1))
+        before += b.shape[1]
+    return _core.cat(rows, 0) if rows else _core.zeros(1, 0)
+
+
+def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
+    if input.dim() < 2:
+        name = "tril" if lower else "triu"
+        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+    rows, columns = _core.arange(input.shape[-2]).unsqueeze(1), _core.arange(input.shape[-1])
+    distance = columns - rows
+    kept = distance <= diagonal if lower else distance >= diagonal
+    return _core.where(kept, input, _core.zeros([], dtype=input.dtype))
+
+
+@everywhere
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Matrices, of shape (..., M, N), with zeros above the diagonal.
+
+    Arguments and errors as in PyTorch.
+    """
+    return _triangle(input, diagonal, True)
+
+
+@everywhere
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Matrices, of shape (..., M, N), with zeros below the diagonal.
+
+    Arguments and errors as in PyTorch.
+    """
+    return _triangle(input, diagonal, False)
+
+
+@both
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """Elements moved on by `shifts` along `dims`, from the end to the start; without dims as if flat.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    amounts = [shifts] if isinstance(shifts, int) else list(shifts)
+    if not amounts:
+        raise RuntimeError("`shifts` required")
+    along = [] if dims is None else [dims] if isinstance(dims, int) else list(dims)
+    if not along:
+        if len(amounts) != 1:
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:0")
+        return roll(input.reshape(-1), amounts, 0).reshape(input.shape)
+    if len(amounts) != len(along):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(along)}")
+    result = input.clone()
+    for amount, dim in zip(amounts, along, strict=True):
+        d = normalized(dim, input.dim())
+        size = input.shape[d] if input.dim() else 1
+        if size > 1 and amount % size:
+            cut = size - amount % size
+            result = _core.cat([result.narrow(d, cut, size - cut), result.narrow(d, 0, cut)], d)
+    return result
+
+
+@both
+def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Rotated by k quarter turns from the first to the second of dims.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if len(dims) != 2:
+        raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if input.dim() < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.dim()}")
+    a, b = (normalized(d, input.dim()) for d in dims)
+    if a == b:
+        raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}")
+    if k % 4 == 0:
+        return input.clone()
+    if k % 4 == 2:
+        return input.flip((a, b))
+    return input.flip(b).transpose(a, b) if k % 4 == 1 else input.transpose(a, b).flip(b)
+
+
+@both
+def fliplr(input: Tensor) -> Tensor:
+    """Dimension 1 reversed, any shape of two or more dimensions.
+
+    Errors: RuntimeError for fewer.
+    Arguments as in PyTorch.
+    """
+    if input.dim() < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return input.flip(1)
+
+
+@both
+def flipud(input: Tensor) -> Tensor:
+    """Dimension 0 reversed, any shape of one or more dimensions.
+
+    Errors: RuntimeError for fewer.
+    Arguments as in PyTorch.
+    """
+    if input.dim() < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return input.flip(0)
+
+
+@both
+def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *, output_size: Any = None) -> Tensor:
+    """Every element along dim (of all, flat, for None) `repeats` times, which may differ.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if repeats is None:
+        counts = input.tolist()
+        return _core.tensor([i for i, n in enumerate(counts) for _ in range(n)], dtype=_core.int64)
+    source, along = (input.reshape(-1), 0) if dim is None else (input, normalized(dim, input.dim()))
+    if source.dim() == 0:
+        source = source.reshape(1)
+    size = source.shape[along]
+    counts = repeats.reshape(-1).tolist() if isinstance(repeats, Tensor) else [repeats]
+    if len(counts) == 1:
+        counts = counts * size
+    if len(counts) != size:
+        raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
+                           f"{len(counts)} and input.size({along}) = {size}")  # fmt: skip
+    if any(n < 0 for n in counts):
+        raise RuntimeError("repeats can not be negative")
+    places = [i for i, n in enumerate(counts) for _ in range(n)]
+    return source.index_select(along, _core.tensor(places, dtype=_core.int64))
+
+
+@function
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Grids of coordinates from vectors of shape (N,) each; indexing "ij" or "xy" (the first two dimensions
+    exchanged).
+
+    Arguments and errors as in PyTorch.
+    """
+    axes = list(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else list(tensors)
+    if not axes:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    if any(a.dim() > 1 for a in axes):
+        raise RuntimeError("torch.meshgrid: Expected 0D or 1D tensor in the tensor list")
+    if any(a.dtype is not axes[0].dtype for a in axes):
+        raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+    swapped = indexing == "xy" and len(axes) >= 2
+    if swapped:
+        axes[0], axes[1] = axes[1], axes[0]
+    shape = [a.numel() for a in axes]
+    grids = [a.reshape([-1 if i == d else 1 for i in range(len(axes))]).expand(shape) for d, a in enumerate(axes)]
+    if swapped:
+        grids[0], grids[1] = grids[1], grids[0]
+    return tuple(grids)
+
+
+@function
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All combinations of one element of each vector, of shape (count, len(tensors)).
+
+    Arguments and errors as in PyTorch.
+    """
+    if any(t.dim() != 1 for t in tensors):
+        raise RuntimeError("Expect a 1D vector")
+    if len(tensors) == 1:
+        return tensors[0]
+    return _core.stack([g.reshape(-1) for g in meshgrid(*tensors)], 1)
+
+
+@function
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All choices of r elements of a vector, of shape (count, r).
+
+    Arguments and errors as in PyTorch.
+    """
+    if input.dim() != 1:
+        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    places = list(choose(range(input.numel()), r))
+    if not places or r == 0:
+        return _core.zeros(0 if r == 0 else len(places), *([r] if r else []), dtype=input.dtype)
+    return input[_core.tensor(places)]
+
+
+@method
+def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of `size` elements every `step` along a dimension, as a last dimension (a copy, not a view).
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    along = normalized(dimension, self.dim())
+    available = self.shape[along] if self.dim() else 1
+    if size < 0 or size > available:
+        raise RuntimeError(f"maximum size for tensor at dimension {along} is {available} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    if self.dim() == 0:
+        return self.reshape(1)[:size]
+    count = (available - size) // step + 1
+    places = (_core.arange(count).unsqueeze(1) * step + _core.arange(size)).reshape(-1)
+    windows = self.index_select(along, places)
+    return windows.unflatten(along, (count, size)).movedim(along + 1, -1)
+
+
+@both
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """The elements of a contiguous tensor of any shape at offset + strides (a copy, not a view).
+
+    NotImplementedError unless it is contiguous. Arguments and errors as in PyTorch.
+    """
+    if not input.is_contiguous() or input.storage_offset() != 0:
+        raise NotImplementedError("as_strided: only contiguous tensors that begin their storage")
+    if len(size) != len(stride):
+        raise RuntimeError("mismatch in length of strides and shape")
+    start = storage_offset or 0
+    reach = start + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if math.prod(size) > 0 and (start < 0 or reach >= input.numel()):
+        raise RuntimeError(f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start} are out of "
+                           f"bounds for storage of {input.numel()} elements")  # fmt: skip
+    places = _core.zeros([], dtype=_core.int64) + start
+    for d, (n, s) in enumerate(zip(size, stride, strict=True)):
+        places = places + (_core.arange(n) * s).reshape([-1] + [1] * (len(size) - d - 1))
+    return input.reshape(-1).index_select(0, places.reshape(-1)).reshape(list(size))
+
+
+@both
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """A copy of input with src in the window.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    result = input.clone()
+    window = result[(slice(None),) * normalized(dim, input.dim()) + (slice(start, end, step),)]
+    if tuple(window.shape) != tuple(src.shape):
+        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
+                           f"slice size = {list(window.shape)}")  # fmt: skip
+    window.copy_(src)
+    return result
+
+
+@both
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """A copy of input with src at index along dim.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    result = input.clone()
+    window = result.select(dim, index)
+    if tuple(window.shape) != tuple(src.shape):
+        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
+                           f"slice size = {list(window.shape)}")  # fmt: skip
+    window.copy_(src)
+    return result
+
+
+@both
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A copy of input with src on the diagonal.
+
+    Arguments, shapes and errors as in `diagonal`.
+    """
+    places = _core.arange(input.numel()).reshape(input.shape)
+    chosen = diagonal(places, offset, dim1, dim2)
+    if tuple(chosen.shape) != tuple(src.shape):
+        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
+                           f"slice size = {list(chosen.shape)}")  # fmt: skip
+    flat = input.reshape(-1).scatter(0, chosen.reshape(-1), src.reshape(-1).to(input.dtype))
+    return flat.reshape(input.shape)
+
+
+@both
+def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """A copy of the window.
+
+    Arguments, shapes and errors as in `narrow`.
+    """
+    return input.narrow(dim, start, length).clone()
+
+
+@both
+def adjoint(input: Tensor) -> Tensor:
+    """The last two dimensions exchanged, shape (..., N, M): see `transpose`.
+
+    Arguments and errors as in PyTorch.
+    """
+    if input.dim() == 1:
+        raise RuntimeError("tensor.adjoint() is only supported on matrices or batches of matrices. Got 1-D tensor.")
+    return input.transpose(-2, -1) if input.dim() else input
+
+
+@function
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """Coordinates in a tensor of `shape` of flat indices, one tensor per dimension.
+
+    Arguments and errors as in PyTorch.
+    """
+    sizes = [shape] if isinstance(shape, int) else list(shape)
+    found = []
+    for size in reversed(sizes):
+        found.append(indices % size)
+        indices = indices // size
+    return tuple(reversed(found))
+
+
+@both
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """Slices along dim scaled down to a p-norm of maxnorm.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    d = normalized(dim, input.dim())
+    if p <= 0:
+        raise RuntimeError("non-positive-norm not supported")
+    others = [i for i in dimensions(None, input.dim()) if i != d]
+    norms = input.norm(p, others, keepdim=True)
+    return input * _core.where(norms > maxnorm, maxnorm / (norms + 1e-7), _core.ones_like(norms))
