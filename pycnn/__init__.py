@@ -67,9 +67,12 @@ from pycnn._settings import are_deterministic_algorithms_enabled as are_determin
 from pycnn._settings import compile as compile  # noqa: E402
 from pycnn._settings import get_float32_matmul_precision as get_float32_matmul_precision  # noqa: E402
 from pycnn._settings import get_num_interop_threads as get_num_interop_threads  # noqa: E402
+from pycnn._settings import is_warn_always_enabled as is_warn_always_enabled  # noqa: E402
 from pycnn._settings import set_float32_matmul_precision as set_float32_matmul_precision  # noqa: E402
 from pycnn._settings import set_flush_denormal as set_flush_denormal  # noqa: E402
 from pycnn._settings import set_num_interop_threads as set_num_interop_threads  # noqa: E402
+from pycnn._settings import set_printoptions as set_printoptions  # noqa: E402
+from pycnn._settings import set_warn_always as set_warn_always  # noqa: E402
 from pycnn._settings import use_deterministic_algorithms as use_deterministic_algorithms  # noqa: E402
 from pycnn._summary import summary as summary  # noqa: E402
 from pycnn._tensor_types import TENSOR_TYPES as _TENSOR_TYPES  # noqa: E402
@@ -105,6 +108,7 @@ _SUBMODULES = (
     "distributed",
     "func",
     "jit",
+    "linalg",
     "models",
     "multiprocessing",
     "nn",
@@ -115,6 +119,7 @@ _SUBMODULES = (
     "random",
     "serialization",
     "testing",
+    "special",
     "training",
     "utils",
     "version",
@@ -132,13 +137,26 @@ def set_anomaly_enabled(mode: bool, check_nan: bool = True) -> None:
     _set_detect_anomaly(mode, check_nan)
 
 
+# Functions of nn.functional that are names of PyTorch's package, too.
+_FUNCTIONAL = (
+    "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "bilinear", "celu", "celu_",
+    "channel_shuffle", "cosine_similarity", "dropout", "feature_alpha_dropout", "group_norm", "hardshrink",
+    "layer_norm", "max_pool1d", "max_pool2d", "max_pool3d", "pairwise_distance", "pdist", "pixel_shuffle",
+    "pixel_unshuffle", "prelu", "rms_norm", "rrelu", "rrelu_", "selu", "selu_", "threshold", "threshold_",
+)  # fmt: skip
+
+
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"pycnn.{name}")
     if name == "vmap":
         return importlib.import_module("pycnn.func").vmap
+    if name in _FUNCTIONAL:
+        functional = importlib.import_module("pycnn.nn.functional")
+        if hasattr(functional, name):
+            return getattr(functional, name)
     raise AttributeError(f"module 'pycnn' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES})
+    return sorted({*globals(), *_SUBMODULES, *_FUNCTIONAL})

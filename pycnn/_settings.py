@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pycnn import _core
+
 
 def compile(model: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Gives `model` back: every graph is fused and planned without being told. As a decorator too.
@@ -14,6 +16,52 @@ def compile(model: Callable[..., Any] | None = None, **options: Any) -> Any:
         options: PyTorch's, accepted and ignored.
     """
     return (lambda function: function) if model is None else model
+
+
+_PROFILES: dict[str, dict[str, Any]] = {
+    "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
+    "short": {"precision": 2, "threshold": 1000, "edgeitems": 2, "linewidth": 80},
+    "full": {"precision": 4, "threshold": 2**63 - 1, "edgeitems": 3, "linewidth": 80},
+}
+_print_options: dict[str, Any] = {**_PROFILES["default"], "sci_mode": None}
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """How tensors are printed; what is None stays as it is.
+
+    Args:
+        precision: digits after the point.
+        threshold: more elements than this are abbreviated.
+        edgeitems: how many at the beginning and end are printed then.
+        linewidth: characters of a line.
+        profile: "default", "short" or "full": values for all of them.
+        sci_mode: whether numbers have exponents; None lets the elements decide.
+    """
+    if profile is not None:
+        if profile not in _PROFILES:
+            raise ValueError(f"set_printoptions: profile must be one of {list(_PROFILES)}, got '{profile}'")
+        _print_options.update(_PROFILES[profile])
+    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    _print_options.update({name: value for name, value in given.items() if value is not None})
+    _print_options["threshold"] = int(min(_print_options["threshold"], 2**63 - 1))
+    _print_options["sci_mode"] = sci_mode
+    _core._set_print_options(**_print_options)
+
+
+def is_warn_always_enabled() -> bool:
+    """False."""
+    return False
+
+
+def set_warn_always(b: bool) -> None:
+    """Accepted: warnings are given as Python's filters say."""
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:

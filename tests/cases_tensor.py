@@ -260,3 +260,61 @@ loose("chain_matmul", "chain_matmul", normal(2, 3), normal(3, 4), normal(4, 2))
 loose("matrix_power", lambda p, x: p.matrix_power(x, 5), normal(3, 3))
 for norm in (1.0, 2.0, 3.0):
     loose(f"cdist {norm}", lambda p, x, y, n=norm: p.cdist(x, y, n), normal(2, 3, 4), normal(2, 5, 4))
+
+# -- special -------------------------------------------------------------------------------------------------------
+
+for name in ("i0e", "i1e", "erfcx", "log_ndtr"):
+    loose(f"special.{name}", lambda p, x, f=name: getattr(p.special, f)(x), normal(3, 4))
+for name in ("i0", "i1", "ndtr"):
+    loose(f"special.{name}", lambda p, x, f=name: getattr(p.special, f)(x), normal(3, 4))
+loose("special.entr", lambda p, x: p.special.entr(x), positive(3, 4))
+loose("special.ndtri", lambda p, x: p.special.ndtri(x), Input(lambda rng: rng.uniform(0.05, 0.95, (3, 4))))
+loose("special.xlog1py", lambda p, x, y: p.special.xlog1py(x, y), normal(3, 4), positive(4))
+loose("special.zeta", lambda p, x: p.special.zeta(3.0, x), positive(5))
+
+# -- norms and products --------------------------------------------------------------------------------------------
+
+for order in (-2, -1, 0.5, 3, float("inf"), float("-inf")):
+    loose(f"vector_norm {order}", lambda p, x, o=order: p.linalg.vector_norm(x, o, 1), apart(3, 4))
+for order in ("fro", "nuc", 1, -1, 2, -2, float("inf"), float("-inf")):
+    loose(
+        f"matrix_norm {order}", lambda p, x, o=order: p.linalg.matrix_norm(x, o, (0, 2), keepdim=True), apart(3, 2, 4)
+    )
+loose("linalg.norm", lambda p, x: p.linalg.norm(x), apart(3, 4))
+loose("linalg.norm of vectors", lambda p, x: p.linalg.norm(x, 3, dim=0), apart(3, 4))
+loose("nuclear norm", lambda p, x: p.norm(x, "nuc"), apart(3, 4))
+loose("norm of order -1", lambda p, x: p.norm(x, -1), apart(3, 4))
+add("linalg.cross", lambda p, x, y: p.linalg.cross(x, y, dim=0), normal(3, 4), normal(3, 1))
+add("linalg.diagonal", lambda p, x: p.linalg.diagonal(x, offset=1), normal(2, 3, 4))
+loose("linalg.vecdot", lambda p, x, y: p.linalg.vecdot(x, y), normal(3, 4), normal(4))
+loose("linalg.multi_dot", lambda p, x, y, z: p.linalg.multi_dot([x, y, z]), normal(3), normal(3, 4), normal(4, 2))
+add("linalg.vander", lambda p, x: p.linalg.vander(x, N=3), normal(4))
+loose(
+    "chain_matmul in another order",
+    lambda p, x, y, z: p.chain_matmul(x, y, z),
+    normal(2, 5),
+    normal(5, 3),
+    normal(3, 4),
+)
+
+# -- places and differences ----------------------------------------------------------------------------------------
+
+for reduce in ("prod", "mean", "amax", "amin"):
+    for whole in (True, False):
+        loose(
+            f"index_reduce {reduce} {whole}",
+            lambda p, x, i, y, r=reduce, w=whole: p.index_reduce(x, 0, i, y, r, include_self=w),
+            apart(4, 3),
+            values(1, 1, 3, dtype="int64"),
+            apart(3, 3),
+        )
+add("nonzero_static", lambda p, x: p.nonzero_static(x, size=9), integers(0, 2, 3, 4))
+add("gradient", lambda p, x: p.gradient(x), normal(4, 5))
+add("gradient to second order at the edges",
+    lambda p, x, s, t: p.gradient(x, spacing=(s, t), edge_order=2), normal(4, 5),
+    constant(values(0.0, 0.5, 2.0, 2.25, dtype="float64")),
+    constant(values(0.0, 0.5, 0.75, 2.0, 2.25, dtype="float64")))  # fmt: skip
+add("histogram", lambda p, x: list(p.histogram(x, 4, range=(-1.0, 1.0))), constant(normal(20)))
+add("histogram with edges", lambda p, x, e: list(p.histogram(x, e, density=True)), constant(normal(20)),
+    constant(values(-1.0, 0.0, 0.5, 2.0, dtype="float64")))  # fmt: skip
+add("rsub with alpha", lambda p, x, y: p.rsub(x, y, alpha=2.5), normal(3), normal(3))

@@ -587,9 +587,7 @@ def _scattered(x: Any, index: Any, y: Any, add: bool) -> Any:
     return result
 
 
-CASES += (
-    cases_elementary.CASES + cases_losses.CASES + cases_sequences.CASES + cases_tensor.CASES + cases_vision.CASES
-)
+CASES += cases_elementary.CASES + cases_losses.CASES + cases_sequences.CASES + cases_tensor.CASES + cases_vision.CASES
 
 NAMES = [case.name for case in CASES]
 assert len(set(NAMES)) == len(NAMES), sorted({name for name in NAMES if NAMES.count(name) > 1})

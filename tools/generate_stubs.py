@@ -155,14 +155,15 @@ def python_method(name: str, value: Any) -> str:
     first, *others = signature.parameters.values()
     parameters = [first.replace(name="self", annotation=inspect.Parameter.empty), *others]
     text = str(signature.replace(parameters=parameters)).replace("'", "")
-    text = re.sub(r"\b(bool|float|int|str)\b", r"_\1", text).replace("linear", '"linear"')
+    text = re.sub(r"\b(bool|float|int|str)\b", r"_\1", text).replace("linear", '"linear"').replace(" = fro", ' = "fro"')
     return f"    def {name}{text}: ..."
 
 
 def functions_of(name: str, value: Any, indent: str) -> list[str]:
     """The definitions (several where overloaded) of a function or method."""
     if inspect.isfunction(value):
-        return [python_method(name, value)]
+        # A lambda is what pycnn/_device.py adds to a class of the core.
+        return [] if value.__name__ == "<lambda>" else [python_method(name, value)]
     defined = getattr(value, "__name__", name)
     matches = [SIGNATURE.match(line) for line in (value.__doc__ or "").splitlines()]
     signatures = [match for match in matches if match and match[1] == defined]

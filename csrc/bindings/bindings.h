@@ -199,6 +199,15 @@ Tensor get_item(const Tensor& self, py::handle index);
 void set_item(Tensor& self, py::handle index, py::handle value);
 /// Positions of the non-zero elements, (count, dim).
 Tensor nonzero(const Tensor& input);
+/// What set_printoptions() sets.
+struct PrintOptions {
+  int precision = 4;
+  int64_t threshold = 1000;  ///< more elements than this are abbreviated
+  int64_t edge_items = 3;
+  size_t line_width = 80;
+  std::optional<bool> scientific;  ///< unless chosen by the elements
+};
+PrintOptions& print_options();
 std::string to_repr(const Tensor& tensor);
 /// "AddBackward0" for an operator "add".
 std::string grad_fn_title(const std::string& operator_name);
@@ -228,6 +237,8 @@ void explain_failing_calls(Module& module, TensorClass& tensor);
 inline constexpr const char* incompatible_arguments = " arguments. The following argument types are supported:\n";
 /// The function that Python is calling in this thread, if it is one of those and not private.
 const std::string* called_function();
+/// What `out=` means: the tensor (or each of several) takes the result, with its shape, and is returned.
+py::object write_out(const std::string& name, const py::object& result, const py::object& out);
 
 /// Defines a function of a tensor both in the module (first argument "input") and as a method.
 template <typename Function, typename... Extra>

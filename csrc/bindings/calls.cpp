@@ -1,5 +1,6 @@
 // What a failing call tells: errors begin with the name of the function that was called, and arguments that fit no
 // signature are listed by their types. pybind11 has hooks for neither, so its functions are called through these.
+// The same place handles the keyword that all of PyTorch's functions have: `out`, a tensor that takes the result.
 #include <string_view>
 #include <unordered_map>
 
@@ -13,8 +14,12 @@ using TupleCall = PyObject* (*)(PyObject* self, PyObject* arguments, PyObject* k
 
 // pybind11's one entry point for all functions; `self` is what tells them apart.
 PyCFunction dispatcher = nullptr;
-std::unordered_map<PyObject*, std::string>& names() {
-  static auto* instance = new std::unordered_map<PyObject*, std::string>();
+struct Wrapped {
+  std::string name;
+  bool takes_out = false;
+};
+std::unordered_map<PyObject*, Wrapped>& functions() {
+  static auto* instance = new std::unordered_map<PyObject*, Wrapped>();
   return *instance;
 }
 
@@ -91,16 +96,90 @@ void shorten(const std::string& name, PyObject* const* arguments, size_t positio
   PyErr_SetString(PyExc_TypeError, text.c_str());
 }
 
-PyObject* call_fast(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
-  const Calling calling(self);
+// -- `out` -----------------------------------------------------------------------------------------------------------
+
+py::object store(const std::string& name, const Tensor& result, const py::object& out) {
+  check<TypeError>(is_tensor(out), name, "(): argument 'out' must be Tensor, not ", Py_TYPE(out.ptr())->tp_name);
+  Tensor target = out.cast<Tensor>();
+  check(!is_grad_enabled() || !(result.requires_grad() || target.requires_grad()), name,
+        "(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
+        "requires grad.");
+  check(can_cast(result.dtype(), target.dtype()), name, "(): result type ", result.dtype(),
+        " can't be cast to the desired output type ", target.dtype());
+  if (target.shape() == result.shape())
+    target.assign_(result);
+  else
+    target.set_data(cast(result, target.dtype()));
+  return out;
+}
+
+/// The keyword `out` of one call.
+class Out {
+ public:
+  explicit Out(PyObject* self) : function_(functions()[self]) {}
+  static PyObject* name() {
+    static PyObject* interned = PyUnicode_InternFromString("out");
+    return interned;
+  }
+  bool take(PyObject* key, PyObject* value) {
+    if (key != name() || !function_.takes_out) return false;
+    out_ = py::reinterpret_borrow<py::object>(value);
+    return true;
+  }
+  template <typename Call>
+  PyObject* around(const Call& call) const {
+    PyObject* result = call();
+    if (result == nullptr || out_.is_none()) return result;
+    py::object owned = py::reinterpret_steal<py::object>(result);
+    try {
+      return write_out(function_.name, owned, out_).release().ptr();
+    } catch (py::error_already_set& error) {
+      error.restore();
+    } catch (const TypeError& error) {
+      PyErr_SetString(PyExc_TypeError, error.what());
+    } catch (const std::exception& error) {
+      PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+    return nullptr;
+  }
+
+ private:
+  const Wrapped& function_;
+  py::object out_ = py::none();
+};
+
+// -- calls -----------------------------------------------------------------------------------------------------------
+
+PyObject* dispatch_fast(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
   PyObject* result =
       reinterpret_cast<FastCall>(reinterpret_cast<void (*)()>(dispatcher))(self, arguments, count, keywords);
-  if (result == nullptr) shorten(names()[self], arguments, static_cast<size_t>(PyVectorcall_NARGS(count)), keywords);
+  if (result == nullptr)
+    shorten(functions()[self].name, arguments, static_cast<size_t>(PyVectorcall_NARGS(count)), keywords);
   return result;
 }
 
-PyObject* call_tuple(PyObject* self, PyObject* arguments, PyObject* keywords) {
+PyObject* call_fast(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
   const Calling calling(self);
+  const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
+  bool takes_out = false;
+  for (Py_ssize_t i = 0; i < named; ++i) takes_out |= PyTuple_GET_ITEM(keywords, i) == Out::name();
+  if (!takes_out) return dispatch_fast(self, arguments, count, keywords);
+  const Py_ssize_t positional = PyVectorcall_NARGS(count);
+  std::vector<PyObject*> rest(arguments, arguments + positional);
+  Out taken(self);
+  py::list left;
+  for (Py_ssize_t i = 0; i < named; ++i) {
+    PyObject *key = PyTuple_GET_ITEM(keywords, i), *value = arguments[positional + i];
+    if (taken.take(key, value)) continue;
+    left.append(py::handle(key));
+    rest.push_back(value);
+  }
+  const py::tuple names(left);
+  return taken.around(
+      [&] { return dispatch_fast(self, rest.data(), positional, py::len(names) == 0 ? nullptr : names.ptr()); });
+}
+
+PyObject* dispatch_tuple(PyObject* self, PyObject* arguments, PyObject* keywords) {
   PyObject* result = reinterpret_cast<TupleCall>(reinterpret_cast<void (*)()>(dispatcher))(self, arguments, keywords);
   if (result == nullptr) {
     std::vector<PyObject*> all;
@@ -116,18 +195,33 @@ PyObject* call_tuple(PyObject* self, PyObject* arguments, PyObject* keywords) {
       }
     const py::tuple key_tuple(keys);
     PyErr_Restore(type, value_raised, trace);
-    shorten(names()[self], all.data(), positional, key_tuple.ptr());
+    shorten(functions()[self].name, all.data(), positional, key_tuple.ptr());
   }
   return result;
 }
 
-void wrap(py::handle object, const std::string& name) {
+PyObject* call_tuple(PyObject* self, PyObject* arguments, PyObject* keywords) {
+  const Calling calling(self);
+  bool takes_out = false;
+  if (keywords != nullptr) {
+    PyObject *key = nullptr, *value = nullptr;
+    for (Py_ssize_t i = 0; PyDict_Next(keywords, &i, &key, &value) != 0;) takes_out |= key == Out::name();
+  }
+  if (!takes_out) return dispatch_tuple(self, arguments, keywords);
+  Out taken(self);
+  py::dict left;
+  for (auto [key, value] : py::reinterpret_borrow<py::dict>(keywords))
+    if (!taken.take(key.ptr(), value.ptr())) left[key] = value;
+  return taken.around([&] { return dispatch_tuple(self, arguments, py::len(left) == 0 ? nullptr : left.ptr()); });
+}
+
+void wrap(py::handle object, const std::string& name, bool takes_out = false) {
   PyObject* function = object.ptr();
   if (PyInstanceMethod_Check(function)) function = PyInstanceMethod_GET_FUNCTION(function);
   if (!PyCFunction_Check(function)) return;
   auto* bound = reinterpret_cast<PyCFunctionObject*>(function);
   if (bound->m_ml->ml_meth != dispatcher) return;
-  names()[bound->m_self] = name;
+  functions()[bound->m_self] = {name, takes_out};
   auto* replacement = (bound->m_ml->ml_flags & METH_FASTCALL) != 0 ? reinterpret_cast<void (*)()>(&call_fast)
                                                                    : reinterpret_cast<void (*)()>(&call_tuple);
   bound->m_ml->ml_meth = reinterpret_cast<PyCFunction>(replacement);
@@ -137,13 +231,30 @@ void wrap(py::handle object, const std::string& name) {
 
 const std::string* called_function() {
   if (current == nullptr) return nullptr;
-  const auto found = names().find(current);
-  return found == names().end() || found->second.starts_with("_") ? nullptr : &found->second;
+  const auto found = functions().find(current);
+  return found == functions().end() || found->second.name.starts_with("_") ? nullptr : &found->second.name;
+}
+
+py::object write_out(const std::string& name, const py::object& result, const py::object& out) {
+  if (is_tensor(result)) return store(name, result.cast<Tensor>(), out);
+  check<TypeError>(
+      py::isinstance<py::sequence>(result) && py::isinstance<py::sequence>(out) && py::len(result) == py::len(out),
+      name, "(): argument 'out' must be a tuple of as many Tensors as there are results");
+  py::list stored;
+  for (size_t i = 0; i < py::len(result); ++i) {
+    const py::object one = result.attr("__getitem__")(i);
+    check<TypeError>(is_tensor(one), name, "(): takes no argument 'out'");
+    stored.append(store(name, one.cast<Tensor>(), out.attr("__getitem__")(i)));
+  }
+  if (py::type::of(result).ptr() == reinterpret_cast<PyObject*>(&PyTuple_Type)) return py::tuple(stored);
+  // A structure of the C API is made of a sequence, one of collections of its elements.
+  if (py::hasattr(result, "_make")) return py::type::of(result).attr("_make")(stored);
+  return py::type::of(result)(stored);
 }
 
 void explain_failing_calls(Module& module, TensorClass& tensor) {
   dispatcher = reinterpret_cast<PyCFunctionObject*>(module.attr("add").ptr())->m_ml->ml_meth;
-  for (auto [key, value] : py::dict(module.attr("__dict__"))) wrap(value, py::str(key));
+  for (auto [key, value] : py::dict(module.attr("__dict__"))) wrap(value, py::str(key), true);
   for (auto [key, value] : py::dict(tensor.attr("__dict__"))) {
     const std::string name = py::str(key);
     wrap(value, name);

@@ -278,8 +278,12 @@ void bind_conversion(Module& module, TensorClass& tensor) {
       "is_tensor", [](py::handle obj) { return is_tensor(obj); }, py::arg("obj"));
   module.def(
       "scalar_tensor",
-      [](Scalar s, std::optional<DType> dtype, CpuDevice) { return scalar_tensor(s, dtype.value_or(default_dtype())); },
-      py::arg("s"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none());
+      [](Scalar s, std::optional<DType> dtype, CpuDevice, bool requires_grad) {
+        Tensor result = scalar_tensor(s, dtype.value_or(default_dtype()));
+        return requires_grad ? result.requires_grad_() : result;
+      },
+      py::arg("s"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false);
   module.def(
       "_rebuild_tensor",
       [](const py::object& type, const py::bytes& data, DType dtype, const Shape& shape, bool requires_grad,

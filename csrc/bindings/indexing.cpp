@@ -23,6 +23,7 @@ Tensor index_tensor(py::handle item) {
   Tensor index = is_tensor(item) ? tensor_of(item) : tensor_from_object(item, std::nullopt);
   // An empty list indexes nothing, whatever dtype it was given.
   if (!is_tensor(item) && index.numel() == 0) index = cast(index, DType::Int64);
+  if (index.dtype() == DType::UInt8) index = cast(index, DType::Bool);
   check<IndexError>(!is_floating_point(index.dtype()),
                     "tensors used as indices must be long, int, byte or bool tensors, got ", index.dtype());
   return index;
@@ -31,7 +32,8 @@ Tensor index_tensor(py::handle item) {
 /// How many dimensions of the tensor an item consumes.
 int consumed(py::handle item) {
   if (item.is_none() || py::isinstance<py::ellipsis>(item) || PyBool_Check(item.ptr())) return 0;
-  if (is_tensor(item) && tensor_of(item).dtype() == DType::Bool) return tensor_of(item).dim();
+  if (is_tensor(item) && (tensor_of(item).dtype() == DType::Bool || tensor_of(item).dtype() == DType::UInt8))
+    return tensor_of(item).dim();
   if (is_numpy_array(item) && item.attr("dtype").attr("kind").cast<std::string>() == "b")
     return item.attr("ndim").cast<int>();
   if (PyList_Check(item.ptr())) {
@@ -93,8 +95,19 @@ void add_mask(ParsedIndex& parsed, int& dimension, const Tensor& mask) {
   for (const Tensor& position : positions) parsed.indices.emplace_back(dimension++, position);
 }
 
+/// The items of an index. A list that holds more than numbers is read as a tuple, as PyTorch does.
+py::tuple items_of(py::handle index) {
+  if (PyTuple_Check(index.ptr()) != 0) return py::reinterpret_borrow<py::tuple>(index);
+  if (PyList_Check(index.ptr()) != 0 && PyList_GET_SIZE(index.ptr()) < 32)
+    for (py::handle item : index)
+      if (is_sequence_index(item) || item.is_none() || py::isinstance<py::ellipsis>(item) ||
+          PySlice_Check(item.ptr()) != 0)
+        return py::tuple(py::reinterpret_borrow<py::list>(index));
+  return py::make_tuple(index);
+}
+
 ParsedIndex parse_index(const Tensor& self, py::handle index) {
-  py::tuple items = PyTuple_Check(index.ptr()) ? py::reinterpret_borrow<py::tuple>(index) : py::make_tuple(index);
+  const py::tuple items = items_of(index);
   int used = 0;
   int ellipses = 0;
   for (py::handle item : items) {
@@ -303,7 +316,12 @@ void bind_indexing(Module& module, TensorClass& tensor) {
   define(module, tensor, "select", &select, py::arg("dim"), py::arg("index"));
   define(module, tensor, "narrow", &narrow, py::arg("dim"), py::arg("start"), py::arg("length"));
   module.def("flip", &flip, py::arg("input"), py::arg("dims"));
-  tensor.def("flip", [](const Tensor& self, const py::args& dims) { return flip(self, sizes_of(dims, "flip")); });
+  tensor.def(
+      "flip",
+      [](const Tensor& self, const py::args& places, std::optional<Dimensions> dims) {
+        return flip(self, dims ? *dims : sizes_of(places, "flip"));
+      },
+      py::arg("dims") = py::none());
   define(module, tensor, "index_select", &index_select, py::arg("dim"), py::arg("index"));
   define(module, tensor, "gather", &gather, py::arg("dim"), py::arg("index"));
   define(

@@ -140,6 +140,7 @@ PYBIND11_MODULE(_core, core) {
   bind_autocast(module);
   bind_runtime(module);
   bind_optimizers(module);
+  module.def("_write_out", &write_out, py::arg("name"), py::arg("result"), py::arg("out"));
   explain_failing_calls(module, tensor);
   bind_io(module);
   core.def("_unused_docstrings", &unused_docstrings);

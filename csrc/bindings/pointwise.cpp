@@ -39,17 +39,33 @@ void bind_unary(Module& module, TensorClass& tensor) {
       .def("__invert__", &bitwise_not);
 }
 
+/// Which operands PyTorch lets be numbers.
+enum class Numbers : uint8_t { Either, Second, Neither };
+
+void check_operands(const char* name, const Operand& input, const Operand& other, Numbers numbers) {
+  if (numbers == Numbers::Either) return;
+  check<TypeError>(input.is_tensor(), name, "(): argument 'input' (position 1) must be Tensor, not a number");
+  check<TypeError>(numbers == Numbers::Second || other.is_tensor(), name,
+                   "(): argument 'other' (position 2) must be Tensor, not a number");
+}
+
 /// A function of two operands (first named "input", second `second`) and the method.
-void bind_binary(Module& module, TensorClass& tensor, const char* name, Binary function, const char* second = "other") {
+void bind_binary(Module& module, TensorClass& tensor, const char* name, Binary function,
+                 Numbers numbers = Numbers::Either, const char* second = "other") {
   module.def(
       name,
-      [name, function](const Operand& input, const Operand& other) {
+      [name, function, numbers](const Operand& input, const Operand& other) {
+        check_operands(name, input, other, numbers);
         auto [a, b] = operands(input, other, name);
         return function(a, b);
       },
       py::arg("input"), py::arg(second));
   tensor.def(
-      name, [function](const Tensor& self, const Operand& other) { return function(self, other.against(self)); },
+      name,
+      [name, function, numbers](const Tensor& self, const Operand& other) {
+        if (numbers == Numbers::Neither) check_operands(name, {self}, other, numbers);
+        return function(self, other.against(self));
+      },
       py::arg(second));
 }
 
@@ -107,28 +123,36 @@ void bind_arithmetic(Module& module, TensorClass& tensor) {
   bind_binary(module, tensor, "multiply", &mul);
   bind_binary(module, tensor, "floor_divide", &floor_divide);
   bind_binary(module, tensor, "remainder", &remainder);
-  bind_binary(module, tensor, "fmod", &fmod);
-  bind_binary(module, tensor, "pow", &pow, "exponent");
-  for (const char* name : {"atan2", "arctan2"}) bind_binary(module, tensor, name, &atan2);
-  bind_binary(module, tensor, "fmax", &fmax);
-  bind_binary(module, tensor, "fmin", &fmin);
-  bind_binary(module, tensor, "copysign", &copysign);
-  bind_binary(module, tensor, "hypot", &hypot);
-  bind_binary(module, tensor, "nextafter", &nextafter);
-  bind_binary(module, tensor, "heaviside", &heaviside, "values");
-  bind_binary(module, tensor, "logaddexp", &logaddexp);
-  bind_binary(module, tensor, "logaddexp2", &logaddexp2);
+  bind_binary(module, tensor, "fmod", &fmod, Numbers::Second);
+  bind_binary(module, tensor, "pow", &pow, Numbers::Either, "exponent");
+  for (const char* name : {"atan2", "arctan2"}) bind_binary(module, tensor, name, &atan2, Numbers::Neither);
+  bind_binary(module, tensor, "fmax", &fmax, Numbers::Neither);
+  bind_binary(module, tensor, "fmin", &fmin, Numbers::Neither);
+  bind_binary(module, tensor, "copysign", &copysign, Numbers::Second);
+  bind_binary(module, tensor, "hypot", &hypot, Numbers::Neither);
+  bind_binary(module, tensor, "nextafter", &nextafter, Numbers::Neither);
+  bind_binary(module, tensor, "heaviside", &heaviside, Numbers::Neither, "values");
+  bind_binary(module, tensor, "logaddexp", &logaddexp, Numbers::Neither);
+  bind_binary(module, tensor, "logaddexp2", &logaddexp2, Numbers::Neither);
   bind_binary(module, tensor, "xlogy", &xlogy);
-  bind_binary(module, tensor, "gcd", &gcd);
-  bind_binary(module, tensor, "lcm", &lcm);
+  bind_binary(module, tensor, "gcd", &gcd, Numbers::Neither);
+  bind_binary(module, tensor, "lcm", &lcm, Numbers::Neither);
+  module.def(
+      "zeta",
+      [](const Operand& input, const Operand& other) {
+        auto [a, b] = operands(input, other, "zeta");
+        return zeta(a, b);
+      },
+      py::arg("input"), py::arg("other"));
   module.def("polygamma", &polygamma, py::arg("n"), py::arg("input"));
   tensor.def(
       "polygamma", [](const Tensor& self, int64_t n) { return polygamma(n, self); }, py::arg("n"));
-  bind_binary(module, tensor, "maximum", &maximum);
-  bind_binary(module, tensor, "minimum", &minimum);
+  bind_binary(module, tensor, "maximum", &maximum, Numbers::Neither);
+  bind_binary(module, tensor, "minimum", &minimum, Numbers::Neither);
   module.def(
-      "rsub", [](const Tensor& input, const Operand& other) { return sub(other.against(input), input); },
-      py::arg("input"), py::arg("other"));
+      "rsub",
+      [](const Tensor& input, const Operand& other, Scalar alpha) { return sub(other.against(input), input, alpha); },
+      py::arg("input"), py::arg("other"), py::kw_only(), py::arg("alpha") = 1);
 
   bind_operator(tensor, "__add__", &plain_add);
   bind_operator(tensor, "__sub__", &plain_sub);
@@ -156,8 +180,8 @@ void bind_comparisons(Module& module, TensorClass& tensor) {
                                     {"lt", "less", "__lt__", &lt},    {"le", "less_equal", "__le__", &le},
                                     {"gt", "greater", "__gt__", &gt}, {"ge", "greater_equal", "__ge__", &ge}};
   for (const Comparison& c : comparisons) {
-    bind_binary(module, tensor, c.name, c.function);
-    if (std::strcmp(c.name, c.alias) != 0) bind_binary(module, tensor, c.alias, c.function);
+    bind_binary(module, tensor, c.name, c.function, Numbers::Second);
+    if (std::strcmp(c.name, c.alias) != 0) bind_binary(module, tensor, c.alias, c.function, Numbers::Second);
     bind_operator(tensor, c.method, c.function);
   }
   struct Logic {
@@ -174,9 +198,9 @@ void bind_comparisons(Module& module, TensorClass& tensor) {
     bind_operator(tensor, l.method, l.function);
     bind_reflected(tensor, l.reflected, l.function);
   }
-  bind_binary(module, tensor, "logical_and", &logical_and);
-  bind_binary(module, tensor, "logical_or", &logical_or);
-  bind_binary(module, tensor, "logical_xor", &logical_xor);
+  bind_binary(module, tensor, "logical_and", &logical_and, Numbers::Neither);
+  bind_binary(module, tensor, "logical_or", &logical_or, Numbers::Neither);
+  bind_binary(module, tensor, "logical_xor", &logical_xor, Numbers::Neither);
 }
 
 Tensor clamp_operands(const Tensor& input, const std::optional<Operand>& min, const std::optional<Operand>& max) {

@@ -7,10 +7,7 @@
 namespace pycnn::bindings {
 namespace {
 
-constexpr int precision = 4;
-constexpr int64_t threshold = 1000;  ///< more elements than this are abbreviated
-constexpr int64_t edge_items = 3;
-constexpr size_t line_width = 80;
+PrintOptions options;
 constexpr int64_t ellipsis = -1;
 
 template <typename... Arguments>
@@ -22,7 +19,8 @@ std::string print(const char* format, Arguments... arguments) {
 
 class Printer {
  public:
-  explicit Printer(const Memory& memory) : memory_(memory), abbreviated_(element_count(memory.shape) > threshold) {
+  explicit Printer(const Memory& memory)
+      : memory_(memory), abbreviated_(element_count(memory.shape) > options.threshold) {
     floating_ = is_floating_point(memory.dtype);
     choose_format();
   }
@@ -34,11 +32,11 @@ class Printer {
   std::vector<int64_t> shown(int dimension) const {
     const int64_t size = memory_.shape[dimension];
     std::vector<int64_t> indices;
-    const bool cut = abbreviated_ && size > 2 * edge_items;
+    const bool cut = abbreviated_ && size > 2 * options.edge_items;
     for (int64_t i = 0; i < size; ++i) {
-      if (cut && i == edge_items) {
+      if (cut && i == options.edge_items) {
         indices.push_back(ellipsis);
-        i = size - edge_items;
+        i = size - options.edge_items;
       }
       indices.push_back(i);
     }
@@ -69,6 +67,7 @@ class Printer {
     });
     if (!any) return;
     scientific_ = largest / smallest > 1000 || largest > 1e8 || (!integers_ && smallest < 1e-4);
+    if (options.scientific) scientific_ = *options.scientific;
     visit(0, 0, [&](Scalar value) {
       const double x = value.to_double();
       if (std::isfinite(x) && x != 0) width_ = std::max(width_, format(value).size());
@@ -81,9 +80,9 @@ class Printer {
     const double x = value.to_double();
     if (std::isnan(x)) return "nan";
     if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
-    if (scientific_) return print("%.*e", precision, x);
+    if (scientific_) return print("%.*e", options.precision, x);
     if (integers_) return print("%.0f.", x);
-    return print("%.*f", precision, x);
+    return print("%.*f", options.precision, x);
   }
 
   std::string padded(Scalar value) const {
@@ -92,7 +91,7 @@ class Printer {
   }
 
   std::string vector(int64_t offset, size_t indent) const {
-    const size_t room = line_width > indent ? line_width - indent : 0;
+    const size_t room = options.line_width > indent ? options.line_width - indent : 0;
     const size_t per_line = std::max<size_t>(1, room / (width_ + 2));
     std::string result = "[";
     size_t count = 0;
@@ -125,6 +124,8 @@ class Printer {
 
 }  // namespace
 
+PrintOptions& print_options() { return options; }
+
 std::string to_repr(const Tensor& tensor) {
   const std::string prefix = "tensor(";
   std::vector<std::string> suffixes;
@@ -149,9 +150,9 @@ std::string to_repr(const Tensor& tensor) {
 
   std::string result = prefix + text;
   const size_t newline = result.rfind('\n');
-  size_t last_line = newline == std::string::npos ? result.size() + 1 : result.size() - newline;
+  size_t last_line = newline == std::string::npos ? result.size() + 2 : result.size() - newline + 1;
   for (const std::string& suffix : suffixes) {
-    if (last_line + suffix.size() + 2 > line_width) {
+    if (last_line + suffix.size() + 2 > options.line_width) {
       result += ",\n" + std::string(prefix.size(), ' ') + suffix;
       last_line = prefix.size() + suffix.size();
     } else {

@@ -224,6 +224,15 @@ void bind_generator(Module& module) {
       py::arg("new_state"));
 }
 
+void bind_print_options(Module& module) {
+  module.def(
+      "_set_print_options",
+      [](int precision, int64_t threshold, int64_t edge_items, size_t line_width, std::optional<bool> scientific) {
+        print_options() = {precision, threshold, edge_items, line_width, scientific};
+      },
+      py::arg("precision"), py::arg("threshold"), py::arg("edgeitems"), py::arg("linewidth"), py::arg("sci_mode"));
+}
+
 void bind_type_rules(Module& module) {
   module.def(
       "result_type",
@@ -243,6 +252,7 @@ void bind_runtime(Module& module) {
   bind_capture(module);
   bind_profiler(module);
   bind_generator(module);
+  bind_print_options(module);
   bind_type_rules(module);
 }
 

@@ -73,6 +73,42 @@ Tensor move_dimensions(const Tensor& input, const Dimensions& source, const Dime
   return permute(input, Dimensions(std::span<const int64_t>(order)));
 }
 
+/// The tensor becomes a view of what it was; a leaf that requires grad stays one.
+py::object become(py::object self, const char* name, const std::function<Tensor(const Tensor&)>& derive) {
+  Tensor tensor = tensor_of(self);
+  tensor.check_in_place(name);
+  const Tensor result = derive(tensor);
+  if (tensor.requires_grad() && tensor.is_leaf())
+    tensor.set_data(result);
+  else
+    tensor.handle()->rename(result.handle()->cell);
+  return self;
+}
+
+void bind_shapes_in_place(TensorClass& tensor) {
+  for (const char* name : {"transpose_", "swapaxes_", "swapdims_"})
+    tensor.def(
+        name,
+        [name](py::object self, int64_t dim0, int64_t dim1) {
+          return become(std::move(self), name, [&](const Tensor& t) { return transpose(t, dim0, dim1); });
+        },
+        py::arg(std::strcmp(name, "swapaxes_") == 0 ? "axis0" : "dim0"),
+        py::arg(std::strcmp(name, "swapaxes_") == 0 ? "axis1" : "dim1"));
+  tensor.def("t_", [](py::object self) { return become(std::move(self), "t_", &transpose_matrix); });
+  tensor.def(
+      "squeeze_",
+      [](py::object self, const OptionalDimensions& dim) {
+        return become(std::move(self), "squeeze_", [&](const Tensor& t) { return squeeze(t, dim); });
+      },
+      py::arg("dim") = py::none());
+  tensor.def(
+      "unsqueeze_",
+      [](py::object self, int64_t dim) {
+        return become(std::move(self), "unsqueeze_", [&](const Tensor& t) { return unsqueeze(t, dim); });
+      },
+      py::arg("dim"));
+}
+
 void bind_views(Module& module, TensorClass& tensor) {
   tensor.def(
       "view",
@@ -123,22 +159,7 @@ void bind_views(Module& module, TensorClass& tensor) {
           "-D tensor.");
     return transpose(self, -2, -1);
   });
-  tensor.def(
-      "squeeze_",
-      [](py::object self, const OptionalDimensions& dim) {
-        tensor_of(self).check_in_place("squeeze_");
-        tensor_of(self).set_data(squeeze(tensor_of(self), dim));
-        return self;
-      },
-      py::arg("dim") = py::none());
-  tensor.def(
-      "unsqueeze_",
-      [](py::object self, int64_t dim) {
-        tensor_of(self).check_in_place("unsqueeze_");
-        tensor_of(self).set_data(unsqueeze(tensor_of(self), dim));
-        return self;
-      },
-      py::arg("dim"));
+  bind_shapes_in_place(tensor);
 }
 
 void bind_expansion(Module& module, TensorClass& tensor) {

@@ -85,18 +85,22 @@ Tensor arange(Scalar start, Scalar end, Scalar step, DType dtype) {
   check(std::isfinite(first) && std::isfinite(last), "arange: unsupported range: ", first, " -> ", last);
   check(difference > 0 ? last >= first : last <= first,
         "arange: upper bound and lower bound inconsistent with step sign");
-  if (integers) {
+  if (integers || dtype == DType::Int64) {
+    check(step.to_int() != 0, "arange: step must be nonzero");
     const int64_t low = start.to_int(), stride = step.to_int();
     const int64_t span = end.to_int() - low;
     const int64_t count = (span + stride - (stride > 0 ? 1 : -1)) / stride;
     return table<int64_t>(count, dtype, [&](int64_t i) { return low + i * stride; });
   }
   const auto count = static_cast<int64_t>(std::ceil((last - first) / difference));
+  if (!is_floating_point(dtype))
+    return table<int64_t>(count, dtype, [&](int64_t i) { return start.to_int() + i * step.to_int(); });
   return table<double>(count, dtype, [&](int64_t i) { return first + static_cast<double>(i) * difference; });
 }
 
 Tensor linspace(double start, double end, int64_t steps, DType dtype) {
   check(steps >= 0, "linspace: number of steps must be non-negative, got ", steps);
+  if (!is_floating_point(dtype)) start = std::trunc(start), end = std::trunc(end);
   const double step = steps > 1 ? (end - start) / static_cast<double>(steps - 1) : 0;
   // From the nearer end, so that both ends are exact.
   return table<double>(steps, dtype, [&](int64_t i) {

@@ -79,6 +79,14 @@ const PointwiseRow polygamma_row = {
       return p.multiply(p.apply(Opcode::Zeta, number(p, x[0], n + 1), x[0]), scale);
     },
     {{{[](auto& d) { return mul(d.g(), polygamma(static_cast<int64_t>(d.parameter(0)) + 1, d.a())); }, reads_a}}}};
+/// Hurwitz' ζ(x, q); PyTorch has no derivative with respect to x either.
+const PointwiseRow zeta_row = {
+    "zeta",
+    Floating,
+    none,
+    are<Opcode::Zeta>,
+    {{{[](const Derivation&) -> Tensor { fail<NotImplementedError>("the derivative for 'self' is not implemented"); }},
+      {[](auto& d) { return mul(d.g(), mul(neg(d.a()), zeta(affine(d.a(), 1, 1), d.b()))); }, reads_a | reads_b}}}};
 /// sin πx / πx, 1 at 0
 const PointwiseRow sinc_row = {
     "sinc",
@@ -233,7 +241,7 @@ PYCNN_DEFINE_UNARY(isposinf) PYCNN_DEFINE_UNARY(isneginf) PYCNN_DEFINE_UNARY(sig
   Tensor name(const Tensor& a, const Tensor& b) { return pointwise(name##_row, {a, b}); }
 PYCNN_DEFINE_BINARY(fmax) PYCNN_DEFINE_BINARY(fmin) PYCNN_DEFINE_BINARY(copysign) PYCNN_DEFINE_BINARY(hypot)
 PYCNN_DEFINE_BINARY(nextafter) PYCNN_DEFINE_BINARY(logaddexp) PYCNN_DEFINE_BINARY(logaddexp2)
-PYCNN_DEFINE_BINARY(xlogy) PYCNN_DEFINE_BINARY(gcd) PYCNN_DEFINE_BINARY(lcm)
+PYCNN_DEFINE_BINARY(xlogy) PYCNN_DEFINE_BINARY(gcd) PYCNN_DEFINE_BINARY(lcm) PYCNN_DEFINE_BINARY(zeta)
 #undef PYCNN_DEFINE_BINARY
     // clang-format on
 

@@ -5,10 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from pycnn._core import Tensor
-from pycnn._tensor import aliases, comparing, creation, indexing, ordering, pointwise, products, shaping, statistics
+from pycnn._tensor import (
+    aliases,
+    comparing,
+    creation,
+    indexing,
+    information,
+    norms,
+    ordering,
+    pointwise,
+    products,
+    sampling,
+    shaping,
+    special,
+    statistics,
+    windows,
+)
 from pycnn._tensor.registry import FUNCTIONS, METHODS
 
-_MODULES = (pointwise, comparing, shaping, creation, indexing, ordering, statistics, products, aliases)
+_MODULES = (
+    pointwise, special, comparing, shaping, windows, creation, sampling, indexing, ordering, statistics, products,
+    norms, information, aliases,
+)  # fmt: skip
 
 
 def install(package: dict[str, Any]) -> None:
@@ -16,4 +34,7 @@ def install(package: dict[str, Any]) -> None:
     package.update(FUNCTIONS)
     for name, method in METHODS.items():
         setattr(Tensor, name, method)
+    for name, value in information.PROPERTIES.items():
+        setattr(Tensor, name, value)
+    package.update(information.VALUES)
     aliases.install(package)

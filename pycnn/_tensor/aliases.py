@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._tensor.registry import in_place
 
 _SAME = {
     "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arccosh": "acosh", "arcsinh": "asinh", "arctanh": "atanh",
@@ -22,8 +24,12 @@ _FUNCTIONS_IN_PLACE = (
     "erf_", "erfc_", "exp2_", "exp_", "expm1_", "fill_", "fix_", "floor_", "frac_", "gcd_", "lcm_", "ldexp_",
     "log10_", "log1p_", "log2_", "log_", "logit_", "nan_to_num_", "neg_", "negative_", "rad2deg_", "reciprocal_",
     "relu_", "round_", "rsqrt_", "sigmoid_", "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_", "trunc_",
-    "xlogy_", "zero_", "index_put_", "addmv_",
+    "xlogy_", "zero_", "index_put_", "addmv_", "i0_", "sgn_",
 )  # fmt: skip
+
+
+for _changing in (_core.addmm, _core.cumprod, _core.cumsum):
+    in_place(_changing)
 
 
 def _as_function(name: str) -> Any:

@@ -44,6 +44,23 @@ def is_nonzero(input: Tensor) -> bool:
     return bool(input.item())
 
 
+_isclose = _core.isclose
+
+
+@both
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """Where |input - other| <= atol + rtol |other|, elementwise, shapes broadcast, as bool.
+
+    Arguments and errors as in PyTorch: RuntimeError for a negative tolerance or different dtypes.
+    """
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if value < 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {value}")
+    if input.dtype is _core.bool and other.dtype is _core.bool:
+        return input == other
+    return _isclose(input, other, rtol, atol, equal_nan)
+
+
 @method
 def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     """self summed over the dimensions that `size` has not or has as 1.
@@ -56,4 +73,7 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     if not fits:
         raise RuntimeError(f"size {shape} is not expandable to size {list(self.shape)}.")
     summed = [d for d in range(self.dim()) if d < added or (shape[d - added] == 1 and self.shape[d] != 1)]
-    return (self.sum(summed, keepdim=True) if summed else self).reshape(shape)
+    if not summed:
+        # What PyTorch adds up is no bool even if there is nothing to add.
+        return self.reshape(shape) if self.dim() or self.dtype is not _core.bool else self.long()
+    return self.sum(summed, keepdim=True).reshape(shape)

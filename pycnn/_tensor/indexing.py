@@ -108,6 +108,22 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
 
 @everywhere
+def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
+                 include_self: bool = True) -> Tensor:  # fmt: skip
+    """input with source's slices reduced into those at `index` along dim: "prod", "mean", "amax" or "amin", with or
+    without what was there.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    d = normalized(dim, input.dim())
+    _check_slices("index_reduce", input, d, index, source)
+    d, places = _lines("index_reduce", input, dim, index, source.shape)
+    return scatter_reduce(input, d, places, source, reduce, include_self=include_self)
+
+
+@everywhere
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """input with source's slices at `index` along dim.
 
@@ -328,3 +344,17 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 
 _nonzero = _core.nonzero
+
+
+@both
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The places of the first `size` elements that are not zero, filled up with `fill_value`, of shape
+    (size, input.dim()).
+
+    Arguments and errors as in PyTorch.
+    """
+    if size < 0:
+        raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
+    found = _nonzero(input)[:size]
+    missing = _core.full([size - found.shape[0], input.dim()], fill_value, dtype=_core.int64)
+    return _core.cat([found, missing])

@@ -23,12 +23,19 @@ def _finished(name: str, values: Tensor, indices: Tensor, d: int, keepdim: bool)
     return _TYPES[name](values, indices)
 
 
+def _refuse_bool(name: str, input: Tensor) -> None:
+    if input.dtype is _core.bool:
+        raise NotImplementedError(f"{name}: not implemented for 'Bool'")
+
+
 @both
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The k largest (smallest) elements along dim in order, and where they are.
 
     Arguments, shapes and errors as in PyTorch.
     """
+    if input.dtype is _core.bool:
+        raise RuntimeError("Sort currently does not support bool dtype on CPU: topk")
     d = normalized(dim, input.dim())
     size = input.shape[d] if input.dim() else 1
     if not 0 <= k <= size:
@@ -45,6 +52,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
 
     Arguments, shapes and errors as in PyTorch.
     """
+    _refuse_bool("kthvalue", input)
     d = normalized(dim, input.dim())
     size = input.shape[d] if input.dim() else 1
     if not 1 <= k <= size:
@@ -56,6 +64,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
 
 
 def _middle(name: str, input: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
+    _refuse_bool(name, input)
     if dim is None:
         if input.numel() == 0:
             if input.is_floating_point():
@@ -196,9 +205,14 @@ def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = F
 
 def _distinct(input: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor]:
     """Slices along d in lexicographic order without repetitions, each one's place there, how many of each."""
-    array = input.detach().numpy()
+    source = input.detach()
+    array = (source.float() if source.dtype is _core.bfloat16 else source).numpy()
     found, inverse, counts = np.unique(array, axis=d, return_inverse=True, return_counts=True)
-    return _core.tensor(np.ascontiguousarray(found)), _core.tensor(inverse.reshape(-1)), _core.tensor(counts)
+    return (
+        _core.tensor(np.ascontiguousarray(found)).to(source.dtype),
+        _core.tensor(inverse.reshape(-1)),
+        _core.tensor(counts),
+    )
 
 
 def _together(parts: list[Tensor]) -> Any:
@@ -235,7 +249,7 @@ def _runs(input: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor]:
         empty = _core.zeros(0, dtype=_core.int64)
         return input.clone(), empty, empty
     changed = input.narrow(d, 1, size - 1) != input.narrow(d, 0, size - 1)
-    changed = changed.movedim(d, 0).reshape(size - 1, -1).any(1)
+    changed = changed.movedim(d, 0).flatten(1).any(1) if changed.dim() > 1 else changed
     begins = _core.cat([_core.ones(1, dtype=_core.bool), changed])
     starts = begins.nonzero().reshape(-1)
     counts = _core.cat([starts[1:], _core.tensor([size])]) - starts

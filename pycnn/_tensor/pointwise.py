@@ -22,7 +22,7 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
-@both
+@everywhere
 def float_power(input: Any, exponent: Any) -> Tensor:
     """input ** exponent in float64, elementwise, shapes broadcast.
 

@@ -254,7 +254,13 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     return rolled(a, 1) * rolled(b, 2) - rolled(a, 2) * rolled(b, 1)
 
 
+def _whole(number: float, dtype: Any) -> float:
+    """A factor of integers is an integer, too."""
+    return number if dtype.is_floating_point else int(number)
+
+
 def _scaled_sum(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    alpha, beta = _whole(alpha, product.dtype), _whole(beta, product.dtype)
     scaled = product if alpha == 1 else product * alpha
     # With beta 0 not even NaN in input counts.
     if beta == 0:
@@ -277,7 +283,12 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, al
 
     Arguments and errors as in `bmm`.
     """
-    return _scaled_sum(input, _core.bmm(batch1, batch2).sum(0), beta, alpha)
+    if batch1.dim() != 3 or batch2.dim() != 3 or batch1.shape[::2] != (batch2.shape[0], batch2.shape[1]):
+        raise RuntimeError(f"addbmm: expected batches of matrices that fit, got shapes {list(batch1.shape)} and "
+                           f"{list(batch2.shape)}")  # fmt: skip
+    batches, rows, inner = batch1.shape
+    joined = batch1.movedim(0, 1).reshape(rows, batches * inner)
+    return _scaled_sum(input, joined @ batch2.reshape(batches * inner, batch2.shape[2]), beta, alpha)
 
 
 @everywhere
@@ -298,16 +309,34 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
     return _scaled_sum(input, _core.outer(vec1, vec2), beta, alpha)
 
 
+def _cheapest(sizes: list[int]) -> list[list[int]]:
+    """Where to split the product of matrices i to j for the fewest operations; matrix i is sizes[i] by sizes[i + 1]."""
+    count = len(sizes) - 1
+    costs = [[0] * count for _ in range(count)]
+    splits = [[0] * count for _ in range(count)]
+    for length in range(1, count):
+        for i in range(count - length):
+            j = i + length
+            options = [(costs[i][k] + costs[k + 1][j] + sizes[i] * sizes[k + 1] * sizes[j + 1], k) for k in range(i, j)]
+            costs[i][j], splits[i][j] = min(options)
+    return splits
+
+
 @function
 def chain_matmul(*matrices: Tensor) -> Tensor:
-    """The product of matrices, of shape (N, M).
+    """The product of matrices in the order that takes the fewest operations, of shape (N, M).
 
     Arguments and errors as in `matmul`.
     """
-    result = matrices[0]
-    for matrix in matrices[1:]:
-        result = result @ matrix
-    return result
+    for left, right in zip(matrices, matrices[1:], strict=False):
+        if left.dim() != 2 or right.dim() != 2 or left.shape[1] != right.shape[0]:
+            raise RuntimeError(f"chain_matmul: shapes {list(left.shape)} and {list(right.shape)} cannot be multiplied")
+    splits = _cheapest([matrices[0].shape[0], *(m.shape[1] for m in matrices)])
+
+    def product(i: int, j: int) -> Tensor:
+        return matrices[i] if i == j else product(i, splits[i][j]) @ product(splits[i][j] + 1, j)
+
+    return product(0, len(matrices) - 1)
 
 
 @both

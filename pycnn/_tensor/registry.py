@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import types
 from collections.abc import Callable
@@ -19,9 +20,29 @@ METHODS: dict[str, Callable[..., Any]] = {}
 _RANKS = {"bool": 0, "uint8": 1, "int8": 1, "int16": 1, "int32": 1, "int64": 1}
 
 
+def _wrong_type(f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str, Any]) -> TypeError | None:
+    """What to say if something was given where a tensor was expected."""
+    given = inspect.signature(f).bind(*args, **keywords).arguments
+    for position, (name, value) in enumerate(given.items(), 1):
+        if f.__annotations__.get(name) == "Tensor" and not isinstance(value, Tensor):
+            kind = type(value).__name__
+            return TypeError(f"{f.__name__}(): argument '{name}' (position {position}) must be Tensor, not {kind}")
+    return None
+
+
 def function(f: Function) -> Function:
-    """A name of the package."""
-    FUNCTIONS[f.__name__] = f
+    """A name of the package, which takes a tensor `out` for the result as the core's functions do."""
+
+    @functools.wraps(f)
+    def written(*args: Any, **keywords: Any) -> Any:
+        out = keywords.pop("out", None)
+        try:
+            result = f(*args, **keywords)
+        except AttributeError as error:
+            raise _wrong_type(f, args, keywords) or error from None
+        return result if out is None else _core._write_out(f.__name__, result, out)
+
+    FUNCTIONS[f.__name__] = written
     return f
 
 
@@ -60,6 +81,9 @@ def in_place(f: Function) -> Function:
     def changed(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
         return stored(self, f(self, *args, **keywords), name)
 
+    if not isinstance(f, types.FunctionType):
+        # The core's functions have no signature that could be followed.
+        del changed.__wrapped__
     changed.__name__ = name
     changed.__qualname__ = name
     changed.__doc__ = f"""self takes the result, in place, and is returned: see `Tensor.{f.__name__}`.

@@ -83,6 +83,7 @@ Args:
     s: a number, or a tensor with one element.
     dtype: None for the default dtype.
     device: "cpu" or None.
+    requires_grad: whether autograd records what is done with it.
 
 Errors: RuntimeError for a tensor with more elements or none.)"},
       {"is_tensor", "Whether obj is a Tensor."},

@@ -59,6 +59,11 @@ Args:
     generator: what draws; None for the default generator.
 
 Errors: RuntimeError if from_ >= to, or self is a leaf that requires grad in grad mode.)"},
+      {"Tensor.t_", "Exchanges the dimensions of self itself, a matrix (N, M), and returns it; see Tensor.t."},
+      {"Tensor.transpose_", "Exchanges dim0 and dim1 of self itself, any shape, and returns it; see Tensor.transpose."},
+      {"Tensor.swapaxes_",
+       "Exchanges axis0 and axis1 of self itself, any shape, and returns it; see Tensor.transpose."},
+      {"Tensor.swapdims_", "Exchanges dim0 and dim1 of self itself, any shape, and returns it; see Tensor.transpose."},
       {"Tensor.squeeze_", R"(Removes dimensions of size 1 from self itself, which is returned; see Tensor.squeeze.
 
 Args:

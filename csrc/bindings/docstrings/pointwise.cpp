@@ -117,6 +117,7 @@ Errors: NotImplementedError for floating dtypes.)"},
        R"(Args:
     input: any shape, any dtype but bool.
     other: a tensor whose shape broadcasts with input's, or a number.
+    alpha: what input is multiplied by first.
 
 Returns:
     The broadcast shape, in the promoted dtype.
@@ -186,6 +187,8 @@ Errors: RuntimeError if the dtypes differ or the shapes do not broadcast; TypeEr
       {"logaddexp2", "log2(2^input + 2^other), elementwise, without overflow.", Binary, nullptr,
        "NotImplementedError for integers and bool"},
       {"xlogy", "input * log(other), elementwise, and 0 where input is 0 and other is not NaN.", BinaryReal},
+      {"zeta", "Hurwitz' zeta function: the sum of (k + other)^-input over k >= 0, elementwise.", BinaryReal,
+       "No gradient for input."},
       {"gcd", "The greatest common divisor of integers, elementwise; of 0 and 0 it is 0.", BinaryBits},
       {"lcm", "The least common multiple of integers, elementwise, at least 0.", BinaryBits},
       {"maximum", "The larger operand, elementwise; NaN if either is.", Binary,

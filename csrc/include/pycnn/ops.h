@@ -74,6 +74,7 @@ Tensor logaddexp(const Tensor& a, const Tensor& b);
 Tensor logaddexp2(const Tensor& a, const Tensor& b);
 /// a log(b), 0 where a is 0.
 Tensor xlogy(const Tensor& a, const Tensor& b);
+Tensor zeta(const Tensor& x, const Tensor& q);
 Tensor gcd(const Tensor& a, const Tensor& b);
 Tensor lcm(const Tensor& a, const Tensor& b);
 Tensor eq(const Tensor& a, const Tensor& b);

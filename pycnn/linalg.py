@@ -1,0 +1,112 @@
+"""torch.linalg as far as networks need it: norms and products of vectors and matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pycnn import _core
+from pycnn._core import Tensor
+from pycnn._core import matmul as matmul
+from pycnn._tensor.creation import vander as _vander
+from pycnn._tensor.norms import matrix_norm as matrix_norm
+from pycnn._tensor.norms import vector_norm as vector_norm
+from pycnn._tensor.products import chain_matmul, matrix_power
+from pycnn._tensor.products import cross as _cross
+from pycnn._tensor.shaping import diagonal as _diagonal
+
+__all__ = [
+    "cross",
+    "diagonal",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "multi_dot",
+    "norm",
+    "vander",
+    "vecdot",
+    "vector_norm",
+]
+
+
+def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """A norm of all elements, of vectors or of matrices.
+
+    Args:
+        A: floating, any shape.
+        ord: None for the 2-norm of what `dim` spans; else as in `vector_norm` (one dimension) or `matrix_norm` (two).
+        dim: one or two dimensions; None for all (with an ord, A must have one or two).
+        keepdim: keep them with size 1.
+        dtype: what A is converted to first.
+
+    Errors: RuntimeError for integers or a rank that does not fit.
+    """
+    if ord is None:
+        return vector_norm(A, 2, dim, keepdim, dtype=dtype)
+    if dim is not None:
+        count = 1 if isinstance(dim, int) else len(dim)
+        if count not in (1, 2):
+            raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {dim}")
+    else:
+        count = A.dim()
+        if count not in (1, 2):
+            raise RuntimeError(f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got "
+                               f"{count}D.")  # fmt: skip
+    if count == 1:
+        return vector_norm(A, ord, dim, keepdim, dtype=dtype)
+    return matrix_norm(A, ord, (0, 1) if dim is None else dim, keepdim, dtype=dtype)
+
+
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The cross product of vectors of size 3 along dim, shapes broadcast.
+
+    Errors: RuntimeError if ranks or sizes do not fit.
+    """
+    if input.dim() != other.dim():
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    if input.shape[dim] != 3 or other.shape[dim] != 3:
+        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[dim]} and "
+                           f"{other.shape[dim]}")  # fmt: skip
+    return _cross(input, other, dim)
+
+
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices of shape (..., M, N), as a last dimension."""
+    return _diagonal(A, offset, dim1, dim2)
+
+
+def vander(x: Tensor, *, N: int | None = None) -> Tensor:
+    """The powers 0, 1, ... N - 1 of a vector's elements as columns, of shape (x.numel(), N)."""
+    return _vander(x, N, True)
+
+
+def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
+    """The sum of products along dim, shapes broadcast."""
+    if x.is_floating_point() and x.dim() and y.dim() and x.shape[dim] == y.shape[dim]:
+        a, b = x.movedim(dim, -1), y.movedim(dim, -1)
+        return (a.unsqueeze(-2) @ b.unsqueeze(-1)).squeeze(-1).squeeze(-1)
+    return _core.sum(x * y, dim, dtype=_core.promote_types(x.dtype, y.dtype))
+
+
+def multi_dot(tensors: Any) -> Tensor:
+    """The product of two or more matrices (the first and last may be vectors) in the cheapest order.
+
+    Errors: RuntimeError for fewer than two, or other ranks; and as in `matmul`.
+    """
+    matrices = list(tensors)
+    if len(matrices) < 2:
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(matrices)}")
+    for i, matrix in enumerate(matrices):
+        ends = i in (0, len(matrices) - 1)
+        if matrix.dim() != 2 and not (ends and matrix.dim() == 1):
+            raise RuntimeError(f"multi_dot(): tensor {i} must be {'1D or ' * ends}2D but got {matrix.dim()}D")
+        if matrix.dtype is not matrices[0].dtype:
+            raise RuntimeError("multi_dot(): all tensors must have be the same dtype but got different ones")
+    first, last = matrices[0].dim() == 1, matrices[-1].dim() == 1
+    if first:
+        matrices[0] = matrices[0].unsqueeze(0)
+    if last:
+        matrices[-1] = matrices[-1].unsqueeze(1)
+    product = chain_matmul(*matrices)
+    if last:
+        product = product.squeeze(1)
+    return product.squeeze(0) if first else product
