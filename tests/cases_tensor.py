@@ -318,3 +318,6 @@ add("histogram", lambda p, x: list(p.histogram(x, 4, range=(-1.0, 1.0))), consta
 add("histogram with edges", lambda p, x, e: list(p.histogram(x, e, density=True)), constant(normal(20)),
     constant(values(-1.0, 0.0, 0.5, 2.0, dtype="float64")))  # fmt: skip
 add("rsub with alpha", lambda p, x, y: p.rsub(x, y, alpha=2.5), normal(3), normal(3))
+add("diff no times", lambda p, x, y: p.diff(x, 0, prepend=y), normal(3), normal(2))
+add("logspace of integers", lambda p, x: p.logspace(1.2, 3.9, 3, dtype=p.int64) + x, integers(0, 3, 3))
+add("addr of bool", lambda p, x, y, z: p.addr(x, y, z, beta=0, alpha=2), booleans(2, 3), booleans(2), booleans(3))

@@ -22,7 +22,10 @@ def logspace(start: float, end: float, steps: int, base: float = 10.0, *, dtype:
     Arguments and errors as in `linspace`.
     """
     wanted = dtype or _core.get_default_dtype()
-    exponents = _core.linspace(float(start), float(end), steps, dtype=_core.float64)
+    first, last = float(start), float(end)
+    if not wanted.is_floating_point:
+        first, last = float(int(first)), float(int(last))
+    exponents = _core.linspace(first, last, steps, dtype=_core.float64)
     return _made(_core.pow(float(base), exponents).to(wanted), requires_grad)
 
 

@@ -260,6 +260,9 @@ def _whole(number: float, dtype: Any) -> float:
 
 
 def _scaled_sum(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    if product.dtype is _core.bool:
+        kept = product & bool(alpha)
+        return kept | input if beta else kept | _core.zeros_like(input)
     alpha, beta = _whole(alpha, product.dtype), _whole(beta, product.dtype)
     scaled = product if alpha == 1 else product * alpha
     # With beta 0 not even NaN in input counts.

@@ -74,6 +74,8 @@ def dstack(tensors: Sequence[Tensor]) -> Tensor:
 
     Arguments and errors as in `cat`.
     """
+    if not tensors:
+        raise RuntimeError("dstack expects a non-empty TensorList")
     return _core.cat([atleast_3d(t) for t in tensors], 2)
 
 

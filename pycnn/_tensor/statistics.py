@@ -60,6 +60,8 @@ def diff(
     if n < 0:
         raise RuntimeError(f"order must be non-negative but got {n}")
     d = normalized(dim, input.dim())
+    if n == 0:
+        return input.clone()
     result = _core.cat([t for t in (prepend, input, append) if t is not None], d)
     for _ in range(min(n, result.shape[d])):
         size = max(result.shape[d] - 1, 0)
