@@ -111,6 +111,12 @@ add("normalize with a large eps", "F.normalize", normal(3, 4) , eps=9.0,
     oracle=lambda x, eps: x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), eps))  # fmt: skip
 
 
+add("normalize -1", "F.normalize", apart(3, 4, 5), p=-1.0, float32_tolerance=1e-5, oracle=lambda x, p:
+    x * (1 / np.abs(x)).sum(1, keepdims=True))  # fmt: skip
+add("normalize -inf", "F.normalize", positive(3, 5), p=float("-inf"),
+    oracle=lambda x, p: x / np.abs(x).min(1, keepdims=True))  # fmt: skip
+
+
 def cosine(x: Any, y: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     lengths = [np.maximum(np.sqrt((v * v).sum(dim, keepdims=True)), eps) for v in np.broadcast_arrays(x, y)]
     return (x / lengths[0] * (y / lengths[1])).sum(dim)
@@ -202,6 +208,22 @@ add("kl_div of zeros", "F.kl_div", normal(2, 3), values([0, 1, 0], [0.5, 0, 0.5]
     reduction="none")  # fmt: skip
 add("gaussian_nll_loss below eps", "F.gaussian_nll_loss", normal(3, 4), normal(3, 4), constant(unit(3, 4)), eps=0.5,
     oracle=gaussian, float32_tolerance=1e-5)  # fmt: skip
+
+
+def linear_cross_entropy(p: Any, x: Any, w: Any, b: Any, y: Any, **keywords: Any) -> Any:
+    return p.nn.functional.linear_cross_entropy(x, w, y, linear_bias=b, **keywords)
+
+
+def linear_losses(_: Any, x: Any, w: Any, b: Any, y: Any, reduction: str = "mean") -> Any:
+    logits = np.tensordot(x, w, (-1, -1)) + b
+    return reduced(-np.take_along_axis(special.log_softmax(logits, 1), y[:, None], 1)[:, 0], reduction)
+
+
+for reduction in ("mean", "none"):
+    add(f"linear_cross_entropy {reduction}", linear_cross_entropy, normal(4, 3), normal(5, 3), normal(5),
+        integers(0, 5, 4), oracle=linear_losses, reduction=reduction, float32_tolerance=1e-5)  # fmt: skip
+add("linear_cross_entropy of several outputs", linear_cross_entropy, normal(4, 3), normal(5, 2, 3), normal(5, 2),
+    integers(0, 5, 4, 2), oracle=linear_losses, float32_tolerance=1e-5)  # fmt: skip
 
 # -- losses with margins -----------------------------------------------------------------------------------------------
 

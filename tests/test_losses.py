@@ -46,6 +46,9 @@ BAD_CALLS: dict[str, Callable[[Any], Any]] = {
     "cosine_similarity integers": lambda p: p.nn.functional.cosine_similarity(p.tensor([[1]]), p.tensor([[1]])),
     "cosine_similarity dim": lambda p: p.nn.functional.cosine_similarity(p.ones(2), p.ones(2), dim=4),
     "pairwise_distance shapes": lambda p: p.nn.functional.pairwise_distance(p.ones(2, 3), p.ones(4)),
+    "normalize of nothing": lambda p: p.nn.functional.normalize(p.ones(2, 0), p=float("inf")),
+    "dropout1d rank": lambda p: p.nn.functional.dropout1d(p.ones(1, 2, 3, 4)),
+    "dropout1d probability": lambda p: p.nn.functional.dropout1d(p.ones(3), 1.5),
     "Softmax2d rank": lambda p: p.nn.Softmax2d()(p.ones(2, 3)),
     "Hardtanh bounds": lambda p: p.nn.Hardtanh(2.0, 1.0),
     "in place on a leaf": lambda p: p.nn.functional.selu_(p.ones(2).requires_grad_()),
@@ -61,6 +64,18 @@ BAD_CALLS: dict[str, Callable[[Any], Any]] = {
     "kl_div reduction": lambda p: p.nn.functional.kl_div(p.ones(2), p.ones(2), reduction="average"),
     "poisson shapes": lambda p: p.nn.functional.poisson_nll_loss(p.ones(2), p.ones(3)),
     "gaussian negative": lambda p: p.nn.functional.gaussian_nll_loss(p.ones(2), p.ones(2), p.tensor([1.0, -1.0])),
+    "gaussian negative, not yet known": lambda p: p.nn.functional.gaussian_nll_loss(
+        p.ones(2), p.ones(2), p.ones(2) - 2
+    ).item(),
+    "bce beyond 1": lambda p: p.nn.functional.binary_cross_entropy(p.tensor([1.5]), p.ones(1)),
+    "bce beyond 1, not yet known": lambda p: p.nn.functional.binary_cross_entropy(p.ones(3) * 1.5, p.ones(3)).item(),
+    "bce of NaN": lambda p: p.nn.functional.binary_cross_entropy(p.ones(3) * float("nan"), p.ones(3)).item(),
+    "bce target": lambda p: p.nn.functional.binary_cross_entropy(p.ones(1), p.tensor([-0.5])),
+    "bce with logits weight": lambda p: p.nn.functional.binary_cross_entropy_with_logits(
+        p.ones(2, 3), p.ones(2, 3), weight=p.ones(1, 2, 3)
+    ),
+    "soft_margin broadcast": lambda p: p.nn.functional.soft_margin_loss(p.ones(4), p.ones(3, 4)),
+    "HuberLoss delta": lambda p: p.nn.HuberLoss(delta=1j),
     "gaussian negative number": lambda p: p.nn.functional.gaussian_nll_loss(p.ones(2), p.ones(2), -1.0),
     "gaussian shape": lambda p: p.nn.functional.gaussian_nll_loss(p.ones(3, 4), p.ones(3, 4), p.ones(3, 2)),
     "hinge integers": lambda p: p.nn.functional.hinge_embedding_loss(p.tensor([1]), p.tensor([1])),
@@ -69,6 +84,9 @@ BAD_CALLS: dict[str, Callable[[Any], Any]] = {
     "multi_margin class": lambda p: p.nn.functional.multi_margin_loss(p.ones(2, 3), p.tensor([0, 3])),
     "multi_margin weight": lambda p: p.nn.functional.multi_margin_loss(
         p.ones(2, 3), p.tensor([0, 1]), weight=p.ones(2)
+    ),
+    "multi_margin weight rank": lambda p: p.nn.functional.multi_margin_loss(
+        p.ones(2, 3), p.tensor([0, 1]), weight=p.ones(3, 1)
     ),
     "multi_margin constant weight": lambda p: p.nn.functional.multi_margin_loss(
         p.ones(2, 3), p.tensor([0, 1]), weight=p.ones(3).requires_grad_()
@@ -102,6 +120,7 @@ BAD_CALLS: dict[str, Callable[[Any], Any]] = {
     "ctc reduction": lambda p: p.nn.functional.ctc_loss(
         p.zeros(4, 1, 3), p.tensor([[1, 2]]), [4], [2], reduction="average"
     ),
+    "ctc one sample": lambda p: p.nn.functional.ctc_loss(p.zeros(4, 3), p.tensor([1, 2, 1]), [4], [2]),
     "ctc integers": lambda p: p.nn.functional.ctc_loss(p.zeros(4, 1, 3, dtype=p.int64), p.tensor([[1, 2]]), [4], [2]),
 }
 

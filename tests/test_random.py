@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,21 @@ def test_dropout_backward_uses_the_forwards_mask() -> None:
     y = F.dropout(x, 0.5)
     y.sum().backward()
     assert pycnn.equal(x.grad, y.detach())
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "kept"),
+    [
+        (F.dropout1d, (64, 5), 1), (F.dropout1d, (8, 8, 5), 2), (F.dropout2d, (8, 8, 5), 2),
+        (F.dropout3d, (64, 2, 3, 2), 1), (F.dropout3d, (8, 8, 2, 3, 2), 2), (pycnn.feature_dropout, (8, 8), 2),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:dropout2d")
+def test_channels_with_and_without_a_batch(function: Callable[..., Any], shape: tuple[int, ...], kept: int) -> None:
+    y = function(pycnn.ones(*shape), 0.5).numpy().reshape(64, -1)
+    assert (y == y[:, :1]).all()
+    assert 0 < (y[:, 0] == 0).sum() < 64
+    assert y.max() == 2
 
 
 def test_dropout_of_whole_channels() -> None:

@@ -32,6 +32,7 @@ LAYERS = {
 }
 FUNCTIONS = {
     "derivatives": ["test_operators::test_gradient_equals_finite_differences"],
+    "second derivatives": ["test_second_derivatives::test_second_derivative_equals_differences_of_the_first"],
     "NumPy": ["test_oracles::test_operator_equals_numpy"],
     "PyTorch": ["test_operators::test_pytorch_agrees"],
     "float32, each instruction set": ["test_operators::test_float32_is_near_float64"],

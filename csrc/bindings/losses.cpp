@@ -171,7 +171,7 @@ void bind_margins(Module& module) {
       py::arg("input"), py::arg("target"), no_weight, no_size_average, no_reduce, mean_reduction);
   module.def(
       "multi_margin_loss",
-      [](const Tensor& input, const Tensor& target, int64_t p, double margin, const OptionalTensor& weight,
+      [](const Tensor& input, const Tensor& target, double p, double margin, const OptionalTensor& weight,
          OptionalBool size_average, OptionalBool reduce, const std::string& reduction) {
         return multi_margin_loss(input, target, p, margin, or_undefined(weight),
                                  reduction_of(reduction, size_average, reduce));

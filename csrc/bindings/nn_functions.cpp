@@ -139,14 +139,17 @@ void bind_normalization(Module& module) {
 }
 
 void bind_dropout(Module& module) {
-  for (const char* name : {"dropout", "dropout1d", "dropout2d", "dropout3d", "feature_dropout"})
+  using Drop = Tensor (*)(const Tensor&, double, bool);
+  const std::pair<const char*, Drop> functions[] = {{"dropout", &dropout},
+                                                    {"dropout1d", &dropout1d},
+                                                    {"dropout2d", &dropout2d},
+                                                    {"dropout3d", &dropout3d},
+                                                    {"feature_dropout", &feature_dropout}};
+  for (auto [name, function] : functions)
     module.def(
         name,
-        [whole_channels = std::strcmp(name, "dropout") != 0, name](const py::object& input, double p, bool training,
-                                                                   bool inplace) {
-          auto drop = [&](const Tensor& x) {
-            return whole_channels ? feature_dropout(x, p, training) : dropout(x, p, training);
-          };
+        [name = name, function = function](const py::object& input, double p, bool training, bool inplace) {
+          auto drop = [&](const Tensor& x) { return function(x, p, training); };
           return inplace ? in_place(input, name, drop) : py::cast(drop(tensor_of(input)));
         },
         py::arg("input"), py::arg("p") = 0.5, py::arg("training") = true, py::arg("inplace") = false);

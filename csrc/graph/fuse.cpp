@@ -401,8 +401,9 @@ void remove_dead(Primitives& primitives, const std::vector<bool>& kept) {
   std::vector<bool> needed = kept;
   for (size_t i = primitives.size(); i-- > 0;) {
     const std::vector<Slot>& writes = primitives[i]->writes;
-    const bool alive = std::any_of(writes.begin(), writes.end(),
-                                   [&](const Slot& slot) { return needed[static_cast<size_t>(slot.buffer)]; });
+    const bool alive = writes.empty() || std::any_of(writes.begin(), writes.end(), [&](const Slot& slot) {
+                         return needed[static_cast<size_t>(slot.buffer)];
+                       });
     if (!alive) {
       primitives[i].reset();
       continue;

@@ -145,6 +145,8 @@ class Lowering {
   Slot scan(kernels::ScanKind kind, const Slot& input);
   /// The order of the elements along the last dimension as Int64 places.
   Slot sort(const Slot& input, bool descending);
+  /// Calls `refuse` when run if the 0-d bool is false.
+  void require(const Slot& condition, std::function<void()> refuse);
   struct Random {
     kernels::RandomKind kind;
     double first = 0, second = 1;

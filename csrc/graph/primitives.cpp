@@ -538,6 +538,18 @@ void SortPrimitive::run(const kernels::Kernels& kernels, const Addresses& addres
   kernels.sort(result);
 }
 
+void RequirePrimitive::run(const kernels::Kernels&, const Addresses& addresses) const {
+  if (!*static_cast<const bool*>(addresses.of(condition))) refuse();
+}
+
+void Lowering::require(const Slot& condition, std::function<void()> refuse) {
+  auto primitive = std::make_unique<RequirePrimitive>();
+  primitive->condition = condition;
+  primitive->refuse = std::move(refuse);
+  primitive->reads = {condition};
+  append(std::move(primitive));
+}
+
 void RandomPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
   if (output.count() == 0) return;
   int64_t drawn = 0;

@@ -284,6 +284,15 @@ struct SortPrimitive final : Primitive {
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
 };
 
+/// Writes nothing; alive in every plan that it is lowered into.
+struct RequirePrimitive final : Primitive {
+  Slot condition;
+  std::function<void()> refuse;
+  const char* name() const override { return "require"; }
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+};
+
 struct RandomPrimitive final : Primitive {
   Lowering::Random parameters;
   Slot key, output;

@@ -286,39 +286,4 @@ Tensor glu(const Tensor& input, int64_t dimension) {
   return named("glu", [&] { return narrow(input, d, 0, size / 2) * sigmoid(narrow(input, d, size / 2, size / 2)); });
 }
 
-Tensor normalize(const Tensor& input, double p, const Dimensions& dimensions, double eps) {
-  return named("normalize", [&] {
-    const Tensor length = clamp(norm(input, p, dimensions, true), Scalar(eps), std::optional<Scalar>());
-    return input / length;
-  });
-}
-
-Tensor cosine_similarity(const Tensor& a, const Tensor& b, int64_t dimension, double eps) {
-  const DType common = result_type({a, b});
-  check(is_floating_point(common),
-        "cosine_similarity: expected common dtype to be floating point, yet common dtype is ",
-        scalar_type_name(common));
-  return named("cosine_similarity", [&] {
-    const Shape shape = broadcast_shapes(a.shape(), b.shape(), "cosine_similarity");
-    const int d = normalize_dimension(dimension, shape.size(), "cosine_similarity");
-    // Lengths are bounded from below, their gradients are not: what the bound adds is a constant.
-    const auto unit = [&](const Tensor& x) {
-      const Tensor vectors = broadcast_to(cast(x, common), shape);
-      const Tensor length = norm(vectors, 2, Dimensions{d}, true);
-      const Tensor bounded = clamp(length, Scalar(eps), std::optional<Scalar>());
-      return vectors / (length + (bounded - length).detach());
-    };
-    return sum(unit(a) * unit(b), Dimensions{d});
-  });
-}
-
-Tensor pairwise_distance(const Tensor& a, const Tensor& b, double p, double eps, bool keepdim) {
-  return named("pairwise_distance", [&] {
-    const Tensor difference = a - b;
-    check<IndexError>(difference.dim() > 0,
-                      "pairwise_distance: Dimension specified as -1 but tensor has no dimensions");
-    return norm(difference + eps, p, Dimensions{difference.dim() - 1}, keepdim);
-  });
-}
-
 }  // namespace pycnn

@@ -187,9 +187,8 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const std::vecto
   if (const auto operands = autocast("ctc_loss", log_probs))
     return ctc_loss((*operands)[0], targets, input_lengths, target_lengths, blank, reduction, zero_infinity);
   if (log_probs.dim() == 2) {
-    const Tensor batch = targets.dim() == 1 ? unsqueeze(targets, 0) : targets;
     const Tensor loss =
-        ctc_loss(unsqueeze(log_probs, 1), batch, input_lengths, target_lengths, blank, reduction, zero_infinity);
+        ctc_loss(unsqueeze(log_probs, 1), targets, input_lengths, target_lengths, blank, reduction, zero_infinity);
     return reduction == Reduction::None ? reshape(loss, {}) : loss;
   }
   check(log_probs.dim() == 3, "ctc_loss: Expected 3-dimensional tensor, but got ", log_probs.dim(),

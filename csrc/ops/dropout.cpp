@@ -34,26 +34,43 @@ class Dropout final : public Operator {
   double scale_;
 };
 
-Tensor drop(const char* name, const Tensor& input, const Shape& mask_shape, double p, bool training) {
+void check_probability(const char* name, double p) {
   check<ValueError>(p >= 0 && p <= 1, name, ": dropout probability has to be between 0 and 1, but got ", p);
-  if (!training || p == 0) return input;
+}
+
+/// `kept` are the leading dimensions of the mask, which is the same along the others; -1 for all.
+Tensor drop(const char* name, const Tensor& input, int kept, double p, bool training) {
+  check_probability(name, p);
+  if (!training || p == 0 || input.numel() == 0) return input;
+  if (p == 1 && !is_floating_point(input.dtype())) return zeros_like(input);
   check(is_floating_point(input.dtype()), name, ": result type Float can't be cast to the desired output type ",
         input.dtype());
-  const Tensor mask = bernoulli(mask_shape, 1 - p, DType::Bool);
-  return record(std::make_shared<Dropout>(p == 1 ? 0 : 1 / (1 - p)), {input, mask}, {input.shape(), input.dtype()});
+  check(input.dim() >= kept, name, ": expected at least ", kept, " dimensions, but got shape ", input.shape());
+  Shape mask = input.shape();
+  for (int d = kept < 0 ? mask.size() : kept; d < mask.size(); ++d) mask[d] = 1;
+  const Tensor keep = bernoulli(mask, 1 - p, DType::Bool);
+  return record(std::make_shared<Dropout>(p == 1 ? 0 : 1 / (1 - p)), {input, keep}, {input.shape(), input.dtype()});
 }
 
 }  // namespace
 
-Tensor dropout(const Tensor& input, double p, bool training) {
-  return drop("dropout", input, input.shape(), p, training);
-}
+Tensor dropout(const Tensor& input, double p, bool training) { return drop("dropout", input, -1, p, training); }
 
 Tensor feature_dropout(const Tensor& input, double p, bool training) {
-  check(input.dim() >= 2, "feature_dropout: expected at least 2 dimensions (N, C, …), but got shape ", input.shape());
-  Shape mask = input.shape();
-  for (int d = 2; d < mask.size(); ++d) mask[d] = 1;
-  return drop("feature_dropout", input, mask, p, training);
+  return drop("feature_dropout", input, 2, p, training);
+}
+
+Tensor dropout1d(const Tensor& input, double p, bool training) {
+  check_probability("dropout1d", p);
+  check(input.dim() == 2 || input.dim() == 3, "dropout1d: Expected 2D or 3D input, but received a ", input.dim(),
+        "D input.");
+  return drop("dropout1d", input, input.dim() - 1, p, training);
+}
+
+Tensor dropout2d(const Tensor& input, double p, bool training) { return drop("dropout2d", input, 2, p, training); }
+
+Tensor dropout3d(const Tensor& input, double p, bool training) {
+  return drop("dropout3d", input, input.dim() == 5 ? 2 : 1, p, training);
 }
 
 }  // namespace pycnn

@@ -256,7 +256,7 @@ Tensor class_loss(bool logits, const Tensor& input, const Tensor& target, const 
                       target.numel(), ").");
     const Tensor result =
         class_loss(logits, unsqueeze(input, 0), reshape(target, {1}), weight, ignore_index, reduction);
-    return reduction == Reduction::None ? reshape(result, t) : result;
+    return reduction == Reduction::None ? reshape(result, {}) : result;
   }
   check_floating(name, input);
   check(x.size() != 2 || t.size() <= 1, name,
@@ -364,12 +364,12 @@ class BinaryCrossEntropy final : public Operator {
   }
 };
 
-template <typename T>
-void check_probabilities(const Tensor& input) {
-  visit_known<T>(input, [](T value) {
-    check(value >= 0 && value <= 1, "binary_cross_entropy: all elements of input should be between 0 and 1");
-  });
-}
+constexpr ops::Domain input_probabilities{
+    0, 1, false,
+    [](const char* name) { throw Error(std::string(name) + ": all elements of input should be between 0 and 1"); }};
+constexpr ops::Domain target_probabilities{
+    0, 1, false,
+    [](const char* name) { throw Error(std::string(name) + ": all elements of target should be between 0 and 1"); }};
 
 }  // namespace
 
@@ -409,7 +409,7 @@ Tensor mse_loss(const Tensor& input, const Tensor& target, Reduction reduction) 
   if (const auto operands = ops::autocast("mse_loss", input, target))
     return mse_loss((*operands)[0], (*operands)[1], reduction);
   return named("mse_loss", [&] {
-    const Tensor difference = input - target;
+    const Tensor difference = input - ops::numbers(target, input);
     check_floating("mse_loss", difference);
     return reduce_loss(square(difference), reduction);
   });
@@ -427,9 +427,10 @@ Tensor binary_cross_entropy(const Tensor& input, const Tensor& target, const Ten
   check_binary_cross_entropy("binary_cross_entropy", input, target);
   check(target.dtype() == input.dtype(), "binary_cross_entropy: Found dtype ", ops::scalar_type_name(target.dtype()),
         " but expected ", ops::scalar_type_name(input.dtype()));
-  if (input.dtype() == DType::Float32) check_probabilities<float>(input);
-  if (input.dtype() == DType::Float64) check_probabilities<double>(input);
-  Tensor loss = record(std::make_shared<BinaryCrossEntropy>(), {input, target}, {input.shape(), input.dtype()});
+  const char* name = "binary_cross_entropy";
+  Tensor loss = record(std::make_shared<BinaryCrossEntropy>(),
+                       {ops::within(name, input, input_probabilities), ops::within(name, target, target_probabilities)},
+                       {input.shape(), input.dtype()});
   if (weight.defined()) loss = loss * named("binary_cross_entropy", [&] { return broadcast_to(weight, loss.shape()); });
   return reduce_loss(loss, reduction);
 }
@@ -452,8 +453,9 @@ Tensor binary_cross_entropy_with_logits(const Tensor& input, const Tensor& targe
           " must broadcast to input of size ", ops::brackets(input.shape()));
     log_probability = log_probability * ((pos_weight - 1) * target + 1);
   }
-  Tensor loss = negative - log_probability;
-  if (weight.defined()) loss = named("binary_cross_entropy_with_logits", [&] { return loss * weight; });
+  Tensor loss = cast(negative - log_probability, target.dtype());
+  if (weight.defined())
+    loss = loss * named("binary_cross_entropy_with_logits", [&] { return broadcast_to(weight, loss.shape()); });
   return reduce_loss(loss, reduction);
 }
 

@@ -8,8 +8,23 @@
 
 namespace pycnn::ops {
 
+/// Values that PyTorch refuses.
+struct Domain {
+  double low, high;
+  bool nan;                          ///< whether NaN may pass
+  void (*refuse)(const char* name);  ///< throws
+};
+/// The tensor. If an element is outside, raises: at once if the elements are known, else when they are evaluated.
+Tensor within(const char* name, const Tensor& tensor, const Domain& domain);
+
 inline Tensor reduce_loss(const Tensor& loss, Reduction reduction) {
   return reduction == Reduction::None ? loss : reduction == Reduction::Mean ? mean(loss) : sum(loss);
+}
+
+/// Booleans count as 0 and 1 of the other operand's dtype.
+inline Tensor numbers(const Tensor& target, const Tensor& input) {
+  const bool booleans = target.dtype() == DType::Bool && input.dtype() != DType::Bool;
+  return booleans ? cast(target, input.dtype()) : target;
 }
 
 inline void check_loss_dtype(const char* name, const Tensor& input) {

@@ -78,7 +78,7 @@ Tensor multilabel_margin_loss(const Tensor& input, const Tensor& target, Reducti
   });
 }
 
-Tensor multi_margin_loss(const Tensor& input, const Tensor& target, int64_t p, double margin, const Tensor& weight,
+Tensor multi_margin_loss(const Tensor& input, const Tensor& target, double p, double margin, const Tensor& weight,
                          Reduction reduction) {
   const char* name = "multi_margin_loss";
   if (const auto operands = autocast(name, input, weight))
@@ -88,9 +88,9 @@ Tensor multi_margin_loss(const Tensor& input, const Tensor& target, int64_t p, d
   const int64_t rows = x.size(0), classes = x.size(1);
   check(target.dim() <= 1 && target.numel() == rows, name, ": inconsistent target size, expected ", rows, " but got ",
         brackets(target.shape()));
-  check(!weight.defined() || (weight.dim() <= 1 && weight.numel() == classes), name,
-        ": inconsistent weight size, expected ", classes, " but got ",
-        brackets(weight.defined() ? weight.shape() : Shape{}));
+  check<ValueError>(!weight.defined() || weight.dim() == 1, name, ": weight must be one-dimensional");
+  check(!weight.defined() || weight.numel() == classes, name, ": inconsistent weight size, expected ", classes,
+        " but got ", brackets(weight.defined() ? weight.shape() : Shape{}));
   check_labels(name, target, 0, classes, "target out of range");
   check_loss_dtype(name, input);
   check(!weight.defined() || weight.dtype() == input.dtype(), name, ": expected scalar type ",
@@ -102,8 +102,7 @@ Tensor multi_margin_loss(const Tensor& input, const Tensor& target, int64_t p, d
     const Tensor index = reshape(target, {rows, 1});
     Tensor terms = relu(Scalar(margin) - gather(x, 1, index) + x);
     if (p == 2) terms = square(terms);
-    if (weight.defined())
-      terms = terms * reshape(index_select(reshape(weight, {classes}), 0, reshape(target, {rows})), {rows, 1});
+    if (weight.defined()) terms = terms * reshape(index_select(weight, 0, reshape(target, {rows})), {rows, 1});
     const Tensor others = ne(index, like_labels(index, classes));
     const Tensor losses = sum(keep_where(terms, others), Dimensions{1}) / static_cast<double>(classes);
     if (reduction == Reduction::None) return reshape(losses, target.shape());

@@ -63,7 +63,7 @@ Tensor smooth_l1_loss(const Tensor& input, const Tensor& target, Reduction reduc
   check(beta >= 0, "smooth_l1_loss: does not support negative values for beta, got ", beta);
   if (beta == 0) return l1_loss(input, target, reduction);
   return named("smooth_l1_loss", [&] {
-    const Tensor difference = input - target;
+    const Tensor difference = input - numbers(target, input);
     check_loss_dtype("smooth_l1_loss", difference);
     return reduce_loss(pointwise(huber_row, {difference}, {beta, beta}), reduction);
   });
@@ -126,15 +126,14 @@ Tensor gaussian_nll_loss(const Tensor& input, const Tensor& target, const Tensor
       check<ValueError>(x.size() == v.size() && differing == 1, "gaussian_nll_loss: var is of incorrect size, got ",
                         brackets(v), " for input of size ", brackets(x));
   }
-  const auto visit = [](auto value) {
-    check<ValueError>(!(value < 0), "gaussian_nll_loss: var has negative entry/entries");
-  };
-  if (variance.dtype() == DType::Float32) visit_known<float>(variance, visit);
-  if (variance.dtype() == DType::Float64) visit_known<double>(variance, visit);
+  check(is_floating_point(var.dtype()), "gaussian_nll_loss: result type Float can't be cast to the desired output ",
+        "type ", scalar_type_name(var.dtype()));
+  constexpr Domain variances{0, std::numeric_limits<double>::infinity(), true, [](const char* name) {
+                               throw ValueError(std::string(name) + ": var has negative entry/entries");
+                             }};
+  var = within("gaussian_nll_loss", var, variances);
   return named("gaussian_nll_loss", [&] {
     // The bound is a constant that is added, so that the gradient of what it bounds passes.
-    check(is_floating_point(var.dtype()), "gaussian_nll_loss: result type Float can't be cast to the desired output ",
-          "type ", scalar_type_name(var.dtype()));
     const Tensor bounded = where(lt(var, wrap_scalar(eps, var)), (clamp_below(var, eps) - var).detach() + var, var);
     Tensor loss = (log(bounded) + square(input - target) / bounded) * 0.5;
     if (full) loss = loss + 0.5 * std::log(2 * std::numbers::pi);
@@ -162,6 +161,9 @@ Tensor soft_margin_loss(const Tensor& input, const Tensor& target, Reduction red
   check(is_floating_point(input.dtype()),
         "soft_margin_loss: result type Float can't be cast to the desired output type ",
         scalar_type_name(input.dtype()));
+  check(broadcast_shapes(input.shape(), target.shape(), "soft_margin_loss") == input.shape(),
+        "soft_margin_loss: output with shape ", brackets(input.shape()), " doesn't match that of the target ",
+        brackets(target.shape()));
   return named("soft_margin_loss",
                [&] { return reduce_loss(cast(neg(log_sigmoid(input * target)), input.dtype()), reduction); });
 }

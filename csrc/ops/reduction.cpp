@@ -549,16 +549,14 @@ Tensor norm(const Tensor& input, double p, const OptionalDimensions& dimensions,
   check(is_floating_point(input.dtype()),
         "norm: linalg.vector_norm: Expected a floating point or complex tensor as input. Got ",
         scalar_type_name(input.dtype()));
-  check<ValueError>(p >= 0, "norm: p must be at least 0, got ", p);
-  if (std::isinf(p)) {
-    check(input.numel() > 0,
-          "norm: cannot compute the inf norm on an empty tensor because the operation does not have an "
-          "identity");
-    return amax(abs(input), dimensions, keepdim);
-  }
+  const Reduced over = reduced("norm", dimensions, input, keepdim);
+  for (int d = 0; (std::isinf(p) || p < 0) && d < input.dim(); ++d)
+    check((over.dimensions >> d & 1) == 0 || input.shape()[d] > 0, "norm: linalg.vector_norm cannot compute the ", p,
+          " norm on the dimension ", d, " because this dimension is empty and the operation does not have an identity");
+  if (std::isinf(p) && input.numel() > 0)
+    return p > 0 ? amax(abs(input), dimensions, keepdim) : amin(abs(input), dimensions, keepdim);
   if (p == 0) return sum(ne(input, wrap_scalar(0, input)), dimensions, keepdim, input.dtype());
-  return ReductionOperator::record(
-      std::make_shared<Norm>(reduced("norm", dimensions, input, keepdim), input.dtype(), p), input);
+  return ReductionOperator::record(std::make_shared<Norm>(over, input.dtype(), p), input);
 }
 
 Tensor logsumexp(const Tensor& input, const Dimensions& dimensions, bool keepdim) {

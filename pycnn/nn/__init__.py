@@ -72,6 +72,7 @@ from pycnn.nn.lazy import (
     LazyLinear,
 )
 from pycnn.nn.linear import Bilinear, Flatten, Identity, Linear, Unflatten
+from pycnn.nn.linear_cross_entropy import LinearCrossEntropyLoss
 from pycnn.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -269,6 +270,7 @@ __all__ = [
     "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",

@@ -175,10 +175,12 @@ class SmoothL1Loss(_Loss):
 class HuberLoss(_Loss):
     """Squares of differences up to delta, linear beyond, of any shapes that broadcast, reduced (Huber 1964).
 
-    Arguments, dtypes and errors as in `functional.huber_loss`.
+    Arguments, dtypes and errors as in `functional.huber_loss`; TypeError for a delta that is no number.
     """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        if not isinstance(delta, (float, int)):
+            raise TypeError(f"HuberLoss: delta must be a float or int, got {type(delta).__name__}")
         super().__init__(reduction=reduction)
         self.delta = delta
 

@@ -180,7 +180,7 @@ std::pair<Tensor, Tensor> max(const Tensor& input, int64_t dimension, bool keepd
 std::pair<Tensor, Tensor> min(const Tensor& input, int64_t dimension, bool keepdim = false);
 Tensor argmax(const Tensor& input, std::optional<int64_t> dimension = {}, bool keepdim = false);
 Tensor argmin(const Tensor& input, std::optional<int64_t> dimension = {}, bool keepdim = false);
-/// The p-norm, p ≥ 0 or infinity.
+/// The p-norm: (Σ|x|^p)^(1/p); how many are not 0 for p = 0, the largest |x| for infinity, the smallest for -infinity.
 Tensor norm(const Tensor& input, double p = 2, const OptionalDimensions& dimensions = {}, bool keepdim = false);
 Tensor logsumexp(const Tensor& input, const Dimensions& dimensions, bool keepdim = false);
 /// Sums the broadcast dimensions away again: the gradient of broadcasting to input's shape from `shape`.
@@ -378,6 +378,10 @@ Tensor channel_shuffle(const Tensor& input, int64_t groups);
 Tensor dropout(const Tensor& input, double p = 0.5, bool training = true);
 /// Whole channels of (N, C, …).
 Tensor feature_dropout(const Tensor& input, double p = 0.5, bool training = true);
+/// Whole channels of (N, C, L), (N, C, H, W), (N, C, D, H, W). One sample less N is taken by the first and the last.
+Tensor dropout1d(const Tensor& input, double p = 0.5, bool training = true);
+Tensor dropout2d(const Tensor& input, double p = 0.5, bool training = true);
+Tensor dropout3d(const Tensor& input, double p = 0.5, bool training = true);
 
 // -- loss.cpp ---------------------------------------------------------------------------------------------------------
 enum class Reduction : uint8_t { None, Mean, Sum };
@@ -430,7 +434,7 @@ Tensor multilabel_soft_margin_loss(const Tensor& input, const Tensor& target, co
 /// input (N, C) or (C), target int64 likewise: the labels of each row, ended by -1.
 Tensor multilabel_margin_loss(const Tensor& input, const Tensor& target, Reduction reduction = Reduction::Mean);
 /// Σ_c max(0, margin - input[target] + input[c])^p / C; p is 1 or 2.
-Tensor multi_margin_loss(const Tensor& input, const Tensor& target, int64_t p = 1, double margin = 1.0,
+Tensor multi_margin_loss(const Tensor& input, const Tensor& target, double p = 1, double margin = 1.0,
                          const Tensor& weight = {}, Reduction reduction = Reduction::Mean);
 Tensor margin_ranking_loss(const Tensor& a, const Tensor& b, const Tensor& target, double margin = 0,
                            Reduction reduction = Reduction::Mean);

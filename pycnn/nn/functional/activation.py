@@ -302,7 +302,7 @@ def normalize(
     """input / max(its p-norm along `dim`, eps).
 
     input: any shape, floating; the result has both. out: a tensor that takes the result, without gradient.
-    Errors: RuntimeError for integers, IndexError for a dim out of range, ValueError for a negative p.
+    Errors: RuntimeError for integers, IndexError for a dim out of range.
     """
     result = _core.normalize(input, p, dim, eps)
     return result if out is None else out.copy_(result)
@@ -321,7 +321,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     """The p-norm of x1 - x2 + eps along the last dimension.
 
     x1, x2: (..., D), shapes that broadcast; the result (...), or (..., 1) with keepdim.
-    Errors: RuntimeError for shapes that do not broadcast, IndexError without dimensions, ValueError for a negative p.
+    Errors: RuntimeError for shapes that do not broadcast.
     """
     return _core.pairwise_distance(x1, x2, p, eps, keepdim)
 

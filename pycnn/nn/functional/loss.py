@@ -457,3 +457,55 @@ def _lengths(name: str, lengths: Tensor | Sequence[int]) -> list[int]:
     if lengths.is_floating_point():
         raise RuntimeError(f"ctc_loss: {name} must be integral, got {lengths.dtype}")
     return [int(length) for length in lengths.reshape(-1).tolist()]
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: Any = None,
+) -> Tensor:
+    """`cross_entropy` of `linear`'s outputs.
+
+    Args:
+        input: features (N, I) or (I,), floating.
+        linear_weight: (C, I), or (C, d_1, ..., I) for targets with further dimensions.
+        target: classes (N, d_1, ...) or probabilities (N, C, d_1, ...); without N for one sample.
+        linear_bias: (C, d_1, ...) or None.
+        weight, reduction, label_smoothing: as in `cross_entropy`.
+        ignore_index: as in `cross_entropy`, -100 if None; only with classes.
+        options: accepted and ignored: PyTorch's choice of chunks, which save memory.
+
+    Errors: RuntimeError for shapes that do not fit or an ignore_index with probabilities; those of `cross_entropy`.
+    """
+    if input.dim() not in (1, 2) or linear_weight.dim() < 2 or input.shape[-1] != linear_weight.shape[-1]:
+        raise RuntimeError(
+            f"linear_cross_entropy: expected input (N, I) or (I,) and linear_weight (C, ..., I), got "
+            f"{tuple(input.shape)} and {tuple(linear_weight.shape)}"
+        )
+    outputs = tuple(linear_weight.shape[:-1])
+    if linear_bias is not None and tuple(linear_bias.shape) != outputs:
+        raise RuntimeError(
+            f"linear_cross_entropy: expected linear_bias of shape {outputs}, got {tuple(linear_bias.shape)}"
+        )
+    if len(outputs) > 1 and input.dim() == 1:
+        raise RuntimeError(f"linear_cross_entropy: expected a batch for linear_weight {tuple(linear_weight.shape)}")
+    bias = None if linear_bias is None else linear_bias.reshape(-1)
+    logits = _core.linear(input, linear_weight.reshape(-1, linear_weight.shape[-1]), bias)
+    logits = logits.reshape(*input.shape[:-1], *outputs)
+    if ignore_index is not None and target.shape == logits.shape:
+        raise RuntimeError("linear_cross_entropy: ignore_index cannot be specified when target contains probabilities")
+    return cross_entropy(
+        logits,
+        target,
+        weight=weight,
+        ignore_index=-100 if ignore_index is None else ignore_index,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+    )

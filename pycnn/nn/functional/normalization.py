@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pycnn import _core
 from pycnn._core import Tensor
@@ -180,30 +180,27 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return _core.dropout(input, p, training, inplace=inplace)
 
 
-def _drop_channels(
-    function: Callable[..., Tensor], input: Tensor, batched: bool, p: float, training: bool, inplace: bool
-) -> Tensor:
-    if batched:
-        return function(input, p, training, inplace=inplace)
-    dropped = function(input.unsqueeze(0), p, training, inplace=inplace)  # in place: through the view
-    return input if inplace else dropped.squeeze(0)
-
-
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes whole channels of (N, C, L) or (C, L) with probability p (Tompson et al. 2015).
 
     Arguments and errors as in `dropout`; RuntimeError for other numbers of dimensions.
     """
-    if 0 <= p <= 1 and input.dim() not in (2, 3):
-        raise RuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input.dim()}D input.")
-    return _drop_channels(_core.dropout1d, input, input.dim() == 3, p, training, inplace)
+    return _core.dropout1d(input, p, training, inplace=inplace)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes whole channels of (N, C, H, W) with probability p (Tompson et al. 2015).
 
-    Arguments and errors as in `dropout`; the first two dimensions count as N and C.
+    Arguments and errors as in `dropout`. The first two dimensions count as N and C, with a warning if others than two
+    follow; RuntimeError for fewer.
     """
+    if 0 <= p <= 1 and input.dim() == 3:
+        warnings.warn(
+            "dropout2d: a 3-dimensional input is taken for (N, C, L), as by dropout1d, and not for (C, H, W)",
+            stacklevel=2,
+        )
+    elif 0 <= p <= 1 and input.dim() != 4:
+        warnings.warn(f"dropout2d: an input of {input.dim()} dimensions is deprecated, use dropout", stacklevel=2)
     return _core.dropout2d(input, p, training, inplace=inplace)
 
 
@@ -218,7 +215,7 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
             "error in a future release. To retain the behavior and silence this warning, please use dropout instead.",
             stacklevel=2,
         )
-    return _drop_channels(_core.dropout3d, input, input.dim() == 5, p, training, inplace)
+    return _core.dropout3d(input, p, training, inplace=inplace)
 
 
 # What SELU tends to for very negative arguments, -scale * alpha (Klambauer et al. 2017).
