@@ -221,6 +221,56 @@ def test_assigning_a_gradient() -> None:
         x.grad = pycnn.ones(3, dtype=pycnn.float64)
 
 
+def test_data_takes_values_without_their_history() -> None:
+    source = pycnn.tensor([3.0, 4.0], requires_grad=True)
+    target = pycnn.zeros(2, requires_grad=True)
+    writes = [
+        lambda: target.data.copy_(source),
+        lambda: target.data.copy_(0.5 * target + 0.5 * source),
+        lambda: target.data.__setitem__(slice(None), source * 2),
+        lambda: target.data.__setitem__(0, source[1]),
+        lambda: target.data.add_(source),
+        lambda: target.detach().copy_(source),
+    ]
+    for write in writes:
+        write()
+        assert target.is_leaf
+        assert target.requires_grad
+    assert target.tolist() == [3, 4]
+    (target * 2).sum().backward()
+    assert target.grad.tolist() == [2, 2]
+    assert source.grad is None
+
+
+def test_copies_without_grad_mode_stay_outside_of_the_graph() -> None:
+    source = pycnn.tensor([3.0, 4.0], requires_grad=True)
+    average = pycnn.zeros(2)
+    with pycnn.no_grad():
+        average.copy_(source)
+        assert not average.requires_grad
+        average[:] = source
+        assert not average.requires_grad
+        source.copy_(source)
+        source.data.mul_(2)
+    average.mul_(2)
+    (source * average).sum().backward()
+    assert (average.tolist(), source.grad.tolist()) == ([6, 8], [6, 8])
+
+
+def test_what_was_copied_in_place_shares_no_gradient_with_its_source() -> None:
+    source = pycnn.tensor([3.0, 4.0], requires_grad=True)
+    copied = pycnn.zeros(2)
+    copied.copy_(source)
+    assert not copied.is_leaf
+    copied.retain_grad()
+    copied.register_hook(lambda gradient: gradient * 10)
+    doubled = copied * 1
+    doubled.copy_(copied)
+    doubled.mul_(2)
+    (doubled.sum() + source.sum()).backward()
+    assert (copied.grad.tolist(), source.grad.tolist()) == ([20, 20], [21, 21])
+
+
 def test_views_of_a_leaf() -> None:
     x = random_leaf(2, 3)
     (x.view(6)[2:4].sum() + x.t()[0].sum() * 2 + x[..., -1].prod()).backward()

@@ -258,6 +258,26 @@ def test_views_of_views_write_through_values_that_were_not_kept() -> None:
     assert x.tolist() == [[4, 4, 3], [3, 3, 3]]
 
 
+def test_a_view_follows_a_change_of_a_base_that_is_gone() -> None:
+    base = pycnn.arange(4.0) + 1
+    first, second, third = base[0:2], base[1:3], base[2:4]
+    second += 1
+    del base, second
+    product = third * 2  # reads the changed base, which from here on only `first` remembers
+    del third
+    assert product.tolist() == [8, 8]
+    assert first.tolist() == [1, 3]
+
+
+def test_a_view_of_views_that_are_gone_is_a_variable_of_its_own() -> None:
+    last = (pycnn.arange(4.0) + 1)[1:][1:]
+    assert last.tolist() == [3, 4]
+    steps = pycnn._core.statistics()["steps_run"]
+    last += 1
+    assert last.tolist() == [4, 5]
+    assert pycnn._core.statistics()["steps_run"] == steps + 1
+
+
 def test_a_view_follows_its_base_in_the_grad_mode_it_was_made_in() -> None:
     a = pycnn.ones(4, requires_grad=True)
     x = a * 2

@@ -405,6 +405,17 @@ def test_parameters_change_through_data_and_no_grad() -> None:
     assert bias.tolist() == [1] * 6
 
 
+def test_sizes_past_all_memory_neither_overflow_nor_run() -> None:
+    x = pycnn.arange(4.0)
+    assert x[:: 2**63 - 1].tolist() == [0]
+    assert x[1 :: 2**63 - 1].tolist() == [1]
+    with pytest.raises(RuntimeError, match="exceeds dimension size"):
+        x.narrow(0, 1, 2**63 - 1)
+    for shape in ((2**61,), (2**30, 2**31), (2**58,)):
+        with pytest.raises(RuntimeError, match="out of memory"):
+            pycnn.empty(shape, dtype=pycnn.float64).numpy()
+
+
 def test_what_cannot_be_written_back_raises() -> None:
     with pytest.raises((RuntimeError, IndexError)):
         pycnn.zeros(3)[5] = 1

@@ -143,7 +143,7 @@ inline HeldObject hold(py::object object) { return HeldObject(object.release().p
 inline Tensor& tensor_of(py::handle self) { return self.cast<Tensor&>(); }
 /// Stores `result` in the tensor behind `self` and returns the same Python object. `convert`: any dtype is fine (fill_,
 /// copy_); `uniform`: all elements are given one value (fill_, zero_), which an expanded tensor can take.
-py::object store_in_place(const py::object& self, const Tensor& result, bool convert = false, bool uniform = false);
+py::object store_in_place(const py::object& self, Tensor result, bool convert = false, bool uniform = false);
 template <typename Compute>
 py::object in_place(const py::object& self, const char* name, const Compute& compute, bool convert = false,
                     bool uniform = false) {

@@ -309,13 +309,13 @@ Memory evaluated_memory(const Tensor& tensor) {
   return without_gil([&] { return tensor.memory(); });
 }
 
-py::object store_in_place(const py::object& self, const Tensor& result, bool convert, bool uniform) {
+py::object store_in_place(const py::object& self, Tensor result, bool convert, bool uniform) {
   Tensor& tensor = tensor_of(self);
   check(result.shape() == tensor.shape(), "output with shape ", tensor.shape(), " doesn't match the broadcast shape ",
         result.shape());
   check(convert || can_cast(result.dtype(), tensor.dtype()), "result type ", result.dtype(),
         " can't be cast to the desired output type ", tensor.dtype());
-  tensor.assign_(result, uniform);
+  tensor.assign_(std::move(result), uniform);
   return self;
 }
 

@@ -81,7 +81,10 @@ void Lowering::append(std::unique_ptr<Primitive> primitive) {
 // -- memory ----------------------------------------------------------------------------------------------------------
 
 Slot Lowering::allocate(DType dtype, const Shape& shape, const Strides& strides) {
-  buffers_.push_back({.bytes = static_cast<size_t>(element_count(shape)) * size_of(dtype)});
+  constexpr int64_t most = int64_t{1} << 47;  // what a process can address: before sizes and their sums overflow
+  const int64_t count = element_count(shape), width = static_cast<int64_t>(size_of(dtype));
+  check(count <= most / width, "out of memory: a tensor of shape ", shape, " was asked for");
+  buffers_.push_back({.bytes = static_cast<size_t>(count * width)});
   return {static_cast<int>(buffers_.size()) - 1, dtype, shape, strides, 0};
 }
 

@@ -56,22 +56,49 @@ Value make_leaf(const Shape& shape, DType dtype, Buffer buffer) {
   return {std::move(node), 0};
 }
 
-Cell::~Cell() {
-  if (base) base->drop_references(1);
-}
+Cell::~Cell() { leave_base(); }
 
 void Cell::add_references(int count) {
   const int before = references.fetch_add(count);
-  if (before < 2 && before + count >= 2) output_of(value).handles.fetch_add(1);
+  if (before < held_from && before + count >= held_from) output_of(value).handles.fetch_add(1);
 }
 
 void Cell::drop_references(int count) {
   const int before = references.fetch_sub(count);
-  if (before >= 2 && before - count < 2) output_of(value).handles.fetch_sub(1);
+  if (before >= held_from && before - count < held_from) output_of(value).handles.fetch_sub(1);
+}
+
+void Cell::hold_from(int count) {
+  const int present = references.load();
+  output_of(value).handles.fetch_add((present >= count) - (present >= held_from));
+  held_from = count;
+}
+
+void Cell::attach(std::shared_ptr<Cell> to, std::shared_ptr<const View> as) {
+  leave_base();
+  base = std::move(to);
+  view = std::move(as);
+  base_version = base->version;
+  if (view->derive) base->followers.fetch_add(1);
+  base->add_references(1);
+}
+
+void Cell::leave_base() {
+  if (!base) return;
+  if (view->derive) base->followers.fetch_sub(1);
+  base->drop_references(1);
+  base.reset();
+  view.reset();
+}
+
+void Cell::has_followed() {
+  base_version = base->version;
+  if (view->derive && base->followers.load() == 1) base->hold_from(2);
 }
 
 void Cell::bind(Value replacement) {
-  const bool held = references.load() >= 2;
+  if (followers.load() > 0 && held_from != 1) hold_from(1);
+  const bool held = references.load() >= held_from;
   if (held) output_of(replacement).handles.fetch_add(1);
   std::swap(value, replacement);
   if (held) output_of(replacement).handles.fetch_sub(1);
@@ -111,7 +138,7 @@ const Value& refresh(Cell& cell) {
       const Tensor base(make_pooled<TensorHandle>(cell.base));
       const GradMode mode(cell.derives_with_gradient);
       cell.bind(cell.view->derive(base).value());
-      cell.base_version = cell.base->version;
+      cell.has_followed();
     }
   }
   return cell.value;
@@ -132,16 +159,10 @@ Tensor make_view(const Tensor& result, const Tensor& base, std::shared_ptr<const
   const std::shared_ptr<Cell>& cell = result.handle()->cell;
   const std::shared_ptr<Cell>& base_cell = base.handle()->cell;
   if (cell == base_cell) return result;
-  if (cell->base) {
-    // The result is a view already (an operator made of views): hang it onto the new base instead.
-    cell->base->drop_references(1);
-  }
-  cell->base = base_cell;
-  cell->view = std::move(view);
-  cell->base_version = base_cell->version;
+  // A result that is a view already (an operator made of views) hangs onto the new base instead.
+  cell->attach(base_cell, std::move(view));
   cell->derives_with_gradient = is_grad_enabled();
   cell->inference = base_cell->inference;
-  base_cell->add_references(1);
   return result;
 }
 

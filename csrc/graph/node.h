@@ -110,12 +110,14 @@ struct View {
 
 /// The variable behind a tensor: a binding to a value. Views bind to a cell as well, so that they see its changes.
 /// References: a primary holder (TensorHandle) counts 2, a view 1. The cell is observable, and its value held, from 2
-/// on: a base that only one view remembers may be fused away.
+/// on: a base that only one view remembers may be fused away, unless that view has yet to follow a change.
 struct Cell : std::enable_shared_from_this<Cell> {
   Value value;
   uint64_t version = 0;
   std::shared_ptr<AutogradState> autograd;
   std::atomic<int> references{0};
+  std::atomic<int> followers{0};  ///< views that follow changes
+  int held_from = 2;              ///< references; 1 while a view may have a change yet to follow
   std::shared_ptr<Cell> base;
   std::shared_ptr<const View> view;
   uint64_t base_version = 0;
@@ -128,6 +130,14 @@ struct Cell : std::enable_shared_from_this<Cell> {
   void drop_references(int count);
   /// Binds to another value, keeping the held count right.
   void bind(Value replacement);
+  /// Becomes a view of that cell, or a variable of its own.
+  void attach(std::shared_ptr<Cell> to, std::shared_ptr<const View> as);
+  void leave_base();
+  /// The base's present value is what the view shows.
+  void has_followed();
+
+ private:
+  void hold_from(int count);
 };
 
 struct TensorHandle {

@@ -36,22 +36,44 @@ class Replace final : public Operator {
   std::vector<Slot> lower(Lowering&, std::span<const Slot> inputs) const override { return {inputs[1]}; }
 };
 
+/// The input under a node of its own: what was copied in place shares neither hooks nor gradients with its source.
+class Copy final : public Operator {
+ public:
+  const char* name() const override { return "copy"; }
+  Tensors backward(const BackwardContext& context) const override { return {context.gradient()}; }
+  std::vector<Slot> lower(Lowering&, std::span<const Slot> inputs) const override { return {inputs[0]}; }
+};
+
 // A value that no other node or handle refers to, so that its output may be marked.
 Value unshared(const Tensor& value) {
   const Value& current = value.value();
-  if (current.node.use_count() == 1 && !output_of(current).requires_grad && current.node->output_count == 1)
+  if (value.handle().use_count() == 1 && current.node.use_count() == 1 && !output_of(current).requires_grad &&
+      current.node->output_count == 1)
     return current;
   return detached(current);
 }
 
+// What a cell may be bound to: never to another tensor's leaf, and without history where autograd is not to see it.
+Tensor assignable(Tensor value, bool silent) {
+  const Value& current = value.value();
+  const Output& output = output_of(current);
+  if (!output.requires_grad) return value;
+  if (silent || !is_grad_enabled()) return Tensor(detached(current));
+  if (!is_leaf(current) && current.node.use_count() == 1) return value;
+  return record(std::make_shared<Copy>(), {value}, {output.shape, output.dtype});
+}
+
+// Whether nothing but this view remembers its base, that one's base and so on.
+bool owns_bases(const Cell& cell) {
+  for (const Cell* base = cell.base.get(); base != nullptr; base = base->base.get())
+    if (base->references.load() > 1) return false;
+  return true;
+}
+
 // Binds a cell (and, through views, its base) to a new value; `silent` changes are hidden from autograd.
-void rebind(Cell& cell, const Tensor& value, bool silent) {
-  if (cell.base && cell.base->references.load() < 2 && !cell.base->base && !overlaps_itself(cell)) {
-    // Nobody else can see the base any more.
-    cell.base->drop_references(1);
-    cell.base.reset();
-    cell.view.reset();
-  }
+void rebind(Cell& cell, Tensor given, bool silent) {
+  const Tensor value = assignable(std::move(given), silent);
+  if (cell.base && owns_bases(cell) && !overlaps_itself(cell)) cell.leave_base();
   if (cell.base) {
     check(cell.view->derive || cell.base_version == cell.base->version,
           "a detached tensor cannot be changed in place after the tensor it was detached from was: it keeps the old "
@@ -82,7 +104,7 @@ void rebind(Cell& cell, const Tensor& value, bool silent) {
     cell.autograd.reset();
     cell.bind(value.value());
   }
-  if (cell.base) cell.base_version = cell.base->version;
+  if (cell.base) cell.has_followed();
 }
 
 std::shared_ptr<AutogradState>& autograd_state(const Tensor& tensor) {
@@ -454,13 +476,13 @@ void Tensor::check_in_place(std::string_view operation) const {
   }
 }
 
-Tensor& Tensor::assign_(const Tensor& value, bool uniform) {
+Tensor& Tensor::assign_(Tensor value, bool uniform) {
   check(value.shape() == shape(), "assignment in place: the value's shape ", value.shape(), " differs from ", shape());
   check(uniform || !graph::overlaps_itself(*handle_->cell),
         "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
         "Please clone() the tensor before performing the operation.");
-  const Tensor converted = value.dtype() == dtype() ? value : cast(value, dtype());
-  graph::rebind(*handle_->cell, converted, false);
+  if (value.dtype() != dtype()) value = cast(value, dtype());
+  graph::rebind(*handle_->cell, std::move(value), false);
   return *this;
 }
 

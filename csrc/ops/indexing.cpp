@@ -216,7 +216,7 @@ Tensor narrow(const Tensor& input, int64_t dimension, int64_t start, int64_t len
   check<IndexError>(start >= -size && start <= size, "narrow(): start out of range (expected to be in range of [",
                     -size, ", ", size, "], but got ", start, ")");
   const int64_t begin = start < 0 ? start + size : start;
-  check(begin + length <= size, "narrow(): start (", begin, ") + length (", length, ") exceeds dimension size (", size,
+  check(length <= size - begin, "narrow(): start (", begin, ") + length (", length, ") exceeds dimension size (", size,
         ").");
   return window(input, along, begin, length, 1);
 }
@@ -229,6 +229,7 @@ Tensor slice(const Tensor& input, int64_t dimension, std::optional<int64_t> star
   const int64_t size = input.size(along);
   const int64_t begin = clamped_bound(start.value_or(0), size);
   const int64_t end = std::max(clamped_bound(stop.value_or(size), size), begin);
+  step = std::min(step, std::max<int64_t>(size, 1));  // larger ones overflow and reach no further
   return window(input, along, begin, (end - begin + step - 1) / step, step);
 }
 
@@ -251,6 +252,7 @@ Tensor slice_update(const Tensor& base, const Tensor& value, int64_t dimension, 
   const int along = normalize_dimension(dimension, base.dim(), "slice_update");
   const int64_t size = base.size(along);
   const int64_t begin = clamped_bound(start, size), end = std::max(clamped_bound(stop, size), begin);
+  step = std::min(step, std::max<int64_t>(size, 1));
   Shape shape = base.shape();
   shape[along] = (end - begin + step - 1) / step;
   return updated(base, value.shape() == shape ? value : expand(value, shape), along, begin, shape[along], step);

@@ -369,13 +369,13 @@ Updated Step::next(const Updated& of) {
 
 void Step::assign_next(Updated& of) {
   NoGradGuard guard;
-  const Updated next = this->next(of);
+  Updated next = this->next(of);
   of.parameter.check_in_place(rule_.name);
-  of.parameter.assign_(next.parameter);
+  of.parameter.assign_(std::move(next.parameter));
   for (size_t i = 0; i < next.state.size(); ++i) {
     if (!next.state[i].defined()) continue;
     if (of.state[i].defined())
-      of.state[i].assign_(next.state[i]);
+      of.state[i].assign_(std::move(next.state[i]));
     else
       of.state[i] = next.state[i];
   }

@@ -123,7 +123,7 @@ class Tensor {
   void check_in_place(std::string_view operation) const;
   /// Binds this handle to `value` (same shape; cast to this dtype) and writes back through views. Throws if several of
   /// this tensor's elements are one (an expanded view), unless all elements of the value are equal (`uniform`).
-  Tensor& assign_(const Tensor& value, bool uniform = false);
+  Tensor& assign_(Tensor value, bool uniform = false);
   /// Binds the handle without autograd checks: what `tensor.data = value` means. Shape and dtype may change.
   void set_data(const Tensor& value);
   /// True if both handles currently denote the same value.
