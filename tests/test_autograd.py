@@ -271,6 +271,31 @@ def test_what_was_copied_in_place_shares_no_gradient_with_its_source() -> None:
     assert (copied.grad.tolist(), source.grad.tolist()) == ([20, 20], [21, 21])
 
 
+def test_gradients_of_a_leaf_that_changed_after_it_was_read() -> None:
+    a = pycnn.ones(2, requires_grad=True)
+    before = a * 2
+    with pycnn.no_grad():
+        a.view(-1).add_(1)
+    assert pycnn.autograd.grad(before.sum(), [a], retain_graph=True)[0].tolist() == [2, 2]
+    total = (before + a * 3).sum()
+    assert pycnn.autograd.grad(total, [a], retain_graph=True)[0].tolist() == [5, 5]
+    total.backward(inputs=[a])
+    assert a.grad.tolist() == [5, 5]
+
+
+def test_what_was_overwritten_has_zero_gradient() -> None:
+    a = pycnn.ones(2, 2, requires_grad=True)
+    x = a * 2
+    x.fill_(3)
+    row = x[0]
+    row.zero_()
+    assert x.requires_grad
+    assert not x.is_leaf
+    assert row.requires_grad
+    (x * a + row).sum().backward()
+    assert a.grad.tolist() == [[0, 0], [3, 3]]
+
+
 def test_views_of_a_leaf() -> None:
     x = random_leaf(2, 3)
     (x.view(6)[2:4].sum() + x.t()[0].sum() * 2 + x[..., -1].prod()).backward()

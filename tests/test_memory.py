@@ -269,15 +269,6 @@ def test_a_view_follows_a_change_of_a_base_that_is_gone() -> None:
     assert first.tolist() == [1, 3]
 
 
-def test_a_view_of_views_that_are_gone_is_a_variable_of_its_own() -> None:
-    last = (pycnn.arange(4.0) + 1)[1:][1:]
-    assert last.tolist() == [3, 4]
-    steps = pycnn._core.statistics()["steps_run"]
-    last += 1
-    assert last.tolist() == [4, 5]
-    assert pycnn._core.statistics()["steps_run"] == steps + 1
-
-
 def test_a_view_follows_its_base_in_the_grad_mode_it_was_made_in() -> None:
     a = pycnn.ones(4, requires_grad=True)
     x = a * 2

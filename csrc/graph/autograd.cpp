@@ -63,6 +63,17 @@ class Walk {
     const auto found = finished_.find(&output_of(value));
     return found == finished_.end() ? Tensor() : found->second;
   }
+  /// The same of what a tensor denotes: a leaf that was changed in place may have been read before and after.
+  Tensor gradient_of_tensor(const Value& value) const {
+    const AutogradState* const state = output_of(value).autograd.get();
+    if (!is_leaf(value) || state == nullptr) return gradient_of(value);
+    const GradMode mode(create_graph_);
+    Tensor sum;
+    for (const Value& leaf : leaves_)
+      if (output_of(leaf).autograd.get() == state)
+        sum = sum.defined() ? add(sum, gradient_of(leaf)) : gradient_of(leaf);
+    return sum;
+  }
   const std::vector<Value>& leaves() const { return leaves_; }
 
  private:
@@ -326,11 +337,11 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
     const GradMode mode(create_graph);
     graph::seed_outputs(*walk, outputs, gradients);
   }
-  std::unordered_set<const graph::Output*> limited;
+  std::unordered_set<const graph::AutogradState*> limited;
   for (const Tensor& input : inputs) {
     check(input.requires_grad(), "One of the differentiated Tensors does not require grad");
-    limited.insert(&graph::output_of(input.value()));
     if (!input.is_leaf()) input.retain_grad();
+    limited.insert(graph::output_of(input.value()).autograd.get());
   }
   walk->run();
   Tensors results;
@@ -338,7 +349,7 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
   for (const std::vector<graph::Value>* values : {&walk->leaves(), &walk->retained()})
     for (const graph::Value& value : *values) {
       const graph::Output& output = graph::output_of(value);
-      if (!output.autograd || (!limited.empty() && !limited.contains(&output))) continue;
+      if (!output.autograd || (!limited.empty() && !limited.contains(output.autograd.get()))) continue;
       if (graph::CaptureLog* log = graph::capture_log()) log->note_gradient(output.autograd);
       accumulated.push_back(graph::accumulate(output.autograd, walk->gradient_of(value), create_graph));
       results.push_back(accumulated.back().after);
@@ -373,7 +384,7 @@ Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, st
   walk.run();
   Tensors results;
   for (const Tensor& input : inputs) {
-    const Tensor gradient = walk.gradient_of(input.value());
+    const Tensor gradient = walk.gradient_of_tensor(input.value());
     check(gradient.defined() || allow_unused,
           "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
           "is the desired behavior.");

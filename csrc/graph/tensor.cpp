@@ -28,12 +28,19 @@ class Detach final : public Operator {
   std::vector<Slot> lower(Lowering&, std::span<const Slot> inputs) const override { return {inputs[0]}; }
 };
 
-/// The second input's elements with the first one's history: a change of a non-leaf that autograd was told not to see.
+/// The second input's elements with the first one's history. `hidden`: the change of a non-leaf that autograd was told
+/// not to see; else what was there before no longer matters.
 class Replace final : public Operator {
  public:
+  explicit Replace(bool hidden) : hidden_(hidden) {}
   const char* name() const override { return "replace"; }
-  Tensors backward(const BackwardContext& context) const override { return {context.gradient(), Tensor()}; }
+  Tensors backward(const BackwardContext& context) const override {
+    return {hidden_ ? context.gradient() : zeros_like(context.gradient()), Tensor()};
+  }
   std::vector<Slot> lower(Lowering&, std::span<const Slot> inputs) const override { return {inputs[1]}; }
+
+ private:
+  bool hidden_;
 };
 
 /// The input under a node of its own: what was copied in place shares neither hooks nor gradients with its source.
@@ -94,11 +101,13 @@ void rebind(Cell& cell, Tensor given, bool silent) {
     output_of(replacement).requires_grad = true;
     output_of(replacement).autograd = cell.autograd;
     cell.bind(replacement);
-  } else if (keeps_history && (silent || !is_grad_enabled())) {
+  } else if (keeps_history) {
+    const bool hidden = silent || !is_grad_enabled();
     const InferenceMode no_inference(false);
     const GradMode with_gradient(true);
-    const Tensor replaced = record(std::make_shared<Replace>(), {Tensor(previous), value},
+    const Tensor replaced = record(std::make_shared<Replace>(hidden), {Tensor(previous), value},
                                    {output_of(previous).shape, output_of(previous).dtype});
+    if (!hidden) cell.autograd.reset();
     cell.bind(replaced.value());
   } else {
     cell.autograd.reset();
