@@ -1,4 +1,6 @@
 // Sorting, and what accumulates along a dimension.
+#include <limits>
+
 #include "graph/lowering.h"
 #include "graph/operator.h"
 #include "ops/arguments.h"
@@ -57,15 +59,17 @@ class Scan final : public graph::Operator {
     };
     if (kind_ == ScanKind::Sum) return {sums_from_the_end(gradient)};
     if (kind_ == ScanKind::Product) return {product_gradient(gradient, context.input(0))};
-    // g = g⁺ - g⁻, each through its logarithm.
+    // g = g⁺ - g⁻, each through its logarithm; what is not there has none, nor do its derivatives.
     const Tensor input = context.input(0), output = context.output(0);
-    auto part = [&](const Tensor& positive) {
-      const Tensor logarithms = sub(log(positive), output);
+    const Tensor zero = wrap_scalar(0, gradient), one = wrap_scalar(1, gradient);
+    const Tensor nothing = wrap_scalar(-std::numeric_limits<double>::infinity(), gradient);
+    auto part = [&](const Tensor& signed_gradient) {
+      const Tensor there = gt(signed_gradient, zero);
+      const Tensor logarithms = where(there, sub(log(where(there, signed_gradient, one)), output), nothing);
       const Tensor summed = from_the_end(logarithms, d, [d](const Tensor& y) { return logcumsumexp(y, d); });
       return exp(add(summed, input));
     };
-    const Tensor zero = wrap_scalar(0, gradient);
-    return {sub(part(keep_where(gradient, gt(gradient, zero))), part(keep_where(neg(gradient), lt(gradient, zero))))};
+    return {sub(part(gradient), part(neg(gradient)))};
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const bool places = kind_ == ScanKind::Maximum || kind_ == ScanKind::Minimum;

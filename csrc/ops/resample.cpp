@@ -308,8 +308,7 @@ Tensor interpolate(const Tensor& input, const Dimensions& size, const Interpolat
         ops::brackets(input.shape()));
   const bool nearest = mode->kind == Kind::Nearest || mode->kind == Kind::NearestExact;
   if (input.dtype() == DType::UInt8) {
-    InterpolateOptions same = options;
-    const Tensor result = interpolate(cast(input, DType::Float32), size, same);
+    const Tensor result = interpolate(cast(input, DType::Float32), size, options);
     return cast(nearest ? result : clamp(round(result), Scalar(0), Scalar(255)), DType::UInt8);
   }
   check_floating(mode->operation, input);

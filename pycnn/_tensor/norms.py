@@ -10,6 +10,7 @@ import numpy as np
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn._tensor.registry import both, dimensions, function, normalized
+from pycnn.autograd.function import Function, once_differentiable
 
 _plain_norm = _core.norm
 
@@ -57,22 +58,32 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
     return x.abs().pow(ord).sum(places, keepdim).pow(1 / ord)
 
 
-def _singular(name: str, A: Tensor, kind: Any) -> Tensor:
-    """Matrices W with sum(A * W) the wanted function of A's singular values, and W its gradient."""
-    u, _, v = np.linalg.svd(A.detach().double().numpy(), full_matrices=False)
-    if kind != "nuc":
-        if u.shape[-1] == 0:
-            raise RuntimeError(f"{name}: the input has no singular values")
-        at = slice(0, 1) if kind == 2 else slice(u.shape[-1] - 1, None)
-        u, v = u[..., :, at], v[..., at, :]
-    return _core.tensor(np.ascontiguousarray(u @ v)).to(A.dtype)
+class _SingularNorm(Function):
+    """The sum of the singular values of matrices (..., M, N) ("nuc"), the largest (2) or the smallest (-2)."""
+
+    @staticmethod
+    def forward(ctx: Any, A: Tensor, name: str, kind: Any) -> Tensor:
+        u, s, v = np.linalg.svd(A.detach().double().numpy(), full_matrices=False)
+        if kind != "nuc":
+            if s.shape[-1] == 0:
+                raise RuntimeError(f"{name}: the input has no singular values")
+            at = slice(0, 1) if kind == 2 else slice(s.shape[-1] - 1, None)
+            u, s, v = u[..., :, at], s[..., at], v[..., at, :]
+        ctx.save_for_backward(_core.tensor(np.ascontiguousarray(u @ v)).to(A.dtype))
+        return _core.tensor(s.sum(-1)).to(A.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return gradient[..., None, None] * ctx.saved_tensors[0], None, None
 
 
 def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
     """Norms of matrices: "fro", "nuc" (the sum of the singular values), plus or minus infinity (the extreme sum of
-    |A| along a row), 1 (along a column), 2 (the extreme singular value).
+    |A| along a row), 1 (along a column), 2 (the extreme singular value). Those of singular values can be differentiated
+    once.
 
     Args:
         A: floating, of shape (..., M, N).
@@ -98,7 +109,7 @@ def matrix_norm(
         raise RuntimeError(f"{name}: Order {ord} not supported.")
     if ord == "nuc" or abs(ord) == 2:
         moved = A.movedim((rows, columns), (-2, -1))
-        result = (moved * _singular(name, moved, ord)).sum((-2, -1))
+        result = _SingularNorm.apply(moved, name, ord)
         for d in sorted((rows, columns)) if keepdim else ():
             result = result.unsqueeze(d)
         return result
