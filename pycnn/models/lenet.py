@@ -96,12 +96,12 @@ class ScaledTanh(nn.Module):
 
 # Table I of the paper: the six maps of S2 by the sixteen of C3.
 _CONNECTIONS = [
-    "X---XXX--XXXX-XX",
-    "XX---XXX--XXXX-X",
-    "XXX---XXX--X-XXX",
-    "-XXX--XXXX--X-XX",
-    "--XXX--XXXX-XX-X",
-    "---XXX--XXXX-XXX",
+    "x---xxx--xxxx-xx",
+    "xx---xxx--xxxx-x",
+    "xxx---xxx--x-xxx",
+    "-xxx--xxxx--x-xx",
+    "--xxx--xxxx-xx-x",
+    "---xxx--xxxx-xxx",
 ]
 
 
@@ -161,7 +161,7 @@ class LeNet5Original(Network):
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
         super().__init__()
-        connections = np.array([[mark == "X" for mark in line] for line in _CONNECTIONS])
+        connections = np.array([[mark == "x" for mark in line] for line in _CONNECTIONS])
         self.c1 = nn.Conv2d(in_channels, 6, 5)
         self.s2 = Subsampling(6)
         self.c3 = SparseConv2d(5, connections)
