@@ -356,7 +356,7 @@ class _Writer:
         self._parts += parts
 
     def _value(self, value: Any, path: tuple[str, ...]) -> None:
-        from pycnn.serialization import place
+        from pycnn.serialization import not_stored
 
         if isinstance(value, Tensor):
             self._tensor(value)
@@ -384,8 +384,10 @@ class _Writer:
             self._write(b"e")
         elif type(value) in (dict, OrderedDict, Counter):
             self._mapping(value, path)
+        elif isinstance(value, np.generic):
+            self._value(value.item(), path)
         else:
-            raise TypeError(f"save: cannot store an object of type {type(value).__name__} at {place(path)}")
+            raise not_stored(value, path)
 
     def _integer(self, value: int) -> None:
         if -(2**31) <= value < 2**31:

@@ -57,21 +57,56 @@ def _chosen(args: tuple[Any, ...], argnums: int | tuple[int, ...]) -> list[int]:
     return [n % len(args) for n in ((argnums,) if isinstance(argnums, int) else argnums)]
 
 
-def _differentiable(args: tuple[Any, ...], positions: list[int]) -> tuple[list[Any], list[Tensor]]:
+def _mapped(f: Callable[[Any], Any], value: Any) -> Any:
+    """Dictionaries, lists and tuples, however nested, with f of everything in them."""
+    if isinstance(value, dict):
+        return type(value)((key, _mapped(f, part)) for key, part in value.items())
+    if isinstance(value, (tuple, list)):
+        parts = [_mapped(f, part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return f(value)
+
+
+def _leaves(value: Any) -> tuple[Tensor, ...]:
+    """The tensors in dictionaries, lists and tuples. ValueError for anything else in them."""
+    found: list[Tensor] = []
+
+    def note(part: Any) -> None:
+        if not isinstance(part, Tensor):
+            raise ValueError(f"Thing passed to transform API must be Tensor, got {type(part)}")
+        found.append(part)
+
+    _mapped(note, value)
+    return tuple(found)
+
+
+def _filled(value: Any, tensors: Sequence[Any]) -> Any:
+    """Dictionaries, lists and tuples like those of value, with other tensors."""
+    others = iter(tensors)
+    return _mapped(lambda _: next(others), value)
+
+
+def _differentiable(args: tuple[Any, ...], positions: list[int]) -> tuple[list[Any], tuple[Tensor, ...]]:
     """The arguments with views of those at `positions`, so that their graph goes on, or leaves if they have none."""
+    chosen = [args[i] for i in positions]
+    leaves = tuple(x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in _leaves(chosen))
     values = list(args)
-    for i in positions:
-        x = values[i]
-        if not isinstance(x, Tensor):
-            raise TypeError(f"expected a Tensor as argument {i} to differentiate by, got {type(x).__name__}")
-        values[i] = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
-    return values, [values[i] for i in positions]
+    for i, value in zip(positions, _filled(chosen, leaves), strict=True):
+        values[i] = value
+    return values, leaves
 
 
 def _settled(value: Any, recording: bool) -> Any:
-    if isinstance(value, (tuple, list)):
-        return type(value)(_settled(part, recording) for part in value)
-    return value.detach() if isinstance(value, Tensor) and not recording else value
+    if recording:
+        return value
+    return _mapped(lambda part: part.detach() if isinstance(part, Tensor) else part, value)
+
+
+def _recording(value: Any) -> bool:
+    """Whether a tensor in value requires grad."""
+    seen: list[bool] = []
+    _mapped(lambda part: seen.append(isinstance(part, Tensor) and part.requires_grad), value)
+    return any(seen)
 
 
 def grad_and_value(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
@@ -79,14 +114,16 @@ def grad_and_value(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: 
 
     Args:
         func: gives a 0-d tensor; with `has_aux` a pair of it and anything else, which is handed on.
-        argnums: which arguments.
+        argnums: which arguments: tensors, or dictionaries, lists and tuples of them, and so is the gradient.
         has_aux: as above.
+
+    Errors: ValueError for arguments that are none of these, RuntimeError if the result is no 0-d tensor.
     """
 
     @functools.wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         positions = _chosen(args, argnums)
-        recording = any(isinstance(x, Tensor) and x.requires_grad for x in args)
+        recording = _recording(args)
         with enable_grad():
             values, leaves = _differentiable(args, positions)
             result = func(*values, **kwargs)
@@ -96,8 +133,9 @@ def grad_and_value(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: 
                     "Expected f(*args) to return a scalar tensor, got "
                     + (f"tensor with {output.dim()} dims." if isinstance(output, Tensor) else f"{type(output)}")
                 )
-            found = functional._gradients((output,), tuple(leaves), (_core.ones_like(output),), True)
-        gradient = _settled(found[0] if isinstance(argnums, int) else found, recording)
+            found = functional._gradients((output,), leaves, (_core.ones_like(output),), True)
+        gradients = _filled(tuple(args[i] for i in positions), _settled(found, recording))
+        gradient = gradients[0] if isinstance(argnums, int) else gradients
         value = _settled(output, recording)
         return (gradient, (value, _settled(aux, recording))) if has_aux else (gradient, value)
 
@@ -116,80 +154,86 @@ def grad(func: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = Fal
     return wrapped
 
 
-def vjp(func: Function, *primals: Tensor, has_aux: bool = False) -> Any:
+def vjp(func: Function, *primals: Any, has_aux: bool = False) -> Any:
     """`func(*primals)`, and a function that gives the products of vectors (like its output) with its Jacobian.
 
     Args:
-        func: gives a tensor or a tuple of them; with `has_aux` a pair of that and anything else.
-        primals: tensors.
+        func: gives tensors; with `has_aux` a pair of that and anything else.
+        primals: tensors. Here and in the result they may be in dictionaries, lists and tuples.
         has_aux: as above; what else there is comes third.
+
+    Errors: ValueError for primals that are no tensors.
     """
     with enable_grad():
         values, leaves = _differentiable(primals, list(range(len(primals))))
         result = func(*values)
     output, aux = result if has_aux else (result, None)
-    outputs = tuple(output) if isinstance(output, (tuple, list)) else (output,)
+    outputs = _leaves(output)
 
-    def product(*cotangents: Any) -> tuple[Tensor, ...]:
-        given = cotangents[0] if len(cotangents) == 1 and isinstance(cotangents[0], (tuple, list)) else cotangents
-        found = functional._gradients(outputs, tuple(leaves), tuple(given), True)
-        return tuple(_settled(found, any(x.requires_grad for x in (*primals, *given))))
+    def product(*cotangents: Any) -> tuple[Any, ...]:
+        given = _leaves(cotangents)
+        found = functional._gradients(outputs, leaves, given, True)
+        return tuple(_filled(primals, _settled(found, _recording((primals, given)))))
 
-    recording = any(x.requires_grad for x in primals)
-    return (_settled(output, recording), product, aux) if has_aux else (_settled(output, recording), product)
+    value = _settled(output, _recording(primals))
+    return (value, product, aux) if has_aux else (value, product)
 
 
-def jvp(func: Function, primals: tuple[Tensor, ...], tangents: tuple[Tensor, ...], *, has_aux: bool = False) -> Any:
+def jvp(func: Function, primals: tuple[Any, ...], tangents: tuple[Any, ...], *, has_aux: bool = False) -> Any:
     """`func(*primals)` and its derivative along `tangents`.
 
     Args:
-        func: gives a tensor or a tuple of them; with `has_aux` a pair of that and anything else.
-        primals, tangents: tuples of tensors of the same shapes.
+        func: gives tensors; with `has_aux` a pair of that and anything else.
+        primals, tangents: tuples of tensors of the same shapes. Here and in the result they may be in dictionaries,
+            lists and tuples.
         has_aux: as above; what else there is comes third.
+
+    Errors: ValueError for primals that are no tensors, RuntimeError for tangents of other shapes.
     """
-    rest: list[Any] = []
+    seen: list[Any] = []
 
-    def without_aux(*values: Tensor) -> Any:
-        result = func(*values)
-        if has_aux:
-            rest.append(result[1])
-        return result[0] if has_aux else result
+    def of_leaves(*values: Tensor) -> tuple[Tensor, ...]:
+        seen.append(func(*_filled(primals, values)))
+        return _leaves(seen[0][0] if has_aux else seen[0])
 
-    recording = any(x.requires_grad for x in (*primals, *tangents))
-    output, tangent = functional.jvp(without_aux, tuple(primals), tuple(tangents), create_graph=recording)
-    return (output, tangent, rest[0]) if has_aux else (output, tangent)
+    recording = _recording((primals, tangents))
+    found = functional.jvp(of_leaves, _leaves(primals), _leaves(tangents), create_graph=recording)
+    output = seen[0][0] if has_aux else seen[0]
+    value, tangent = (_filled(output, tensors) for tensors in found)
+    return (value, tangent, seen[0][1]) if has_aux else (value, tangent)
 
 
 def jacrev(func: Function, argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False, **options: Any) -> Function:
     """A function that gives the Jacobian of `func` by argument(s) `argnums`: (output's shape, argument's shape).
 
     Args:
-        func: gives a tensor or a tuple of them; with `has_aux` a pair of that and anything else.
-        argnums: which arguments.
+        func: gives tensors; with `has_aux` a pair of that and anything else.
+        argnums: which arguments. They and the result may be dictionaries, lists and tuples of tensors: in the place of
+            each tensor of the result there is then the structure of the arguments.
         has_aux: as above; what else there is comes second.
         options: chunk_size, randomness: accepted.
+
+    Errors: ValueError for arguments that are no tensors.
     """
 
     @functools.wraps(func)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         positions = _chosen(args, argnums)
-        rest: list[Any] = []
-
-        def of_chosen(*chosen: Tensor) -> Any:
-            values = list(args)
-            for i, value in zip(positions, chosen, strict=True):
-                values[i] = value
-            result = func(*values, **kwargs)
-            if has_aux:
-                rest.append(result[1])
-            return result[0] if has_aux else result
-
         chosen = tuple(args[i] for i in positions)
-        recording = any(isinstance(x, Tensor) and x.requires_grad for x in args)
-        found = functional.jacobian(
-            of_chosen, chosen[0] if isinstance(argnums, int) else chosen, create_graph=recording
-        )
-        return (found, rest[0]) if has_aux else found
+        seen: list[Any] = []
+
+        def of_leaves(*leaves: Tensor) -> tuple[Tensor, ...]:
+            values = list(args)
+            for i, value in zip(positions, _filled(chosen, leaves), strict=True):
+                values[i] = value
+            seen.append(func(*values, **kwargs))
+            return _leaves(seen[0][0] if has_aux else seen[0])
+
+        rows = functional.jacobian(of_leaves, _leaves(chosen), create_graph=_recording(args))
+        blocks = [_filled(chosen, row) for row in rows]
+        output = seen[0][0] if has_aux else seen[0]
+        found = _filled(output, [block[0] for block in blocks] if isinstance(argnums, int) else blocks)
+        return (found, seen[0][1]) if has_aux else found
 
     return wrapped
 
@@ -204,22 +248,60 @@ def hessian(func: Function, argnums: int | tuple[int, ...] = 0) -> Function:
     return jacrev(jacrev(func, argnums), argnums)
 
 
+def _inner(value: Any, dims: Any) -> list[tuple[Any, Any]]:
+    """The parts of a dictionary, list or tuple with their dimensions: one for all, or one for each."""
+    if isinstance(value, dict):
+        return [(part, dims[key] if isinstance(dims, dict) else dims) for key, part in value.items()]
+    if isinstance(value, (tuple, list)):
+        inner = dims if isinstance(dims, (tuple, list)) else [dims] * len(value)
+        return list(zip(value, inner, strict=True))
+    raise ValueError(
+        f"vmap: Got in_dim={dims} for an input but the input is of type {type(value)}. We cannot vmap over non-Tensor "
+        "arguments, please use None as the respective in_dim"
+    )
+
+
 def _taken(value: Any, dims: Any, index: int) -> Any:
     if dims is None:
         return value
     if isinstance(value, Tensor):
         return value.select(dims, index)
-    inner = dims if isinstance(dims, (tuple, list)) else [dims] * len(value)
-    return type(value)(_taken(part, d, index) for part, d in zip(value, inner, strict=True))
+    parts = [_taken(part, d, index) for part, d in _inner(value, dims)]
+    if isinstance(value, dict):
+        return type(value)(zip(value, parts, strict=True))
+    return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
 
 
 def _sizes(value: Any, dims: Any) -> set[int]:
     if dims is None:
         return set()
     if isinstance(value, Tensor):
+        if not -value.dim() <= dims < value.dim():
+            raise ValueError(
+                f"vmap: Got in_dim={dims} for some input, but that input is a Tensor of dimensionality {value.dim()} "
+                f"so expected in_dim to satisfy -{value.dim()} <= in_dim < {value.dim()}."
+            )
         return {value.shape[dims]}
-    inner = dims if isinstance(dims, (tuple, list)) else [dims] * len(value)
-    return set().union(*(_sizes(part, d) for part, d in zip(value, inner, strict=True)))
+    return set().union(*(_sizes(part, d) for part, d in _inner(value, dims)))
+
+
+def _stacked(results: list[Any], dims: Any) -> Any:
+    """Results of all examples, each alike, as one with a dimension more in its tensors."""
+    first = results[0]
+    if isinstance(first, (dict, tuple, list)):
+        dims = [d for _, d in _inner(first, dims)]
+        keys = list(first) if isinstance(first, dict) else range(len(first))
+        parts = [_stacked([result[key] for result in results], d) for key, d in zip(keys, dims, strict=True)]
+        if isinstance(first, dict):
+            return type(first)(zip(first, parts, strict=True))
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    if isinstance(dims, (tuple, list)) and len(dims) == 1:
+        dims = dims[0]
+    if dims is None:
+        return first
+    if not isinstance(first, Tensor):
+        raise ValueError(f"vmap: the function must only return Tensors, got type {type(first)}")
+    return _core.stack(results, dims)
 
 
 def vmap(
@@ -228,12 +310,12 @@ def vmap(
     """A function of batches from a function of examples. It calls `func` once per example, in one plan.
 
     Args:
-        func: takes tensors, gives a tensor or a tuple of them.
+        func: takes and gives tensors, also in dictionaries, lists and tuples.
         in_dims: the batch dimension of the arguments: one for all, or one (or None) for each.
         out_dims: where the results have it.
         randomness, chunk_size: accepted.
 
-    Errors: ValueError for batches of different sizes or without any.
+    Errors: ValueError for batches of different sizes or without any, and for results that are no tensors.
     """
 
     @functools.wraps(func)
@@ -255,10 +337,7 @@ def vmap(
             func(*(_taken(value, d, i) for value, d in zip(args, dims, strict=True)), **kwargs)
             for i in range(sizes.pop())
         ]
-        if isinstance(results[0], (tuple, list)):
-            outs = out_dims if isinstance(out_dims, (tuple, list)) else (out_dims,) * len(results[0])
-            return tuple(_core.stack(parts, d) for parts, d in zip(zip(*results, strict=True), outs, strict=True))
-        return _core.stack(results, out_dims if isinstance(out_dims, int) else out_dims[0])
+        return _stacked(results, out_dims)
 
     return wrapped
 

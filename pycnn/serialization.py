@@ -16,6 +16,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from pycnn import _core, _torch_files
 from pycnn._core import Size, Tensor
 
@@ -50,7 +52,9 @@ class _Encoder:
         if type(value) in (list, tuple):
             members = [self.encode(member, (*path, str(i))) for i, member in enumerate(value)]
             return members if isinstance(value, list) else {"tuple": members}
-        raise TypeError(f"save: cannot store an object of type {type(value).__name__} at {place(path)}")
+        if isinstance(value, np.generic):
+            return self.encode(value.item(), path)
+        raise not_stored(value, path)
 
     def _tensor(self, tensor: Tensor, path: tuple[str, ...]) -> dict[str, Any]:
         from pycnn.nn.parameter import Parameter
@@ -75,6 +79,12 @@ def checked_key(key: Any, path: tuple[str, ...]) -> Any:
     if isinstance(key, (str, bool)) or type(key) is int or key is None:
         return key
     raise TypeError(f"save: cannot store a dictionary key of type {type(key).__name__} at {place(path)}")
+
+
+def not_stored(value: Any, path: tuple[str, ...]) -> TypeError:
+    """The error for a value that files cannot hold."""
+    hint = "; store what its state_dict() gives" if hasattr(value, "state_dict") else ""
+    return TypeError(f"save: cannot store an object of type {type(value).__name__} at {place(path)}{hint}")
 
 
 def place(path: tuple[str, ...]) -> str:

@@ -152,8 +152,17 @@ def functions_of_functions(torch: Any) -> Any:
     def product(a: Any, b: Any) -> Any:
         return (a * b * b).sum()
 
+    def of_parameters(parameters: Any, a: Any) -> Any:
+        return func.functional_call(net, parameters, (a,)).sigmoid()
+
     net = torch.nn.Linear(2, 1)
     ones = {name: torch.ones_like(value) for name, value in net.named_parameters()}
+    pairs = {"left": x, "right": [x * 2, (x * 3,)]}
+
+    def of_pairs(given: Any) -> Any:
+        return {"sum": (given["left"] * given["right"][0]).sum(), "rest": (given["right"][1][0] ** 2,)}
+
+    _, pull_pairs = func.vjp(of_pairs, pairs)
     value, pull = func.vjp(lambda a: a**2, x)
     batch = torch.arange(6.0).reshape(2, 3)
     return [
@@ -165,6 +174,17 @@ def functions_of_functions(torch: Any) -> Any:
         torch.vmap(lambda a: a * 2, in_dims=1, out_dims=1)(batch), func.vmap(func.grad(cubes))(batch),
         attempt(torch.vmap(torch.dot), batch, batch.t()), attempt(func.grad(lambda a: a), x),
         attempt(func.functional_call, net, {**ones, "none": x}, (x,)),
+        func.grad(lambda p, a: of_parameters(p, a).sum())(ones, x),
+        func.vmap(func.grad(lambda p, a: of_parameters(p, a).sum()), (None, 0))(ones, torch.ones(3, 2)),
+        func.vmap(func.jacrev(of_parameters), (None, 0))(ones, torch.ones(3, 2)),
+        func.hessian(lambda p: of_parameters(p, x).sum())(ones),
+        func.grad_and_value(lambda g: of_pairs(g)["sum"])(pairs),
+        pull_pairs({"sum": torch.ones(()), "rest": (x,)}), func.jvp(of_pairs, (pairs,), (pairs,)),
+        func.jacrev(of_pairs)(pairs), func.vmap(of_pairs)(pairs),
+        func.vmap(of_pairs, ({"left": 0, "right": None},))(pairs),
+        func.vmap(lambda a, b: [a * b, (a,)], (0, None))(batch, 2.0),
+        attempt(func.grad(lambda a: 1.0), x), attempt(func.grad(cubes), 1.0), attempt(torch.vmap(lambda a: 1.0), x),
+        attempt(torch.vmap(torch.sum), 3), attempt(torch.vmap(torch.sum, in_dims=5), x),
     ]  # fmt: skip
 
 

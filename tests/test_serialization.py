@@ -151,6 +151,20 @@ def test_unknown_types_are_refused_with_their_place(tmp_path, value, place):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_numpys_numbers_are_stored_as_numbers(tmp_path, ending):
+    path = tmp_path / f"numbers.{ending}"
+    pycnn.save([np.float32(1.5), np.int64(7), np.bool_(True), np.float64(2.5)], path)
+    read = pycnn.load(path)
+    assert read == [1.5, 7, True, 2.5] and [type(x) for x in read] == [float, int, bool, float]
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pth"])
+def test_modules_are_refused_with_a_hint(tmp_path, ending):
+    with pytest.raises(TypeError, match=r"Linear at \['net'\]; store what its state_dict\(\) gives"):
+        pycnn.save({"net": nn.Linear(1, 1)}, tmp_path / f"whole.{ending}")
+
+
 def test_failed_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "value"
     pycnn.save({"x": 1}, path)

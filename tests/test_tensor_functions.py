@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections import deque
+from typing import Any
 
+import both
 import pytest
+from both import attempt
 
 import pycnn
 
@@ -127,3 +132,35 @@ def test_functions_that_take_no_numbers() -> None:
     with pytest.raises(TypeError):
         pycnn.eq(2, x)
     assert pycnn.mul(2, x).tolist() == [2, 4]
+
+
+def numpys_names(torch: Any) -> Any:
+    x = torch.arange(6.0).reshape(2, 3)
+    index = torch.tensor([[0], [1]])
+    return [
+        x.sum(axis=1), x.mean(axis=(0, 1), keepdims=True), torch.argmax(x, axis=1), x.max(axis=0)[0],
+        torch.cat([x, x], axis=1), torch.stack((x, x), axis=-1), torch.softmax(x, axis=0), x.std(axis=1, keepdims=True),
+        torch.cumsum(x, axis=1), torch.cumprod(x, axis=1), x.topk(1, axis=0)[1], torch.sort(x, axis=0)[0],
+        x.unsqueeze(axis=1), torch.median(x, axis=1)[0], x.gather(axis=1, index=index), torch.norm(x, dim=1),
+        torch.quantile(x, 0.5, axis=1, keepdims=True), x.nansum(axis=0), torch.aminmax(x, axis=0), torch.exp(x=x),
+        torch.add(x1=x, x2=x), torch.sum(a=x), torch.matmul(x, x2=x.t()), torch.sum(x, axis=1, out=torch.empty(2)),
+        attempt(torch.sum, x, axes=1), attempt(torch.sum, x, dim=0, axis=0), attempt(x.sum, axis=5),
+        attempt(torch.topk, x, 1, axes=0), attempt(x.median, axis=5), attempt(torch.exp, y=x),
+    ]  # fmt: skip
+
+
+def sequences_as_indices(torch: Any) -> Any:
+    x, y = torch.arange(20.0).reshape(4, 5), torch.zeros(4, 5)
+    y[range(4), range(1, 5)] = 1
+    indices = [
+        range(2), (range(2), range(1, 3)), [range(2), range(2)], deque([1, 2]), range(0), (slice(None), range(3)),
+        [[0, 1], range(2)], (None, range(2)), "a", b"ab", {1, 2}, 1.5, range(9), [range(2)], deque(["a"]),
+    ]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return y, [attempt(lambda index=index: x[index]) for index in indices]
+
+
+@pytest.mark.parametrize("code", [numpys_names, sequences_as_indices])
+def test_same_as_pytorch(code: Any) -> None:
+    both.check(code)

@@ -1,6 +1,7 @@
 // What a failing call tells: errors begin with the name of the function that was called, and arguments that fit no
 // signature are listed by their types. pybind11 has hooks for neither, so its functions are called through these.
-// The same place handles the keyword that all of PyTorch's functions have: `out`, a tensor that takes the result.
+// The same place handles what all of PyTorch's functions share: the keyword `out`, a tensor that takes the result, and
+// NumPy's names of arguments.
 #include <string_view>
 #include <unordered_map>
 
@@ -148,11 +149,41 @@ class Out {
   py::object out_ = py::none();
 };
 
+// -- NumPy's names ---------------------------------------------------------------------------------------------------
+
+/// PyTorch's name of an argument that NumPy calls otherwise, or the name itself.
+py::object pytorch_name(py::handle name) {
+  static const std::unordered_map<std::string_view, const char*> names = {
+      {"axis", "dim"}, {"keepdims", "keepdim"}, {"x", "input"}, {"a", "input"}, {"x1", "input"}, {"x2", "other"}};
+  const auto found = names.find(py::cast<std::string_view>(name));
+  return found == names.end() ? py::reinterpret_borrow<py::object>(name) : py::str(found->second);
+}
+
+/// Whether a call failed because of its arguments, and may succeed under PyTorch's names; forgets the error then.
+bool worth_renaming(const py::handle& keywords, const py::handle& renamed) {
+  if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) return false;
+  py::error_already_set error;
+  if (!keywords.equal(renamed)) return true;
+  error.restore();
+  return false;
+}
+
 // -- calls -----------------------------------------------------------------------------------------------------------
 
 PyObject* dispatch_fast(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
-  PyObject* result =
-      reinterpret_cast<FastCall>(reinterpret_cast<void (*)()>(dispatcher))(self, arguments, count, keywords);
+  const auto call = reinterpret_cast<FastCall>(reinterpret_cast<void (*)()>(dispatcher));
+  PyObject* result = call(self, arguments, count, keywords);
+  py::object renamed;
+  if (result == nullptr && keywords != nullptr) {
+    const py::error_scope raised;
+    py::list names;
+    for (py::handle name : py::reinterpret_borrow<py::tuple>(keywords)) names.append(pytorch_name(name));
+    renamed = py::tuple(names);
+  }
+  if (renamed && worth_renaming(keywords, renamed)) {
+    keywords = renamed.ptr();
+    result = call(self, arguments, count, keywords);
+  }
   if (result == nullptr)
     shorten(functions()[self].name, arguments, static_cast<size_t>(PyVectorcall_NARGS(count)), keywords);
   return result;
@@ -180,7 +211,17 @@ PyObject* call_fast(PyObject* self, PyObject* const* arguments, Py_ssize_t count
 }
 
 PyObject* dispatch_tuple(PyObject* self, PyObject* arguments, PyObject* keywords) {
-  PyObject* result = reinterpret_cast<TupleCall>(reinterpret_cast<void (*)()>(dispatcher))(self, arguments, keywords);
+  const auto call = reinterpret_cast<TupleCall>(reinterpret_cast<void (*)()>(dispatcher));
+  PyObject* result = call(self, arguments, keywords);
+  py::dict renamed;
+  if (result == nullptr && keywords != nullptr) {
+    const py::error_scope raised;
+    for (auto [name, value] : py::reinterpret_borrow<py::dict>(keywords)) renamed[pytorch_name(name)] = value;
+  }
+  if (py::len(renamed) > 0 && worth_renaming(keywords, renamed)) {
+    keywords = renamed.ptr();
+    result = call(self, arguments, keywords);
+  }
   if (result == nullptr) {
     std::vector<PyObject*> all;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arguments); ++i) all.push_back(PyTuple_GET_ITEM(arguments, i));

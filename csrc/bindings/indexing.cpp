@@ -15,12 +15,22 @@ struct ParsedIndex {
   bool adjacent = true;
 };
 
-bool is_sequence_index(py::handle item) {
-  return is_tensor(item) || PyList_Check(item.ptr()) || is_numpy_array(item) || PyTuple_Check(item.ptr());
+/// Tensors, arrays, lists, and other sequences such as range().
+bool is_sequence_index(py::handle item) { return PySequence_Check(item.ptr()) != 0 || is_numpy_array(item); }
+
+/// The items of sequences that are no list, tuple or array, such as range(), as a list.
+py::object as_list(py::handle item) {
+  if (is_numpy_array(item) || PyList_Check(item.ptr()) || PyTuple_Check(item.ptr()))
+    return py::reinterpret_borrow<py::object>(item);
+  const bool text = PyUnicode_Check(item.ptr()) != 0 || PyBytes_Check(item.ptr()) != 0;
+  check<TypeError>(!text, "new(): invalid data type '", Py_TYPE(item.ptr())->tp_name, "'");
+  py::object list = py::reinterpret_steal<py::object>(PySequence_List(item.ptr()));
+  if (!list) throw py::error_already_set();
+  return list;
 }
 
 Tensor index_tensor(py::handle item) {
-  Tensor index = is_tensor(item) ? tensor_of(item) : tensor_from_object(item, std::nullopt);
+  Tensor index = is_tensor(item) ? tensor_of(item) : tensor_from_object(as_list(item), std::nullopt);
   // An empty list indexes nothing, whatever dtype it was given.
   if (!is_tensor(item) && index.numel() == 0) index = cast(index, DType::Int64);
   if (index.dtype() == DType::UInt8) index = cast(index, DType::Bool);

@@ -17,6 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 METHODS: dict[str, Callable[..., Any]] = {}
 
+_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 _RANKS = {"bool": 0, "uint8": 1, "int8": 1, "int16": 1, "int32": 1, "int64": 1}
 
 
@@ -30,14 +31,31 @@ def _wrong_type(f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str
     return None
 
 
+def _taking_numpy_names(f: Callable[..., Any]) -> Callable[..., Any]:
+    """f, which also takes the names that NumPy has for some arguments, as the core's functions do."""
+
+    @functools.wraps(f)
+    def call(*args: Any, **keywords: Any) -> Any:
+        try:
+            return f(*args, **keywords)
+        except TypeError:
+            renamed = {_NUMPY_NAMES.get(name, name): value for name, value in keywords.items()}
+            if renamed.keys() == keywords.keys():
+                raise
+            return f(*args, **renamed)
+
+    return call
+
+
 def function(f: Function) -> Function:
     """A name of the package, which takes a tensor `out` for the result as the core's functions do."""
+    called = _taking_numpy_names(f)
 
     @functools.wraps(f)
     def written(*args: Any, **keywords: Any) -> Any:
         out = keywords.pop("out", None)
         try:
-            result = f(*args, **keywords)
+            result = called(*args, **keywords)
         except AttributeError as error:
             raise _wrong_type(f, args, keywords) or error from None
         return result if out is None else _core._write_out(f.__name__, result, out)
@@ -52,7 +70,7 @@ def method(f: Function) -> Function:
     bound.__kwdefaults__, bound.__annotations__ = f.__kwdefaults__, f.__annotations__
     bound.__doc__ = re.sub(r"\binput\b", "self", f.__doc__ or "")
     bound.__module__, bound.__qualname__ = f.__module__, f"Tensor.{f.__name__}"
-    METHODS[f.__name__] = bound
+    METHODS[f.__name__] = _taking_numpy_names(bound) if "dim" in inspect.signature(f).parameters else bound
     return f
 
 
