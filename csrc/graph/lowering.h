@@ -136,6 +136,22 @@ class Lowering {
   /// Weighted sums along one dimension of a floating slot, which gets the table's output size; 16-bit floats give
   /// float32.
   Slot combine_rows(const Slot& input, int dimension, std::shared_ptr<const RowTable> table);
+  /// Whether the elements along `dimension` are adjacent and the slot is dense: what the kernels for rows take.
+  static bool is_rows(const Slot& slot, int dimension);
+  /// Softmax along the rows of a Float32 or Float64 slot, or its logarithm; the gradient from what that gave.
+  Slot softmax_rows(const Slot& input, int dimension, bool logarithm);
+  Slot softmax_rows_backward(const Slot& output, const Slot& gradient, int dimension, bool logarithm);
+  struct NormalizedRows {
+    Slot output, mean, inverse;  ///< (rows, 1) the latter two
+  };
+  /// Of a matrix in Float32 or Float64. weight and bias: one row, or buffer -1.
+  NormalizedRows normalize_rows(const Slot& input, const Slot& weight, const Slot& bias, bool centered, double eps);
+  struct NormalizedRowsGradients {
+    Slot input, weight, bias;  ///< the latter two: one row, if wanted
+  };
+  NormalizedRowsGradients normalize_rows_backward(const Slot& gradient, const Slot& input, const Slot& mean,
+                                                  const Slot& inverse, const Slot& weight, bool centered,
+                                                  bool parameters);
   /// values[i] = table[i with coordinate `dimension` replaced by index[i]]; index has the result's shape (expanded
   /// slots are fine), table has it too but for `dimension`. Raises IndexError when run if an index is out of range.
   Slot gather(const Slot& table, const Slot& index, int dimension);

@@ -247,6 +247,37 @@ struct CombineRowsPrimitive final : Primitive {
   double flops() const override;
 };
 
+/// Softmax of rows, its logarithm, or the gradient of either.
+struct SoftmaxPrimitive final : Primitive {
+  bool logarithm = false;
+  int64_t rows = 0, columns = 0;
+  Slot input, gradient, output;  ///< no gradient: buffer -1
+  const char* name() const override { return gradient.buffer < 0 ? "softmax" : "softmax_backward"; }
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+};
+
+struct NormalizeRowsPrimitive final : Primitive {
+  bool centered = true;
+  double eps = 0;
+  Slot input, weight, bias, output, mean, inverse;  ///< weight and bias may have buffer -1
+  const char* name() const override { return "normalize_rows"; }
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+};
+
+struct NormalizeRowsBackwardPrimitive final : Primitive {
+  bool centered = true;
+  Slot gradient, input, mean, inverse, weight;          ///< weight may have buffer -1
+  Slot input_gradient, weight_gradient, bias_gradient;  ///< the latter two likewise
+  const char* name() const override { return "normalize_rows_backward"; }
+  void prepare(const kernels::Kernels& kernels) override;
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+
+ private:
+  kernels::NormalizeRowsBackwardArguments arguments(const Addresses& addresses) const;
+};
+
 struct ArgReducePrimitive final : Primitive {
   bool maximum = true;
   int dimension = 0;

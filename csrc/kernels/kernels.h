@@ -162,6 +162,48 @@ struct CombineRowsArguments {
   const double* weights;
 };
 
+// -- rows -------------------------------------------------------------------------------------------------------------
+/// Softmax over each row of adjacent elements, or its logarithm. With `output_gradient` set `input` is what the forward
+/// kernel gave, and the result the gradient of what it was given.
+struct SoftmaxArguments {
+  DType dtype;  ///< Float32 or Float64
+  bool logarithm;
+  int64_t rows, columns;
+  const void* input;
+  const void* output_gradient;
+  void* output;
+};
+
+/// Each row of adjacent elements less its mean (if centered), divided by √(variance + eps), times weight, plus bias.
+struct NormalizeRowsArguments {
+  DType dtype;  ///< Float32 or Float64, of all
+  bool centered;
+  int64_t rows, columns;
+  double eps;
+  const void* input;
+  const void* weight;  ///< (columns), as bias; either may be null
+  const void* bias;
+  void* output;
+  void* mean;     ///< (rows); 0 if not centered
+  void* inverse;  ///< (rows): 1 / √(variance + eps)
+};
+
+/// Its gradients; what is null is not wanted. workspace: normalize_rows_backward_workspace() bytes.
+struct NormalizeRowsBackwardArguments {
+  DType dtype;
+  bool centered;
+  int64_t rows, columns;
+  const void* output_gradient;
+  const void* input;
+  const void* mean;
+  const void* inverse;
+  const void* weight;  ///< or null
+  void* input_gradient;
+  void* weight_gradient;
+  void* bias_gradient;
+  void* workspace;
+};
+
 // -- indexing ---------------------------------------------------------------------------------------------------------
 /// gather:       values[i] = table[i with coordinate `axis` replaced by index[i]]
 /// scatter_add:  table[…] += values[i], in increasing order of i along the axis (table is initialised by the caller)
@@ -241,6 +283,10 @@ struct Kernels {
   void (*average_pool)(const PoolingArguments&);
   void (*average_pool_backward)(const PoolingArguments&);
   void (*combine_rows)(const CombineRowsArguments&);
+  void (*softmax)(const SoftmaxArguments&);
+  void (*normalize_rows)(const NormalizeRowsArguments&);
+  size_t (*normalize_rows_backward_workspace)(const NormalizeRowsBackwardArguments&);
+  void (*normalize_rows_backward)(const NormalizeRowsBackwardArguments&);
   bool (*gather)(const IndexArguments&);
   bool (*scatter_add)(const IndexArguments&);
   bool (*scatter)(const IndexArguments&);

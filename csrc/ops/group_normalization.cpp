@@ -41,6 +41,12 @@ struct Layout {
       if (mask >> d & 1u) result.push_back(d);
     return result;
   }
+  /// Whether the kernels for rows take it: a matrix whose rows are groups; a few long ones are better cut up.
+  bool is_rows(const Shape& shape) const {
+    constexpr int64_t few = 8, columns_of_few = int64_t{1} << 14;
+    return shape.size() == 2 && reduced == 0b10 && (parameters.empty() || parameters[0] == 1) &&
+           (shape[0] >= few || shape[1] <= columns_of_few);
+  }
   /// One over the number of elements of a group.
   double share(const Shape& shape) const {
     int64_t count = 1;
@@ -79,6 +85,15 @@ class NormalizationBackward final : public Operator {
     const Shape& shape = input.shape;
     const DType compute = ops::compute_dtype(input.dtype);
     const bool has_parameters = !layout_.parameters.empty();
+    if (layout_.is_rows(shape)) {
+      const auto rows =
+          l.normalize_rows_backward(gradient, l.cast(input, compute), mean, inverse,
+                                    inputs.size() > 4 ? inputs[4] : Slot{}, layout_.centered, has_parameters);
+      std::vector<Slot> result{l.cast(rows.input, input.dtype)};
+      if (has_parameters)
+        for (const Slot& slot : {rows.weight, rows.bias}) result.push_back(l.cast(slot, parameters_));
+      return result;
+    }
     const uint32_t over = has_parameters ? layout_.parameters_reduced() : layout_.reduced;
     const uint32_t common = layout_.reduced & over;
 
@@ -141,6 +156,11 @@ class Normalization final : public Operator {
     const Slot& input = inputs[0];
     const DType compute = ops::compute_dtype(input.dtype);
     const double share = layout_.share(input.shape), eps = layout_.eps;
+    if (layout_.is_rows(input.shape)) {
+      const auto rows = l.normalize_rows(l.cast(input, compute), layout_.has_weight ? inputs[1] : Slot{},
+                                         layout_.has_bias ? inputs.back() : Slot{}, layout_.centered, eps);
+      return {l.cast(rows.output, input.dtype), rows.mean, rows.inverse};
+    }
     Slot mean, total;
     if (layout_.centered) {
       const Lowering::Moments moments = l.moments(input, layout_.reduced, compute, compute);

@@ -46,60 +46,80 @@ LogSoftmaxParts log_softmax_parts(Lowering& l, const Slot& input, int dimension)
   return parts;
 }
 
-class SoftmaxBase : public Operator {
+/// output, gradient → gradient of the input.
+class SoftmaxBackward final : public Operator {
  public:
-  explicit SoftmaxBase(int dimension) : dimension_(dimension) {}
-  void fingerprint(Fingerprint& f) const override { f.add(int64_t{dimension_}); }
-  BackwardReads backward_reads() const override { return {.outputs = 0b1}; }
+  SoftmaxBackward(int dimension, bool logarithm) : dimension_(dimension), logarithm_(logarithm) {}
+  const char* name() const override { return logarithm_ ? "log_softmax_backward" : "softmax_backward"; }
+  void fingerprint(Fingerprint& f) const override { f.add(int64_t{dimension_}).add(int64_t{logarithm_}); }
+  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
+    const DType compute = ops::compute_dtype(inputs[0].dtype);
+    const Slot output = l.cast(inputs[0], compute), gradient = l.cast(inputs[1], compute);
+    if (Lowering::is_rows(output, dimension_))
+      return {l.cast(l.softmax_rows_backward(output, gradient, dimension_, logarithm_), inputs[0].dtype)};
+    const bool logarithm = logarithm_;
+    const Slot terms =
+        logarithm
+            ? gradient
+            : l.pointwise(std::array{gradient, output}, output.shape, compute, compute,
+                          [](ProgramBuilder& p, std::span<const Expression> in) { return p.multiply(in[0], in[1]); });
+    const Slot total = l.reduce(ReduceKind::Sum, terms, 1u << dimension_, compute, compute);
+    return {l.pointwise(std::array{gradient, output, total}, output.shape, compute, inputs[0].dtype,
+                        [logarithm](ProgramBuilder& p, std::span<const Expression> in) {
+                          if (!logarithm) return p.multiply(in[1], p.subtract(in[0], in[2]));
+                          return p.subtract(in[0], p.multiply(p.apply(Opcode::Exp, in[1]), in[2]));
+                        })};
+  }
 
- protected:
-  Dimensions dimensions() const { return {dimension_}; }
+ private:
   int dimension_;
+  bool logarithm_;
 };
 
-class Softmax final : public SoftmaxBase {
+class Softmax final : public Operator {
  public:
-  using SoftmaxBase::SoftmaxBase;
-  const char* name() const override { return "softmax"; }
+  Softmax(int dimension, bool logarithm) : dimension_(dimension), logarithm_(logarithm) {}
+  const char* name() const override { return logarithm_ ? "log_softmax" : "softmax"; }
+  void fingerprint(Fingerprint& f) const override { f.add(int64_t{dimension_}).add(int64_t{logarithm_}); }
+  BackwardReads backward_reads() const override { return {.outputs = 0b1}; }
   Tensors backward(const BackwardContext& context) const override {
+    const Spec spec{context.input_shape(0), context.input_dtype(0)};
+    if (!is_grad_enabled())
+      return {record(std::make_shared<SoftmaxBackward>(dimension_, logarithm_), {context.output(0), context.gradient()},
+                     spec)};
+    // From differentiable operators, for second derivatives.
+    const Dimensions dimensions{dimension_};
     const Tensor output = widened(context.output(0)), gradient = widened(context.gradient());
-    return {cast(output * (gradient - sum(gradient * output, dimensions(), true)), context.input_dtype(0))};
+    if (logarithm_) return {cast(gradient - exp(output) * sum(gradient, dimensions, true), spec.dtype)};
+    return {cast(output * (gradient - sum(gradient * output, dimensions, true)), spec.dtype)};
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const Slot& input = inputs[0];
     if (input.count() == 0) return {l.allocate(input.dtype, input.shape)};
+    const Slot wide = l.cast(input, ops::compute_dtype(input.dtype));
+    if (Lowering::is_rows(wide, dimension_)) return {l.cast(l.softmax_rows(wide, dimension_, logarithm_), input.dtype)};
     const LogSoftmaxParts parts = log_softmax_parts(l, input, dimension_);
-    return {l.pointwise(std::array{parts.exponentials, parts.sum}, input.shape, parts.sum.dtype, input.dtype,
-                        [](ProgramBuilder& p, std::span<const Expression> in) { return p.divide(in[0], in[1]); })};
-  }
-};
-
-class LogSoftmax final : public SoftmaxBase {
- public:
-  using SoftmaxBase::SoftmaxBase;
-  const char* name() const override { return "log_softmax"; }
-  Tensors backward(const BackwardContext& context) const override {
-    const Tensor output = widened(context.output(0)), gradient = widened(context.gradient());
-    return {cast(gradient - exp(output) * sum(gradient, dimensions(), true), context.input_dtype(0))};
-  }
-  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
-    const Slot& input = inputs[0];
-    if (input.count() == 0) return {l.allocate(input.dtype, input.shape)};
-    const LogSoftmaxParts parts = log_softmax_parts(l, input, dimension_);
+    if (!logarithm_)
+      return {l.pointwise(std::array{parts.exponentials, parts.sum}, input.shape, parts.sum.dtype, input.dtype,
+                          [](ProgramBuilder& p, std::span<const Expression> in) { return p.divide(in[0], in[1]); })};
     return {l.pointwise(std::array{input, parts.maximum, parts.sum}, input.shape, parts.sum.dtype, input.dtype,
                         [](ProgramBuilder& p, std::span<const Expression> in) {
                           return p.subtract(p.subtract(in[0], in[1]), p.apply(Opcode::Log, in[2]));
                         })};
   }
+
+ private:
+  int dimension_;
+  bool logarithm_;
 };
 
-template <typename Op>
-Tensor record_softmax(const char* name, const Tensor& input, int64_t dimension, std::optional<DType> dtype) {
+Tensor record_softmax(const char* name, bool logarithm, const Tensor& input, int64_t dimension,
+                      std::optional<DType> dtype) {
   const int d = normalize_dimension(dimension, input.dim(), name);
   const Tensor x = dtype ? cast(input, *dtype) : input;
   check_floating(name, x);
-  if (x.dim() == 0) return squeeze(record_softmax<Op>(name, unsqueeze(x, 0), 0, {}), Dimensions{0});
-  return record(std::make_shared<Op>(d), {x}, {x.shape(), x.dtype()});
+  if (x.dim() == 0) return squeeze(record_softmax(name, logarithm, unsqueeze(x, 0), 0, {}), Dimensions{0});
+  return record(std::make_shared<Softmax>(d, logarithm), {x}, {x.shape(), x.dtype()});
 }
 
 // -- losses of class indices -----------------------------------------------------------------------------------------
@@ -374,11 +394,11 @@ constexpr ops::Domain target_probabilities{
 }  // namespace
 
 Tensor softmax(const Tensor& input, int64_t dimension, std::optional<DType> dtype) {
-  return record_softmax<Softmax>("softmax", input, dimension, dtype);
+  return record_softmax("softmax", false, input, dimension, dtype);
 }
 
 Tensor log_softmax(const Tensor& input, int64_t dimension, std::optional<DType> dtype) {
-  return record_softmax<LogSoftmax>("log_softmax", input, dimension, dtype);
+  return record_softmax("log_softmax", true, input, dimension, dtype);
 }
 
 Tensor cross_entropy(const Tensor& input, const Tensor& target, const CrossEntropyOptions& options) {

@@ -79,6 +79,13 @@ struct ScatterAdd {
   }
 };
 
+/// Rows of adjacent elements that go together: n of both.
+template <typename Operation, typename T>
+void apply_row(T* values, T* table, int64_t n) {
+#pragma GCC ivdep
+  for (int64_t k = 0; k < n; ++k) Operation::apply(values[k], table[k]);
+}
+
 /// Entries of the table that two values may share lie in one task, which takes them in increasing order along the axis.
 template <typename Operation, typename T>
 bool index_loop(const IndexArguments& a) {
@@ -87,6 +94,8 @@ bool index_loop(const IndexArguments& a) {
   const int64_t blocks = (space.inner + inner_block - 1) / inner_block;
   const int64_t value_inner = space.inner_stride(a.values), index_inner = space.inner_stride(a.index);
   const int64_t table_inner = space.inner_stride(a.table);
+  // Where one index stands for all elements beside the axis, they are copied or added as a row.
+  const bool whole_rows = index_inner == 0 && value_inner == 1 && table_inner == 1;
   int failed = 0;
   const auto run = [&](int64_t task) {
     const int64_t position = task / blocks, begin = task % blocks * inner_block;
@@ -98,6 +107,10 @@ bool index_loop(const IndexArguments& a) {
     for (int64_t j = 0; j < space.axis; ++j, values += a.values.strides[a.axis], indices += a.index.strides[a.axis]) {
       for (int64_t k = 0; k < n; ++k) {
         const int64_t index = indices[k * index_inner];
+        if (index >= 0 && index < a.axis_size && whole_rows) {
+          apply_row<Operation>(values, table + index * a.axis_stride, n);
+          break;
+        }
         if (index < 0 || index >= a.axis_size) {
           __atomic_store_n(&failed, 1, __ATOMIC_RELAXED);
           return;

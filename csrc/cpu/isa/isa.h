@@ -34,6 +34,11 @@ void average_pool_backward(const kernels::PoolingArguments& arguments);
 
 void combine_rows(const kernels::CombineRowsArguments& arguments);
 
+void softmax(const kernels::SoftmaxArguments& arguments);
+void normalize_rows(const kernels::NormalizeRowsArguments& arguments);
+size_t normalize_rows_backward_workspace(const kernels::NormalizeRowsBackwardArguments& arguments);
+void normalize_rows_backward(const kernels::NormalizeRowsBackwardArguments& arguments);
+
 bool gather(const kernels::IndexArguments& arguments);
 bool scatter_add(const kernels::IndexArguments& arguments);
 bool scatter(const kernels::IndexArguments& arguments);

@@ -44,6 +44,11 @@ void prefetch_rows(const T* a, int64_t a_row, int64_t elements) {
 }
 
 template <typename T>
+bool copies_a(const MatmulArguments& g) {
+  return rows_collide<T>(g) || columns_far_apart<T>(g);
+}
+
+template <typename T>
 void multiply(const MatmulArguments& g, bool packed) {
   if (g.batch[0] * g.batch[1] * g.m * g.n == 0) return;
   const PackedB<T> layout(g);
@@ -51,7 +56,7 @@ void multiply(const MatmulArguments& g, bool packed) {
   T* const workspace = static_cast<T*>(g.workspace);
   const T* const all_packed = g.packed ? static_cast<const T*>(g.packed) : workspace;
   if (packed && !g.packed) layout.pack(g, workspace);
-  const bool copied = packed && rows_collide<T>(g);
+  const bool copied = packed && copies_a<T>(g);
   T* const copy = workspace + (packed ? layout.elements() : 0);
   if (copied) copy_rows(g, copy);
   const int64_t a_row = copied ? copied_row<T>(g) : g.a_row, a_column = copied ? 1 : g.a_column;
@@ -131,7 +136,7 @@ size_t no_workspace(const MatmulArguments&) { return 0; }
 
 template <typename T>
 size_t copied_bytes(const MatmulArguments& g) {
-  return rows_collide<T>(g) ? static_cast<size_t>(copied_elements<T>(g)) * sizeof(T) : 0;
+  return copies_a<T>(g) ? static_cast<size_t>(copied_elements<T>(g)) * sizeof(T) : 0;
 }
 
 size_t packed_workspace(const MatmulArguments& g) {
@@ -154,11 +159,14 @@ void run_reference(const MatmulArguments& g) {
 
 template <typename T>
 void copy_rows(const MatmulArguments& g, T* to) {
-  parallel_for(g.batch[0] * g.batch[1] * g.m, [&](int64_t chunk) {
-    const int64_t row = chunk % g.m, first = chunk / g.m / g.batch[1], second = chunk / g.m % g.batch[1];
+  constexpr int64_t rows = 4 * lanes<T>;
+  const int64_t blocks = ceil_divide(g.m, rows);
+  parallel_for(g.batch[0] * g.batch[1] * blocks, [&](int64_t chunk) {
+    const int64_t row = chunk % blocks * rows, product = chunk / blocks;
+    const int64_t first = product / g.batch[1], second = product % g.batch[1];
     const T* from = static_cast<const T*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1] + row * g.a_row;
-    T* copy = to + chunk * copied_row<T>(g);
-    for (int64_t k = 0; k < g.k; ++k) copy[k] = from[k * g.a_column];
+    pack_panel(from, g.a_row, g.a_column, min_of(rows, g.m - row), g.k, copied_row<T>(g),
+               to + (product * g.m + row) * copied_row<T>(g));
   });
 }
 template void copy_rows(const MatmulArguments& g, float* to);

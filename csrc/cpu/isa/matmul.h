@@ -12,6 +12,13 @@ bool rows_collide(const kernels::MatmulArguments& g) {
   return g.m > 4 && g.a_row != 0 && g.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
 }
 
+/// A tile reads few elements of each column of A: far apart they are as many lines and pages that nothing foresees.
+template <typename T>
+bool columns_far_apart(const kernels::MatmulArguments& g) {
+  constexpr int64_t most_bytes = 512;
+  return g.m > 4 && g.k > 1 && g.a_column * static_cast<int64_t>(sizeof(T)) > most_bytes;
+}
+
 /// Elements from row to row of a copy of A whose rows do not collide.
 template <typename T>
 int64_t copied_row(const kernels::MatmulArguments& g) {

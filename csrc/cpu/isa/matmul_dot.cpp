@@ -15,16 +15,6 @@ constexpr int64_t chunk_elements = int64_t{1} << 16;  // of B: enough work to be
 constexpr int64_t depth_block = 2048;                 // rows of A stay in L1 and sums short
 constexpr int64_t elements_ahead = 256;
 
-template <typename T, int Distance, int... Is>
-PYCNN_INLINE T sum_of_lanes(Vector<T> v, LaneList<Is...> list) {
-  if constexpr (Distance == 0) {
-    return v[0];
-  } else {
-    v += __builtin_shufflevector(v, v, ((Is + Distance) % static_cast<int>(sizeof...(Is)))...);
-    return sum_of_lanes<T, Distance / 2>(v, list);
-  }
-}
-
 template <typename T>
 struct Block {
   const T* a;
@@ -71,7 +61,7 @@ void tile(const Block<T>& g, int64_t column) {
 #pragma GCC unroll 8
     for (int j = 0; j < Columns; ++j) {
       T* c = g.c + r * g.c_row + column + j;
-      const T sum = sum_of_lanes<T, lanes<T> / 2>(sums[r][j], typename MakeLaneList<lanes<T>>::Type{});
+      const T sum = sum_of_lanes<T>(sums[r][j]);
       *c = g.accumulate ? *c + sum : sum;
     }
 }

@@ -26,6 +26,10 @@ const kernels::Kernels& table() {
     k.average_pool = average_pool;
     k.average_pool_backward = average_pool_backward;
     k.combine_rows = combine_rows;
+    k.softmax = softmax;
+    k.normalize_rows = normalize_rows;
+    k.normalize_rows_backward_workspace = normalize_rows_backward_workspace;
+    k.normalize_rows_backward = normalize_rows_backward;
     k.gather = gather;
     k.scatter_add = scatter_add;
     k.scatter = scatter;

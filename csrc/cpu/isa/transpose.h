@@ -1,4 +1,4 @@
-// Transposition of square tiles in registers.
+// Lanes that meet other lanes: sums of a vector, transposition of square tiles in registers.
 #pragma once
 
 #include "cpu/isa/bfloat16_vectors.h"
@@ -13,6 +13,21 @@ template <int... Is>
 struct MakeLaneList<0, Is...> {
   using Type = LaneList<Is...>;
 };
+
+template <typename T, int Distance, int... Is>
+PYCNN_INLINE T sum_of_lanes(Vector<T> v, LaneList<Is...> list) {
+  if constexpr (Distance == 0) {
+    return v[0];
+  } else {
+    v += __builtin_shufflevector(v, v, ((Is + Distance) % static_cast<int>(sizeof...(Is)))...);
+    return sum_of_lanes<T, Distance / 2>(v, list);
+  }
+}
+/// Halves are added to halves.
+template <typename T>
+PYCNN_INLINE T sum_of_lanes(Vector<T> v) {
+  return sum_of_lanes<T, lanes<T> / 2>(v, typename MakeLaneList<lanes<T>>::Type{});
+}
 
 /// Exchanges the upper right and the lower left quarter of every square of 2·Distance rows and lanes.
 template <int Distance, typename V, int... Is>

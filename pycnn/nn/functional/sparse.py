@@ -213,6 +213,9 @@ def embedding_bag(
     if counted is not None:
         rows = rows.masked_fill(counted.logical_not().unsqueeze(1), 0.0)
     width = weight.shape[1]
+    if input.dim() == 2 and count and counted is None:
+        bag_rows = rows.reshape((bags, count // bags, width))
+        return bag_rows.sum(1) if mode == "sum" else bag_rows.mean(1)
     bag = _core.tensor(owner)
     total = _core.zeros((bags, width), dtype=weight.dtype).scatter_add(0, bag.unsqueeze(1).expand(count, width), rows)
     if mode == "sum":
@@ -225,6 +228,10 @@ def embedding_bag(
 def _largest_of_bags(rows: Tensor, owner: np.ndarray[Any, Any], bags: int, counted: Tensor | None) -> Tensor:
     """Maxima over bags: rows are laid out as (bags, longest), what is missing is -inf."""
     width = rows.shape[1]
+    if counted is None and len(owner) and len(owner) % bags == 0:
+        length = len(owner) // bags
+        if (owner == np.repeat(np.arange(bags), length)).all():
+            return rows.reshape((bags, length, width)).max(1)[0]
     lengths = np.bincount(owner, minlength=bags) if len(owner) else np.zeros(bags, np.int64)
     longest = int(lengths.max(initial=0))
     if longest == 0 or bags == 0:
