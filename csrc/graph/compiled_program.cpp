@@ -1,5 +1,6 @@
 // From formula and slots to what the interpreter takes: merged loops, allotted registers.
 #include <algorithm>
+#include <bit>
 
 #include "graph/primitives.h"
 
@@ -106,20 +107,21 @@ bool CompiledProgram::allot_registers(const Formulation& formulation, std::span<
   const std::vector<ProgramBuilder::Step>& steps = formulation.formula.steps();
   // Equal loads and constants are one; what nobody stores is dropped.
   std::vector<int> same(steps.size());
+  std::vector<int> distinct;
+  const auto equal = [&](const ProgramBuilder::Step& a, const ProgramBuilder::Step& b) {
+    if (a.opcode != b.opcode || a.type != b.type) return false;
+    if (a.opcode == Opcode::Load) return a.index == b.index;
+    return std::bit_cast<uint64_t>(a.floating) == std::bit_cast<uint64_t>(b.floating) && a.integer == b.integer;
+  };
   for (size_t i = 0; i < steps.size(); ++i) {
     same[i] = static_cast<int>(i);
     if (steps[i].opcode != Opcode::Load && steps[i].opcode != Opcode::Constant) continue;
-    for (size_t j = 0; j < i; ++j) {
-      const bool equal = steps[j].opcode == steps[i].opcode && steps[j].type == steps[i].type &&
-                         (steps[i].opcode == Opcode::Load ? steps[j].index == steps[i].index
-                                                          : Fingerprint().add(steps[j].floating).words() ==
-                                                                    Fingerprint().add(steps[i].floating).words() &&
-                                                                steps[j].integer == steps[i].integer);
-      if (equal) {
-        same[i] = static_cast<int>(j);
-        break;
-      }
-    }
+    const auto found = std::find_if(distinct.begin(), distinct.end(),
+                                    [&](int j) { return equal(steps[static_cast<size_t>(j)], steps[i]); });
+    if (found == distinct.end())
+      distinct.push_back(static_cast<int>(i));
+    else
+      same[i] = *found;
   }
   std::vector<int> last_use(steps.size(), -1);
   const auto forever = static_cast<int>(steps.size());

@@ -1,6 +1,7 @@
 #include "graph/fuse.h"
 
 #include <algorithm>
+#include <functional>
 #include <optional>
 #include <unordered_map>
 
@@ -128,7 +129,9 @@ void load_narrow(Primitives& primitives) {
 
 class Fuser {
  public:
-  Fuser(Primitives& primitives, const std::vector<bool>& kept) : steps_(primitives), kept_(kept) {}
+  Fuser(Primitives& primitives, const std::vector<bool>& kept) : steps_(primitives), kept_(kept), users_(kept.size()) {
+    for (size_t at = 0; at < steps_.size(); ++at) note_users(at);
+  }
 
   void run() {
     for (size_t at = 0; at < steps_.size(); ++at) {
@@ -140,14 +143,39 @@ class Fuser {
   }
 
  private:
+  void note_users(size_t at) {
+    for (const std::vector<Slot>* slots : {&steps_[at]->reads, &steps_[at]->writes})
+      for (const Slot& slot : *slots) {
+        std::vector<size_t>& places = users_[static_cast<size_t>(slot.buffer)];
+        if (std::find(places.rbegin(), places.rend(), at) == places.rend()) places.push_back(at);
+      }
+  }
+
+  template <typename Condition>
+  bool any_user(int buffer, const Condition& condition) const {
+    const std::vector<size_t>& places = users_[static_cast<size_t>(buffer)];
+    return std::any_of(places.begin(), places.end(), [&](size_t at) { return steps_[at] && condition(*steps_[at]); });
+  }
+
+  // The places before `at` of steps that may touch one of the buffers, the last first.
+  std::vector<size_t> users_before(size_t at, const std::vector<Slot>& slots) const {
+    std::vector<size_t> found;
+    for (const Slot& slot : slots)
+      for (size_t place : users_[static_cast<size_t>(slot.buffer)])
+        if (place < at && steps_[place]) found.push_back(place);
+    std::sort(found.begin(), found.end(), std::greater<>());
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+    return found;
+  }
+
   // Tries to merge the step at `at` with one of the steps that made its inputs; `at` becomes where the result is.
   bool join_producer(size_t& at) {
     Primitive& consumer = *steps_[at];
     auto* pointwise = dynamic_cast<PointwisePrimitive*>(&consumer);
     auto* reduce = dynamic_cast<ReducePrimitive*>(&consumer);
     if (pointwise == nullptr && reduce == nullptr) return false;
-    for (size_t i = at; i-- > 0;) {
-      if (!steps_[i] || !overlap(steps_[i]->writes, consumer.reads)) continue;
+    for (size_t i : users_before(at, consumer.reads)) {
+      if (!overlap(steps_[i]->writes, consumer.reads)) continue;
       const auto merged = [&] { return pointwise ? merge(*steps_[i], *pointwise) : merge(*steps_[i], *reduce); };
       if (join(i, at, merged)) return true;
     }
@@ -158,7 +186,7 @@ class Fuser {
   bool join_sibling(size_t& at) {
     auto* reduce = dynamic_cast<ReducePrimitive*>(steps_[at].get());
     if (reduce == nullptr) return false;
-    for (size_t i = at; i-- > 0;) {
+    for (size_t i : users_before(at, reduce->reads)) {
       auto* other = dynamic_cast<ReducePrimitive*>(steps_[i].get());
       if (other == nullptr || !shares_pass(*other, *reduce)) continue;
       if (join(i, at, [&] { return merge_reductions(*other, *reduce); })) return true;
@@ -178,6 +206,7 @@ class Fuser {
     const size_t target = hoist ? first : at;
     steps_[hoist ? at : first].reset();
     steps_[target] = std::move(merged);
+    note_users(target);
     at = target;
     return true;
   }
@@ -222,17 +251,21 @@ class Fuser {
   // on it.
   bool can_move(size_t from, size_t to, const Primitive& step) const {
     const auto [low, high] = std::minmax(from, to);
-    for (size_t k = low + 1; k < high; ++k)
-      if (steps_[k] && conflict(*steps_[k], step)) return false;
-    return true;
+    const auto free = [&, low = low, high = high](const std::vector<Slot>& slots) {
+      return std::none_of(slots.begin(), slots.end(), [&](const Slot& slot) {
+        const std::vector<size_t>& places = users_[static_cast<size_t>(slot.buffer)];
+        return std::any_of(places.begin(), places.end(),
+                           [&](size_t k) { return low < k && k < high && steps_[k] && conflict(*steps_[k], step); });
+      });
+    };
+    return free(step.reads) && free(step.writes);
   }
 
   // Whether anyone but these two reads the buffer, or it is a result.
   bool is_needed(int buffer, const Primitive& producer, const Primitive& consumer) const {
     if (kept_[static_cast<size_t>(buffer)]) return true;
-    return std::any_of(steps_.begin(), steps_.end(), [&](const auto& step) {
-      return step && step.get() != &producer && step.get() != &consumer &&
-             (touches(step->reads, buffer) || touches(step->writes, buffer));
+    return any_user(buffer, [&](const Primitive& step) {
+      return &step != &producer && &step != &consumer && (touches(step.reads, buffer) || touches(step.writes, buffer));
     });
   }
 
@@ -240,9 +273,9 @@ class Fuser {
   bool only_reduced(const PointwisePrimitive& pointwise) const {
     return std::all_of(pointwise.writes.begin(), pointwise.writes.end(), [&](const Slot& slot) {
       if (kept_[static_cast<size_t>(slot.buffer)]) return false;
-      return std::all_of(steps_.begin(), steps_.end(), [&](const auto& step) {
-        return !step || step.get() == &pointwise || !touches(step->reads, slot.buffer) ||
-               dynamic_cast<const ReducePrimitive*>(step.get()) != nullptr;
+      return !any_user(slot.buffer, [&](const Primitive& step) {
+        return &step != &pointwise && touches(step.reads, slot.buffer) &&
+               dynamic_cast<const ReducePrimitive*>(&step) == nullptr;
       });
     });
   }
@@ -267,8 +300,7 @@ class Fuser {
   // product they would need memory of their own.
   bool is_update(const PointwisePrimitive& step) const {
     const auto is_input = [&](const Slot& slot) {
-      return std::none_of(steps_.begin(), steps_.end(),
-                          [&](const auto& other) { return other && touches(other->writes, slot.buffer); });
+      return !any_user(slot.buffer, [&](const Primitive& other) { return touches(other.writes, slot.buffer); });
     };
     return std::all_of(step.writes.begin(), step.writes.end(), [&](const Slot& written) {
       return kept_[static_cast<size_t>(written.buffer)] &&
@@ -393,6 +425,8 @@ class Fuser {
 
   Primitives& steps_;
   const std::vector<bool>& kept_;
+  // By buffer, the places of the steps that touch it. They stay when a step is merged away or forgets the buffer.
+  std::vector<std::vector<size_t>> users_;
 };
 
 }  // namespace
