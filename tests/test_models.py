@@ -378,11 +378,58 @@ def test_weights(tmp_path, ending):
     other = models.create("resnet20", weights=path, num_classes=3)
     assert tuple(other(x).shape) == (2, 3)
     assert other.layer3[0].conv1.weight.tolist() == saved.layer3[0].conv1.weight.tolist()
-    with pytest.raises(RuntimeError, match="Missing key"):
+    with pytest.raises(RuntimeError, match=rf"weights\{ending} does not fit resnet32: .*\n.*Missing key"):
         models.create("resnet32", weights=path)
     pycnn.save([1], path)
     with pytest.raises(ValueError, match="not a state dict"):
         models.create("resnet20", weights=path)
+
+
+def test_weights_in_checkpoints(tmp_path):
+    saved = models.create("resnet20", num_classes=7)
+    state = saved.state_dict()
+    parallel = {f"module.{key}": value for key, value in state.items()}
+    for number, content in enumerate(
+        [{"state_dict": state, "epoch": 3}, {"model_state_dict": parallel, "loss": 0.5}, {"model": state}, parallel]
+    ):
+        path = tmp_path / f"{number}.pth"
+        pycnn.save(content, path)
+        assert models.create("resnet20", weights=path).fc.weight.tolist() == saved.fc.weight.tolist()
+
+
+def test_weights_of_networks_without_a_classifier(tmp_path):
+    options = {"num_classes": 3, "image_size": 64, "width": 0.1, "hidden": (8,)}
+    saved = models.create("yolo_v1_tiny", **options)
+    pycnn.save(saved.state_dict(), tmp_path / "yolo.pth")
+    loaded = models.create("yolo_v1_tiny", weights=tmp_path / "yolo.pth", **options)
+    assert loaded.classifier[-1].weight.tolist() == saved.classifier[-1].weight.tolist()
+    with pytest.raises(RuntimeError, match="does not fit yolo_v1_tiny"):
+        models.create("yolo_v1_tiny", weights=tmp_path / "yolo.pth", **{**options, "num_classes": 4})
+
+
+@pytest.mark.parametrize(
+    ("name", "new", "old"),
+    [
+        ("DenseNet", "features.denseblock1.denselayer2.norm1.weight", "features.denseblock1.denselayer2.norm.1.weight"),
+        ("DenseNet", "features.denseblock3.denselayer1.conv2.weight", "features.denseblock3.denselayer1.conv.2.weight"),
+        ("VisionTransformer", "encoder.layers.encoder_layer_1.mlp.0.weight", "encoder.layers.encoder_layer_1.mlp.linear_1.weight"),
+        ("VisionTransformer", "encoder.layers.encoder_layer_0.mlp.3.bias", "encoder.layers.encoder_layer_0.mlp.linear_2.bias"),
+    ],
+)  # fmt: skip
+def test_names_in_torchvisions_files(name, new, old):
+    """The files that torchvision publishes for these two have names that its modules no longer have."""
+    model = small(models, name)
+    state = {key: value + 1 for key, value in model.state_dict().items()}
+    state[old] = state.pop(new)
+    model.load_state_dict(state)
+    assert model.state_dict()[new].tolist() == state[old].tolist()
+
+
+def test_unknown_options_are_named():
+    with pytest.raises(TypeError, match="resnet18 has no option 'pretrained'; no weights come with the package: weights="):
+        models.resnet18(pretrained=True)
+    with pytest.raises(TypeError, match="mobilenet_v2 has no option 'num_class'$"):
+        models.create("mobilenet_v2", num_class=3)
 
 
 def test_fine_tuning():

@@ -71,6 +71,7 @@ class DenseNet(Network):
     """
 
     head_names = ("classifier",)
+    old_names = ((r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2"),)  # in torchvision's weights
 
     def __init__(
         self,

@@ -107,7 +107,10 @@ class GoogLeNet(Network):
         return logits
 
 
-@register()
+@register(mean=(0.5,), std=(0.5,))
 def googlenet(**options: Any) -> GoogLeNet:
-    """GoogLeNet; without the auxiliary classifiers unless `aux_logits`."""
+    """GoogLeNet; without the auxiliary classifiers unless `aux_logits`.
+
+    Pixels go from -1 to 1: what torchvision's weights want, which it computes from other inputs (`transform_input`).
+    """
     return GoogLeNet(**options)

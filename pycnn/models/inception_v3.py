@@ -188,7 +188,10 @@ class InceptionV3(Network):
         return logits
 
 
-@register((3, 299, 299))
+@register((3, 299, 299), mean=(0.5,), std=(0.5,))
 def inception_v3(**options: Any) -> InceptionV3:
-    """Inception v3; without the auxiliary classifier unless `aux_logits`."""
+    """Inception v3; without the auxiliary classifier unless `aux_logits`.
+
+    Pixels go from -1 to 1: what torchvision's weights want, which it computes from other inputs (`transform_input`).
+    """
     return InceptionV3(**options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from threading import get_ident
 from typing import Any
@@ -20,11 +21,20 @@ class Network(nn.Module):
         head_names: dotted names of the layers whose outputs are classes; empty if the network has none.
         stage_names: dotted names of the modules that end a stage, in order, for `Features`.
         auxiliary: names of modules that a network may be built without; `create` then leaves their weights out.
+        old_names: regular expressions of names in published state dicts, and what replaces them.
     """
 
     head_names: tuple[str, ...] = ()
     stage_names: tuple[str, ...] = ()
     auxiliary: tuple[str, ...] = ()
+    old_names: tuple[tuple[str, str], ...] = ()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        for pattern, replacement in self.old_names:
+            for key in list(state_dict):
+                if key.startswith(prefix):
+                    state_dict[re.sub(pattern, replacement, key)] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def classes_in(self, state: Mapping[str, Any]) -> int | None:
         """How many classes a state dict is for, None if it or the network has no head."""

@@ -77,7 +77,7 @@ def register(
             *arguments: Any, weights: str | os.PathLike[str] | None = None, **options: Any
         ) -> Network | Features:
             if weights is None:
-                return build(*arguments, **options)
+                return _built(name, functools.partial(build, *arguments), options)
             if arguments:
                 raise TypeError(f"{name}: give options by name beside weights")
             return cast("Network | Features", create(name, weights=weights, **options))
@@ -88,6 +88,18 @@ def register(
         return cast(Build, with_weights)
 
     return add
+
+
+def _built(name: str, build: Callable[..., Any], options: dict[str, Any]) -> Any:
+    """build(**options), with an error that names the network if it has no such option."""
+    try:
+        return build(**options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        hint = "; no weights come with the package: weights=PATH loads a file" if "pretrained" in options else ""
+        unknown = str(error).rpartition("argument ")[2]
+        raise TypeError(f"{name} has no option {unknown}{hint}") from None
 
 
 def entry(name: str) -> Entry:
@@ -112,6 +124,18 @@ def list(pattern: str = "*", *, task: str | None = None) -> builtins.list[str]:
     return sorted(e.name for e in _entries.values() if fnmatchcase(e.name, pattern) and task in (None, e.task))
 
 
+def _state_in(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The state dict in a file, which may be a checkpoint of more than that."""
+    state = load(path)
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise ValueError(f"{os.fspath(path)}: not a state dict, but a {type(state).__name__}")
+    wrapped = bool(state) and all(key.startswith("module.") for key in state)
+    return {key.removeprefix("module."): value for key, value in state.items()} if wrapped else state
+
+
 def create(
     name: str,
     *,
@@ -127,9 +151,10 @@ def create(
         name: one of `list()`.
         num_classes: outputs; default: those of the paper, or of the weights.
         in_channels: channels of the input; default: those of the paper.
-        weights: a file with its state dict (safetensors, `.pt` or `.pth`); weights of auxiliary classifiers that the
-            network is built without are left out. If `num_classes` is another number than the
-            file's, the classifier is made anew, for fine-tuning.
+        weights: a file with its state dict (safetensors, `.pt` or `.pth`), or with a checkpoint that has it as
+            "state_dict", "model_state_dict" or "model"; names may begin with "module.", as `DataParallel` writes them.
+            Weights of auxiliary classifiers that the network is built without are left out. If `num_classes` is
+            another number than the file's, the classifier is made anew, for fine-tuning.
         features_only: gives `Features`, whose call returns the feature map of each stage instead of the logits.
         options: passed to the function of this name in `pycnn.models`.
 
@@ -139,21 +164,27 @@ def create(
     found = entry(name)
     if in_channels is not None:
         options["in_channels"] = in_channels
+    if num_classes is not None and weights is None:
+        options["num_classes"] = num_classes
     if weights is None:
-        model = found.build(**options) if num_classes is None else found.build(num_classes=num_classes, **options)
+        model = found.build(**options)
     else:
-        state = load(weights)
-        if not isinstance(state, dict):
-            raise ValueError(f"{os.fspath(weights)}: not a state dict, but a {type(state).__name__}")
+        state = _state_in(weights)
         with init.skipped():
             model = found.build(**options)
+        if num_classes is not None and not model.head_names:  # nothing to replace: the file must be for as many
+            with init.skipped():
+                model = found.build(num_classes=num_classes, **options)
         given = model.classes_in(state)
         if given is not None and given != model.classes_in(model.state_dict()):
             with init.skipped():
                 model = found.build(num_classes=given, **options)
         left_out = tuple(f"{part}." for part in model.auxiliary if model._modules.get(part) is None)
-        model.load_state_dict({key: value for key, value in state.items() if not str(key).startswith(left_out)})
-        if num_classes is not None and num_classes != given:
+        try:
+            model.load_state_dict({key: value for key, value in state.items() if not key.startswith(left_out)})
+        except RuntimeError as error:
+            raise RuntimeError(f"{os.fspath(weights)} does not fit {found.name}: {error}") from None
+        if num_classes is not None and model.head_names and num_classes != given:
             model.reset_classifier(num_classes)
     return Features(model, found.inputs[0]) if features_only else model
 

@@ -79,6 +79,7 @@ class VisionTransformer(Network):
     """
 
     head_names = ("heads.head",)
+    old_names = ((r"\.mlp\.linear_1\.", ".mlp.0."), (r"\.mlp\.linear_2\.", ".mlp.3."))  # in torchvision's weights
 
     def __init__(
         self,
