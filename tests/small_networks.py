@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-# Networks small enough to train in a test: class, arguments, keywords, inputs.
+# Networks small enough to train in a test: class, arguments, keywords, inputs. Linear layers before a ReLU keep some 32
+# units: of fewer, all may be dead for all samples, at the start or after a large first step, and nothing is learned.
 SMALL = {
     "LinearClassifier": ((5, 3 * 8 * 8), {}, [(4, 3, 8, 8)]),
-    "MLP": ((5, 3 * 8 * 8, (16, 8)), {}, [(4, 3, 8, 8)]),
+    "MLP": ((5, 3 * 8 * 8, (64, 32)), {}, [(4, 3, 8, 8)]),
     "LeNet1": ((), {}, [(3, 1, 28, 28)]),
     "LeNet5": ((), {}, [(3, 1, 28, 28)]),
     "LeNet5Original": ((), {}, [(3, 1, 32, 32)]),
-    "AlexNet": ((5,), {"hidden": 16}, [(2, 3, 64, 64)]),
-    "AlexNetOriginal": ((5,), {"hidden": 16}, [(2, 3, 227, 227)]),
-    "VGG": (("A-LRN", False, 5), {"width": 1 / 16, "hidden": 16}, [(2, 3, 32, 32)]),
-    "VGG C with BN": (("C", True, 5), {"width": 1 / 16, "hidden": 16}, [(2, 3, 32, 32)]),
+    "AlexNet": ((5,), {"hidden": 64}, [(2, 3, 64, 64)]),
+    "AlexNetOriginal": ((5,), {"hidden": 64}, [(2, 3, 227, 227)]),
+    "VGG": (("A-LRN", False, 5), {"width": 1 / 16, "hidden": 64}, [(2, 3, 32, 32)]),
+    "VGG C with BN": (("C", True, 5), {"width": 1 / 16, "hidden": 64}, [(2, 3, 32, 32)]),
     "GoogLeNet": ((5,), {"aux_logits": True}, [(2, 3, 64, 64)]),
     "BNInception": ((5,), {}, [(2, 3, 64, 64)]),
     "InceptionV3": ((5,), {}, [(2, 3, 75, 75)]),
@@ -35,21 +36,21 @@ SMALL = {
     "EfficientNetLite": ((0.25, 0.5, 5), {}, [(2, 3, 65, 65)]),
     "SqueezeNet": (("1_0", 5), {}, [(2, 3, 64, 64)]),
     "ShuffleNetV2": (((8, 16, 32, 64, 64), (2, 2, 2), 5), {}, [(2, 3, 64, 64)]),
-    "FCN8s": ((5,), {"width": 1 / 16, "hidden": 16}, [(1, 3, 32, 32)]),
+    "FCN8s": ((5,), {"width": 1 / 16, "hidden": 64}, [(1, 3, 32, 32)]),
     "UNet": ((2, 1), {"width": 4}, [(1, 1, 188, 188)]),
-    "YOLOv1": (("_FULL", 3), {"grid": 2, "width": 1 / 32, "hidden": (16,), "image_size": 128}, [(2, 3, 128, 128)]),
-    "YOLOv1 tiny": (("_TINY", 3), {"grid": 2, "width": 1 / 16, "hidden": (16, 16), "image_size": 64}, [(2, 3, 64, 64)]),
+    "YOLOv1": (("_FULL", 3), {"grid": 2, "width": 1 / 32, "hidden": (64,), "image_size": 128}, [(2, 3, 128, 128)]),
+    "YOLOv1 tiny": (("_TINY", 3), {"grid": 2, "width": 1 / 16, "hidden": (64, 64), "image_size": 64}, [(2, 3, 64, 64)]),
     "Generator": ((8, 4), {}, [(3, 8, 1, 1)]),
     "Discriminator": ((4,), {}, [(3, 3, 64, 64)]),
     "VoxNet": ((5,), {"width": 8}, [(2, 1, 32, 32, 32)]),
-    "ShapeNet3D": ((5,), {"width": 6, "hidden": (16, 16)}, [(2, 1, 30, 30, 30)]),
-    "MultiViewCNN": ((5,), {"width": 1 / 16, "hidden": 16}, [(2, 3, 3, 32, 32)]),
+    "ShapeNet3D": ((5,), {"width": 6, "hidden": (64, 64)}, [(2, 1, 30, 30, 30)]),
+    "MultiViewCNN": ((5,), {"width": 1 / 16, "hidden": 64}, [(2, 3, 3, 32, 32)]),
     "FlowNetS": ((), {"width": 4}, [(1, 6, 64, 128)]),
     "PNet": ((), {}, [(2, 3, 20, 16)]),
     "RNet": ((), {}, [(2, 3, 24, 24)]),
     "ONet": ((), {}, [(2, 3, 48, 48)]),
-    "TransNetV2": ((2, 5, 8), {}, [("uint8", (1, 6, 27, 48, 3))]),
-    "DepthNet": ((), {"width": 6, "hidden": 16}, [(1, 3, 228, 304)]),
+    "TransNetV2": ((2, 5, 32), {}, [("uint8", (1, 6, 27, 48, 3))]),
+    "DepthNet": ((), {"width": 6, "hidden": 64}, [(1, 3, 228, 304)]),
     "TextCNN": ((5, 20), {"width": 8, "filters": 6, "multichannel": True}, [("int64", (3, 9))]),
     "Captioner": (
         (20, 3),

@@ -22,6 +22,7 @@ def labels(*values: int) -> Any:
 
 # name: (call, exception, every one of these must occur in the message in lower case)
 BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Exception], ...], tuple[str, ...]]] = {
+    "cdist compute_mode": (lambda: pycnn.cdist(zeros(1, 2), zeros(1, 2), compute_mode="fast"), ValueError, ("fast",)),
     # convolution
     "conv2d channels": (lambda: F.conv2d(zeros(2, 4, 8, 8), zeros(5, 3, 3, 3)), RuntimeError, ("4", "3")),
     "conv2d rank": (lambda: F.conv2d(zeros(2, 3, 4, 8, 8), zeros(5, 3, 3, 3)), RuntimeError, ("2, 3, 4, 8, 8",)),

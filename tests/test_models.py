@@ -408,25 +408,27 @@ def test_weights_of_networks_without_a_classifier(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "new", "old"),
+    ("name", "inside", "new", "old"),
     [
-        ("DenseNet", "features.denseblock1.denselayer2.norm1.weight", "features.denseblock1.denselayer2.norm.1.weight"),
-        ("DenseNet", "features.denseblock3.denselayer1.conv2.weight", "features.denseblock3.denselayer1.conv.2.weight"),
-        ("VisionTransformer", "encoder.layers.encoder_layer_1.mlp.0.weight", "encoder.layers.encoder_layer_1.mlp.linear_1.weight"),
-        ("VisionTransformer", "encoder.layers.encoder_layer_0.mlp.3.bias", "encoder.layers.encoder_layer_0.mlp.linear_2.bias"),
+        ("DenseNet", "features.denseblock1.denselayer2", "norm1.weight", "norm.1.weight"),
+        ("DenseNet", "features.denseblock3.denselayer1", "conv2.weight", "conv.2.weight"),
+        ("VisionTransformer", "encoder.layers.encoder_layer_1.mlp", "0.weight", "linear_1.weight"),
+        ("VisionTransformer", "encoder.layers.encoder_layer_0.mlp", "3.bias", "linear_2.bias"),
     ],
-)  # fmt: skip
-def test_names_in_torchvisions_files(name, new, old):
+)
+def test_names_in_torchvisions_files(name, inside, new, old):
     """The files that torchvision publishes for these two have names that its modules no longer have."""
     model = small(models, name)
     state = {key: value + 1 for key, value in model.state_dict().items()}
-    state[old] = state.pop(new)
+    given = state[f"{inside}.{old}"] = state.pop(f"{inside}.{new}")
     model.load_state_dict(state)
-    assert model.state_dict()[new].tolist() == state[old].tolist()
+    assert model.state_dict()[f"{inside}.{new}"].tolist() == given.tolist()
 
 
 def test_unknown_options_are_named():
-    with pytest.raises(TypeError, match="resnet18 has no option 'pretrained'; no weights come with the package: weights="):
+    with pytest.raises(
+        TypeError, match="resnet18 has no option 'pretrained'; no weights come with the package: weights="
+    ):
         models.resnet18(pretrained=True)
     with pytest.raises(TypeError, match="mobilenet_v2 has no option 'num_class'$"):
         models.create("mobilenet_v2", num_class=3)

@@ -13,7 +13,7 @@ from scipy import linalg, signal
 
 import pycnn
 import pycnn.nn.functional as F
-from pycnn import nn
+from pycnn import datasets, nn
 
 
 def expected_of(case: Case) -> list[Any]:
@@ -235,6 +235,30 @@ def test_a_step_descends() -> None:
     (w * w).sum().backward()
     pycnn.optim.SGD([w], lr=0.1).step()
     assert w.item() == pytest.approx(2.4)
+
+
+def test_small_steps_along_the_sign_of_the_gradient_mislead() -> None:
+    """The fast gradient sign method, Goodfellow et al. 2015: x + eps sign(dJ/dx), on the digits of the package."""
+    data = datasets.digits()
+    images = pycnn.tensor((data.train_images / data.maximum).astype(np.float32)).unsqueeze(1)
+    labels = pycnn.tensor(data.train_labels.astype(np.int64))
+    pycnn.manual_seed(0)
+    net = pycnn.models.softmax_classifier(size=8)
+    optimizer = pycnn.optim.Adam(net.parameters(), lr=0.05)
+    for _ in range(100):
+        optimizer.zero_grad()
+        F.cross_entropy(net(images), labels).backward()
+        optimizer.step()
+    x = pycnn.tensor((data.test_images / data.maximum).astype(np.float32)).unsqueeze(1).requires_grad_()
+    y = pycnn.tensor(data.test_labels.astype(np.int64))
+    F.cross_entropy(net(x), y).backward()
+    assert x.grad is not None
+    steps = {"along": x.grad.sign(), "random": pycnn.randn(*x.shape).sign()}
+    shares = {
+        name: (net((x + 0.15 * step).clamp(0, 1)).argmax(1) == y).float().mean().item() for name, step in steps.items()
+    }
+    clean = (net(x).argmax(1) == y).float().mean().item()
+    assert clean > 0.92 and shares["random"] > clean - 0.05 and shares["along"] < clean - 0.5
 
 
 def test_glorot_uniform_bound() -> None:

@@ -12,6 +12,7 @@ import pytest
 from both import attempt
 
 import pycnn
+from pycnn import nn
 
 
 def test_out_takes_the_result_and_is_returned() -> None:
@@ -132,6 +133,21 @@ def test_functions_that_take_no_numbers() -> None:
     with pytest.raises(TypeError):
         pycnn.eq(2, x)
     assert pycnn.mul(2, x).tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda device: pycnn.logspace(0, 1, 3, device=device), lambda device: pycnn.tril_indices(2, 2, device=device),
+        lambda device: pycnn.hann_window(3, device=device), lambda device: pycnn.zeros(2, device=device),
+        lambda device: pycnn.randint_like(pycnn.ones(2), 3, device=device),
+        lambda device: nn.Transformer.generate_square_subsequent_mask(3, device=device),
+    ],
+)  # fmt: skip
+def test_other_devices_are_refused(call: Any) -> None:
+    call("cpu")
+    with pytest.raises(RuntimeError, match="device 'cuda' is not available"):
+        call("cuda")
 
 
 def numpys_names(torch: Any) -> Any:

@@ -360,12 +360,19 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     return result
 
 
+_COMPUTE_MODES = (
+    "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist",
+)  # fmt: skip
+
+
 @function
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
     """The p-norm distances of all pairs of rows: (..., P, M) and (..., R, M) give (..., P, R).
 
-    Arguments and errors as in PyTorch.
+    Arguments and errors as in PyTorch; differences are taken whatever the `compute_mode`.
     """
+    if compute_mode not in (None, *_COMPUTE_MODES):
+        raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     for name, x in (("X1", x1), ("X2", x2)):
         if not x.is_floating_point():
             raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {x.dtype}")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import check_device
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -48,12 +49,13 @@ def _taking_numpy_names(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def function(f: Function) -> Function:
-    """A name of the package, which takes a tensor `out` for the result as the core's functions do."""
+    """A name of the package, which takes `out`, a tensor for the result, and refuses devices as the core's do."""
     called = _taking_numpy_names(f)
 
     @functools.wraps(f)
     def written(*args: Any, **keywords: Any) -> Any:
         out = keywords.pop("out", None)
+        check_device(keywords.get("device"))
         try:
             result = called(*args, **keywords)
         except AttributeError as error:

@@ -364,5 +364,5 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: int, device: Any = None, dtype: Any = None) -> Tensor:
         """(sz, sz): 0 on and below the diagonal, -inf above."""
-        zeros = _core.zeros((sz, sz)) if dtype is None else _core.zeros((sz, sz), dtype=dtype)
+        zeros = _core.zeros((sz, sz), dtype=dtype, device=device)
         return zeros.masked_fill(causal_mask(sz, sz).logical_not(), -float("inf"))

@@ -4,6 +4,7 @@ Shapes: N batch, C channels, L/H/W/D extents, groups G. Sizes are an integer for
 dimension. Errors: RuntimeError or ValueError with the operator's name and the shapes, raised at the call.
 """
 
+from pycnn._tensor.products import pdist
 from pycnn.nn.functional.activation import (
     celu,
     celu_,
@@ -238,6 +239,7 @@ __all__ = [
     "one_hot",
     "pad",
     "pairwise_distance",
+    "pdist",
     "pixel_shuffle",
     "pixel_unshuffle",
     "poisson_nll_loss",
