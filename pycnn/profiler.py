@@ -19,18 +19,87 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from pycnn import _core
 
-__all__ = ["Averages", "Event", "Peak", "ProfilerActivity", "Row", "measure_peak", "profile", "record_function"]
+__all__ = [
+    "Averages",
+    "Event",
+    "Peak",
+    "ProfilerAction",
+    "ProfilerActivity",
+    "Row",
+    "measure_peak",
+    "profile",
+    "record_function",
+    "schedule",
+    "tensorboard_trace_handler",
+]
 
 
 class ProfilerActivity(enum.Enum):
     """What to watch; there is only the CPU."""
 
     CPU = "cpu"
+
+
+class ProfilerAction(enum.Enum):
+    """What a profile does during a step: what it notes is kept in RECORD and RECORD_AND_SAVE, the last of a cycle."""
+
+    NONE = 0
+    WARMUP = 1
+    RECORD = 2
+    RECORD_AND_SAVE = 3
+
+
+def schedule(
+    *, wait: int, warmup: int, active: int, repeat: int = 0, skip_first: int = 0, skip_first_wait: int = 0
+) -> Callable[[int], ProfilerAction]:
+    """What `profile(schedule=...)` does in which step: cycles of `wait` + `warmup` steps that are not kept and `active`
+    ones that are.
+
+    Args:
+        wait, warmup, active: steps of a cycle.
+        repeat: how many cycles; 0: no end.
+        skip_first: steps before the first cycle.
+        skip_first_wait: if not 0, the first cycle has no waiting.
+
+    Errors: AssertionError for negative numbers, or `active` below 1.
+    """
+    if min(wait, warmup, repeat, skip_first) < 0 or active < 1:
+        raise AssertionError("Invalid profiler schedule arguments")
+
+    def action(step: int) -> ProfilerAction:
+        if step < 0:
+            raise AssertionError(f"Step must be non-negative. Got {step}.")
+        step -= skip_first
+        if step < 0:
+            return ProfilerAction.NONE
+        step += wait if skip_first_wait else 0
+        cycle, place = divmod(step, wait + warmup + active)
+        if repeat and cycle >= repeat or place < wait:
+            return ProfilerAction.NONE
+        if place < wait + warmup:
+            return ProfilerAction.WARMUP
+        last = place == wait + warmup + active - 1
+        return ProfilerAction.RECORD_AND_SAVE if last else ProfilerAction.RECORD
+
+    return action
+
+
+def tensorboard_trace_handler(
+    dir_name: str, worker_name: str | None = None, use_gzip: bool = False
+) -> Callable[[profile], None]:
+    """For `on_trace_ready`: writes each trace into a folder, as TensorBoard looks for them (never compressed)."""
+
+    def write(finished: profile) -> None:
+        os.makedirs(dir_name, exist_ok=True)
+        worker = worker_name or f"{os.uname().nodename}_{os.getpid()}"
+        finished.export_chrome_trace(os.path.join(dir_name, f"{worker}.{time.time_ns()}.pt.trace.json"))
+
+    return write
 
 
 class Event(NamedTuple):
@@ -75,9 +144,10 @@ class Row(NamedTuple):
 
 
 _SORT_KEYS = {
-    **dict.fromkeys(("seconds", "cpu_time_total", "self_cpu_time_total", "cpu_time"), "seconds"),
+    **dict.fromkeys(("seconds", "cpu_time_total", "self_cpu_time_total", "cpu_time", "self_cpu_time"), "seconds"),
     **dict.fromkeys(("calls", "count"), "calls"),
-    **{"flops": "flops", "bytes": "bytes"},
+    **dict.fromkeys(("bytes", "cpu_memory_usage", "self_cpu_memory_usage"), "bytes"),
+    "flops": "flops",
 }
 
 
@@ -101,7 +171,7 @@ class Averages(Sequence[Row]):
         """The rows as text.
 
         Args:
-            sort_by: "seconds" (or PyTorch's "cpu_time_total"), "calls", "flops" or "bytes"; largest first.
+            sort_by: "seconds", "calls", "flops" or "bytes" (or PyTorch's "cpu_time_total" and so on); largest first.
             row_limit: how many rows at most; -1: all.
             peak: what to compare with; measured now if None.
 
@@ -110,6 +180,10 @@ class Averages(Sequence[Row]):
         """
         if sort_by not in _SORT_KEYS:
             raise ValueError(f"sort_by must be one of {sorted(_SORT_KEYS)}, got {sort_by!r}")
+        if not self._rows:
+            return (
+                "Nothing ran: what nobody asks for is not computed. Read the result inside the block (item(), numpy())."
+            )
         peak = peak or measure_peak()
         rows = sorted(self._rows, key=lambda row: -getattr(row, _SORT_KEYS[sort_by]))
         total = self.total()
@@ -137,12 +211,18 @@ class profile:  # noqa: N801 (PyTorch's name)
     Work is done where a value is needed or `backward()` or `step()` is called: what was recorded before the block and
     is evaluated inside belongs to it. Only one profile can be taken at a time.
 
+    With a `schedule`, `step()` tells where one step of the training ends; what is noted during those that count is
+    handed to `on_trace_ready` at the end of each cycle.
+
     Args:
-        activities, record_shapes, profile_memory, with_stack, with_flops: accepted for PyTorch's sake; steps always
-            carry their operations and bytes.
+        activities, record_shapes, profile_memory, with_stack, with_flops, with_modules: accepted for PyTorch's sake;
+            events always carry their operations and bytes.
+        schedule: a function of the step's number that gives a `ProfilerAction`, as `schedule()` makes it.
+        on_trace_ready: called with the profile when its events are known.
 
     Attributes:
-        events: list of Event, in order, after the block.
+        events: list of Event, in order, after the block or within `on_trace_ready`.
+        step_num: how often `step()` was called.
 
     Raises:
         RuntimeError: another profile is being taken; or events are asked for inside the block.
@@ -158,25 +238,61 @@ class profile:  # noqa: N801 (PyTorch's name)
         profile_memory: bool = False,
         with_stack: bool = False,
         with_flops: bool = False,
+        schedule: Callable[[int], ProfilerAction] | None = None,
+        on_trace_ready: Callable[[profile], object] | None = None,
+        with_modules: bool = False,
     ) -> None:
+        self._schedule = schedule or (lambda step: ProfilerAction.RECORD)
+        self._on_trace_ready = on_trace_ready
         self._events: list[Event] | None = None
+        self._kept: list[Event] = []
         self._functions: list[Event] = []
-        self._begin = 0.0
+        self._begin = self._started = 0.0
+        self.step_num = 0
 
     def __enter__(self) -> profile:
         if profile._active is not None:
             raise RuntimeError("profile: another profile is being taken")
         profile._active = self
         self._events = None
-        self._functions = []
+        self._kept = []
+        self.step_num = 0
         self._begin = time.perf_counter()
-        _core.start_profiling()
+        self._start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        noted = [Event(*event) for event in _core.stop_profiling()]
+        action = self._stop()
         profile._active = None
-        self._events = sorted([*noted, *self._functions], key=lambda event: event.begin)
+        if self._events is None or action in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE):
+            self._finish()
+
+    def step(self) -> None:
+        """One step of the training has ended; RuntimeError outside the with block."""
+        if profile._active is not self:
+            raise RuntimeError("profile: step() belongs into the with block")
+        if self._stop() is ProfilerAction.RECORD_AND_SAVE:
+            self._finish()
+            self._kept = []
+        self.step_num += 1
+        self._start()
+
+    def _start(self) -> None:
+        self._functions = []
+        self._started = time.perf_counter() - self._begin
+        _core.start_profiling()
+
+    def _stop(self) -> ProfilerAction:
+        noted = [Event(*event) for event in _core.stop_profiling()]
+        action = self._schedule(self.step_num)
+        if action in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE):
+            self._kept += [event._replace(begin=event.begin + self._started) for event in noted] + self._functions
+        return action
+
+    def _finish(self) -> None:
+        self._events = sorted(self._kept, key=lambda event: event.begin)
+        if self._on_trace_ready is not None:
+            self._on_trace_ready(self)
 
     @property
     def events(self) -> list[Event]:
@@ -185,8 +301,9 @@ class profile:  # noqa: N801 (PyTorch's name)
             raise RuntimeError("profile: events are known when the with block has ended")
         return self._events
 
-    def key_averages(self) -> Averages:
-        """Steps added up by kind, operators and algorithm, without record_function() blocks."""
+    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> Averages:
+        """Steps added up by kind, operators and algorithm, without record_function() blocks. The arguments are accepted
+        for PyTorch's sake."""
         sums: dict[tuple[str, str, str], list[Any]] = {}
         for event in self.events:
             if event.step == "function":

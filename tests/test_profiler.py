@@ -101,6 +101,53 @@ def test_one_profile_at_a_time() -> None:
     assert prof.events == []
 
 
+def test_schedules_keep_the_steps_that_count(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    def ready(prof: profiler.profile) -> None:
+        products = [event for event in prof.events if event.step == "matmul"]
+        blocks = [event for event in prof.events if event.step == "function"]
+        assert all(a.begin <= b.begin for a, b in zip(prof.events, prof.events[1:], strict=False))
+        seen.append((prof.step_num, len(products), len(blocks)))
+
+    plan = profiler.schedule(skip_first=1, wait=1, warmup=1, active=2, repeat=2)
+    with profiler.profile(schedule=plan, on_trace_ready=ready) as prof:
+        for _ in range(12):
+            with profiler.record_function("one"):
+                matrix_product().numpy()
+            prof.step()
+    assert seen == [(4, 2, 2), (8, 2, 2)]
+    with profiler.profile(on_trace_ready=profiler.tensorboard_trace_handler(str(tmp_path / "traces"))):
+        matrix_product().numpy()
+    (trace,) = (tmp_path / "traces").iterdir()
+    assert trace.name.endswith(".pt.trace.json") and json.loads(trace.read_text())["traceEvents"]
+    with pytest.raises(RuntimeError, match="with block"):
+        prof.step()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"wait": 1, "warmup": 1, "active": 2}, {"wait": 0, "warmup": 0, "active": 1, "repeat": 2},
+        {"wait": 2, "warmup": 1, "active": 3, "repeat": 2, "skip_first": 3},
+        {"wait": 2, "warmup": 1, "active": 1, "skip_first": 2, "skip_first_wait": 1},
+    ],
+)  # fmt: skip
+def test_schedules_are_pytorchs(options: dict[str, int]) -> None:
+    torch = pytest.importorskip("torch")
+    ours, theirs = profiler.schedule(**options), torch.profiler.schedule(**options)
+    assert [ours(step).name for step in range(20)] == [theirs(step).name for step in range(20)]
+
+
+def test_an_empty_table_says_why() -> None:
+    x = pycnn.ones(3)
+    pycnn.eval(x)
+    with profiler.profile() as prof:
+        x.exp()
+    table = prof.key_averages(group_by_input_shape=True).table(sort_by="self_cpu_memory_usage")
+    assert table.startswith("Nothing ran")
+
+
 def test_peak_is_positive() -> None:
     peak = profiler.measure_peak(0.01)
     assert peak.flops_per_second > 1e8
