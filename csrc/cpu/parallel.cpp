@@ -129,36 +129,57 @@ class Pool {
   }
 
  private:
+  /// The chunks that a thread claims first, in order. They are the same part of every job of a kind, so that a kernel
+  /// often finds in its thread's caches what the one before left there.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> ticket{0};  ///< (job number, chunks not yet claimed)
+    std::atomic<int64_t> end{0};      ///< one past its last chunk
+  };
+
   void run(int64_t begin, int64_t chunks, ChunkFunction function, const void* context) {
     function_.store(function, std::memory_order_relaxed);
     context_.store(context, std::memory_order_relaxed);
-    end_.store(begin + chunks, std::memory_order_relaxed);
     unfinished_.store(static_cast<int32_t>(chunks), std::memory_order_relaxed);
-    const uint64_t job = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-    ticket_.store(job << 32 | static_cast<uint64_t>(chunks));
+    const uint32_t job = job_.load(std::memory_order_relaxed) + 1;
+    const auto count = static_cast<int64_t>(shares_.size());
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t first = chunks * i / count, end = chunks * (i + 1) / count;
+      Share& share = shares_[static_cast<size_t>(i)];
+      share.end.store(begin + end, std::memory_order_relaxed);
+      share.ticket.store(static_cast<uint64_t>(job) << 32 | static_cast<uint64_t>(end - first),
+                         std::memory_order_release);
+    }
+    job_.store(job);
     if (const int64_t sleeping = sleeping_.load(); sleeping > 0) {
       const std::lock_guard lock(mutex_);
       for (int64_t i = std::min(sleeping, chunks - 1); i > 0; --i) wake_.notify_one();
     }
-    while (run_one_chunk()) {
-    }
+    run_chunks(0);
     // Only chunks that a worker has claimed are waited for; a worker that sleeps or has lost its core holds up nobody.
     const auto done = [&] { return unfinished_.load(std::memory_order_acquire) == 0; };
     if (!spin_until(done))
       for (int32_t left; (left = unfinished_.load(std::memory_order_acquire)) != 0;) unfinished_.wait(left);
   }
 
-  /// The ticket is (job number, chunks not yet claimed). While chunks are left the job's fields do not change, so a
-  /// successful exchange proves that the fields read before it belong to the chunk it claimed.
-  bool run_one_chunk() {
-    uint64_t ticket = ticket_.load(std::memory_order_acquire);
+  /// Those of the thread's own share, then what the others have left.
+  void run_chunks(size_t own) {
+    const size_t count = shares_.size();
+    for (size_t i = 0; i < count; ++i)
+      while (run_one_chunk(shares_[(own + i) % count])) {
+      }
+  }
+
+  /// While chunks are left in a share the job's fields do not change, so a successful exchange proves that the fields
+  /// read before it belong to the chunk it claimed.
+  bool run_one_chunk(Share& share) {
+    uint64_t ticket = share.ticket.load(std::memory_order_acquire);
     for (;;) {
       const auto left = static_cast<int64_t>(ticket & UINT32_MAX);
       if (left == 0) return false;
       const ChunkFunction function = function_.load(std::memory_order_relaxed);
       const void* context = context_.load(std::memory_order_relaxed);
-      const int64_t end = end_.load(std::memory_order_relaxed);
-      if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel, std::memory_order_acquire))
+      const int64_t end = share.end.load(std::memory_order_relaxed);
+      if (!share.ticket.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel, std::memory_order_acquire))
         continue;
       function(context, end - left);
       if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
@@ -166,16 +187,17 @@ class Pool {
     }
   }
 
-  void work() {
+  void work(size_t own) {
     try {
       reserve_thread_scratch();
     } catch (const std::bad_alloc&) {
       return;  // others do the work
     }
-    const auto wanted = [&] { return (ticket_.load() & UINT32_MAX) != 0 || stopping_.load(); };
+    uint32_t seen = 0;
+    const auto wanted = [&] { return job_.load() != seen || stopping_.load(); };
     while (!stopping_.load()) {
-      while (run_one_chunk()) {
-      }
+      seen = job_.load();
+      run_chunks(own);
       if (spin_until(wanted)) continue;
       std::unique_lock lock(mutex_);
       sleeping_.fetch_add(1);
@@ -189,8 +211,10 @@ class Pool {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    shares_ = std::vector<Share>(static_cast<size_t>(count) + 1);
     try {
-      while (static_cast<int>(workers_.size()) < count) workers_.emplace_back([this] { work(); });
+      while (static_cast<int>(workers_.size()) < count)
+        workers_.emplace_back([this, own = workers_.size() + 1] { work(own); });
     } catch (const std::system_error&) {
       // The system gives no more threads; the work gets done by those there are.
     }
@@ -208,15 +232,15 @@ class Pool {
     stopping_.store(false);
   }
 
-  std::atomic<bool> busy_{false};  ///< owned by the thread whose job runs; guards workers_ and closed_
+  std::atomic<bool> busy_{false};  ///< owned by the thread whose job runs; guards workers_, shares_ and closed_
   bool closed_ = false;
   std::vector<std::thread> workers_;
   int threads_ = 1;  ///< asked for; the system may have given fewer
 
   std::atomic<ChunkFunction> function_{nullptr};
   std::atomic<const void*> context_{nullptr};
-  std::atomic<int64_t> end_{0};  ///< one past the job's last chunk
-  alignas(64) std::atomic<uint64_t> ticket_{0};
+  std::vector<Share> shares_ = std::vector<Share>(1);  ///< the first is the caller's; as long as the workers live
+  alignas(64) std::atomic<uint32_t> job_{0};           ///< number of the last one
   alignas(64) std::atomic<int32_t> unfinished_{0};
 
   alignas(64) std::mutex mutex_;
