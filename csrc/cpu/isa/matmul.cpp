@@ -35,17 +35,40 @@ Blocks blocks_of(const MatmulArguments& g, int64_t panels) {
   return b;
 }
 
-/// The rows of A that the next product reads: they are too many and too short for the hardware to foresee.
+/// Rows of A that are read after the present ones. They come into L2 bit by bit, a share with each product: all at once
+/// they would keep waiting what is read now, and the memory would idle later.
 template <typename T>
-void prefetch_rows(const T* a, int64_t a_row, int64_t elements) {
-  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
-  for (int64_t row = 0; row < finished_rows; ++row)
-    for (int64_t k = 0; k < elements; k += line) __builtin_prefetch(a + row * a_row + k, 0, 2);
-}
+class RowsAhead {
+ public:
+  RowsAhead(const T* a, int64_t row, int64_t column, int64_t rows, int64_t depth, int64_t products)
+      : left_(products > 0 ? products : 0) {
+    const bool along_rows = column == 1;
+    if (!along_rows && row != 1) return;
+    next_ = a;
+    step_ = along_rows ? row : column;
+    lines_ = ceil_divide(along_rows ? depth : rows, line);
+    rest_ = (along_rows ? rows : depth) * lines_;
+  }
+  void run_share() {
+    if (left_ == 0) return;
+    int64_t count = rest_ / left_--;
+    rest_ -= count;
+    for (; count > 0; --count) {
+      __builtin_prefetch(next_ + in_row_ * line, 0, 2);
+      if (++in_row_ == lines_) in_row_ = 0, next_ += step_;
+    }
+  }
+
+ private:
+  static constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
+  const T* next_ = nullptr;
+  int64_t step_ = 0, lines_ = 0, in_row_ = 0;
+  int64_t rest_ = 0, left_;  ///< lines, products
+};
 
 template <typename T>
 bool copies_a(const MatmulArguments& g) {
-  return rows_collide<T>(g) || columns_far_apart<T>(g);
+  return columns_far_apart<T>(g) || (rows_collide<T>(g) && g.a_column != 1);
 }
 
 template <typename T>
@@ -60,6 +83,7 @@ void multiply(const MatmulArguments& g, bool packed) {
   T* const copy = workspace + (packed ? layout.elements() : 0);
   if (copied) copy_rows(g, copy);
   const int64_t a_row = copied ? copied_row<T>(g) : g.a_row, a_column = copied ? 1 : g.a_column;
+  const int64_t most_at_once = packed && !copied && rows_collide<T>(g) ? colliding_rows : finished_rows;
   const Blocks blocks = blocks_of(g, panels);
   const int64_t row_blocks = ceil_divide(g.m, blocks.rows), column_blocks = ceil_divide(panels, blocks.panels);
   const int64_t columns = blocks.panels * width;
@@ -79,14 +103,21 @@ void multiply(const MatmulArguments& g, bool packed) {
     const T* b_packed = all_packed + layout.offset(first, second);
     T* c = static_cast<T*>(g.c) + first * g.c_batch[0] + second * g.c_batch[1] + row * g.c_row;
     const int64_t column_end = min_of(g.n, panel_end * width), depth = packed ? depth_block : unpacked_depth_block;
+    const int64_t parts = ceil_divide(rows, most_at_once);
     int64_t k = 0;
     do {
       const bool last = k + depth >= g.k;
+      // What is left of this block; where no other chunk reads it, the next one: further on in K or the next chunk's.
+      const bool shared = column_blocks > 1;
+      const int64_t ahead_k = shared ? k : last ? 0 : k + depth;
+      const int64_t ahead_row = shared ? rows / parts : last ? rows : 0;
+      const int64_t ahead_end = shared || !last ? rows : min_of(g.m - row, 2 * rows);
+      RowsAhead<T> ahead(a + ahead_row * a_row + ahead_k * a_column, a_row, a_column, ahead_end - ahead_row,
+                         min_of(g.k - ahead_k, depth), shared ? parts : (panel_end - panel_begin) * parts);
       for (int64_t column = panel_begin * width; column < column_end; column += width)
-        for (int64_t begin = 0; begin < rows; begin += finished_rows) {
-          const int64_t end = min_of(rows, begin + finished_rows);
-          if (column == panel_begin * width)
-            prefetch_rows(a + end * a_row + k * a_column, a_row, min_of(g.k - k, depth) * a_column);
+        for (int64_t part = 0; part < parts; ++part) {
+          const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
+          ahead.run_share();
           if (last)
             row_epilogue.prefetch(product * g.m + row + begin, product * g.m + row + end, column,
                                   min_of(column_end, column + width));

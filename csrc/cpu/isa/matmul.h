@@ -6,11 +6,13 @@
 
 namespace pycnn::cpu::PYCNN_ISA {
 
-/// Rows of A that lie a multiple of 4 KiB apart share one set of L1: the rows of a tile would evict each other.
+/// Rows of A that lie a multiple of 4 KiB apart share one set of L1: the rows of a high tile would evict each other.
 template <typename T>
 bool rows_collide(const kernels::MatmulArguments& g) {
   return g.m > 4 && g.a_row != 0 && g.a_row * static_cast<int64_t>(sizeof(T)) % 4096 == 0;
 }
+/// As many as a set holds at the least, enough to keep the microkernel's units busy.
+inline constexpr int64_t colliding_rows = row_tile < 8 ? row_tile : 8;
 
 /// A tile reads few elements of each column of A: far apart they are as many lines and pages that nothing foresees.
 template <typename T>
