@@ -7,6 +7,7 @@
 #include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/brgemm_bfloat16.h"
 #include "cpu/isa/epilogue.h"
+#include "cpu/isa/interleave.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/taps.h"
 #include "cpu/isa/transpose.h"
@@ -33,33 +34,6 @@ inline constexpr int pixel_vectors = vector_bytes == 64 ? (Results <= 6 ? 4 : 3)
 /// Pixels are computed in blocks of at most this many; planes and results have room for a whole one at the end.
 template <typename T>
 inline constexpr int64_t slack = 4 * lanes<T>;
-
-/// Lanes of the interleaved vector `Part` that come from row K or K + 1, on top of those from the rows before.
-template <typename T, int Results, int Part, int K, int... Is>
-PYCNN_INLINE Vector<T> interleave(const Vector<T>* rows, Vector<T> before, LaneList<Is...> list) {
-  if constexpr (K >= Results) {
-    return before;
-  } else {
-    constexpr int second = K + 1 < Results ? K + 1 : K, step = static_cast<int>(lanes<T>), first = Part * step;
-    const Vector<T> pair = __builtin_shufflevector(
-        rows[K], rows[second], ((first + Is) / Results + ((first + Is) % Results == K + 1 ? step : 0))...);
-    const Vector<T> joined =
-        K == 0 ? pair
-               : __builtin_shufflevector(before, pair, ((first + Is) % Results / 2 == K / 2 ? step + Is : Is)...);
-    return interleave<T, Results, Part, K + 2>(rows, joined, list);
-  }
-}
-
-/// to[lane·Results + r] = rows[r][lane]. Where two vectors are permuted by one instruction, that takes less than a
-/// transposition.
-template <typename T, int Results, int Part>
-PYCNN_INLINE void store_interleaved(T* to, const Vector<T>* rows) {
-  if constexpr (Part < Results) {
-    store(to + Part * lanes<T>,
-          interleave<T, Results, Part, 0>(rows, Vector<T>{}, typename MakeLaneList<lanes<T>>::Type{}));
-    store_interleaved<T, Results, Part + 1>(to, rows);
-  }
-}
 
 /// Planes of what the source holds.
 template <typename T>

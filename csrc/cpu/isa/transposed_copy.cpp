@@ -1,6 +1,7 @@
 // Copies between layouts whose contiguous dimensions differ, as between (N, C, H, W) and channels-last: the interpreter
 // would read or write single elements far apart; here tiles are transposed in registers.
 #include "cpu/isa/brgemm.h"
+#include "cpu/isa/interleave.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/transpose.h"
 #include "cpu/parallel.h"
@@ -78,9 +79,29 @@ bool Layout::set(const PointwiseArguments& arguments) {
   return contiguous.size * written.size >= least_elements;
 }
 
+constexpr int most_interleaved = 4;
+
+/// to[p·columns + q] = from[q·from_row + p] for p < rows, as planes become pixels.
+template <typename T, int Columns>
+void interleave_block(const T* from, int64_t from_row, int64_t rows, int64_t columns, T* to) {
+  if constexpr (Columns > 2)
+    if (columns < Columns) return interleave_block<T, Columns - 1>(from, from_row, rows, columns, to);
+  int64_t p = 0;
+  for (; p + lanes<T> <= rows; p += lanes<T>) {
+    Vector<T> planes[Columns];
+#pragma GCC unroll 4
+    for (int q = 0; q < Columns; ++q) planes[q] = load(from + q * from_row + p);
+    store_interleaved<T, Columns, 0>(to + p * Columns, planes);
+  }
+  for (; p < rows; ++p)
+    for (int q = 0; q < Columns; ++q) to[p * Columns + q] = from[q * from_row + p];
+}
+
 /// to[p·to_row + q] = from[q·from_row + p] for p < rows and q < columns.
 template <typename T>
 void transpose_block(const T* from, int64_t from_row, int64_t rows, int64_t columns, T* to, int64_t to_row) {
+  if (columns == to_row && columns >= 2 && columns <= most_interleaved)
+    return interleave_block<T, most_interleaved>(from, from_row, rows, columns, to);
   if (columns < lanes<T> / 2 || rows < lanes<T> / 2) {
     for (int64_t p = 0; p < rows; ++p)
       for (int64_t q = 0; q < columns; ++q) to[p * to_row + q] = from[q * from_row + p];
