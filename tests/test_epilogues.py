@@ -74,6 +74,26 @@ def test_fused_and_alone(level: str, shape: str, program: str) -> None:
         assert fused == bits(PROGRAMS[program](alone, scale, shift, residual))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_derivative_of_relu_behind_an_input_gradient(level: str, shape: str) -> None:
+    batch, outputs, inputs, side, kernel, stride = SHAPES[shape]  # the gradient is the narrower one's
+    groups = inputs if shape == "depthwise" else 1
+    x, weight, _, _, _ = operands(batch, inputs, outputs, side, kernel, stride, groups)
+    x.data[0, 1, 0, 0], x.data[0, 1, 0, 1] = 0.0, -0.0
+    x.requires_grad_()
+    rng = np.random.default_rng(4)
+    h = F.relu(x)
+    y = F.conv2d(h, weight, stride=stride, padding=kernel // 2, groups=groups)
+    gradient = pycnn.from_numpy(rng.standard_normal(y.shape, dtype=np.float32))
+    residual = pycnn.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
+    loss = (y * gradient).sum() + (h * residual).sum()
+    (inner,) = pycnn.autograd.grad(loss, [h], retain_graph=True)
+    pycnn.eval(inner)
+    (fused,) = pycnn.autograd.grad(loss, [x])
+    expected = np.where(h.detach().numpy() <= 0, np.float32(0), inner.numpy())
+    assert bits(fused) == bits(pycnn.from_numpy(expected))
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_results_that_go_past_the_caches(level: str, program: str) -> None:
     # 70 × 250 pixels in tiles, the last ones not whole, of 256 channels: more than 16 MiB.

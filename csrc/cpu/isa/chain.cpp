@@ -125,6 +125,7 @@ PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int c
       PYCNN_LINK(Select, 0, choose(a != 0, b, c))
       PYCNN_LINK(Select, 1, choose(b != 0, a, c))
       PYCNN_LINK(Select, 2, choose(b != 0, c, a))
+      PYCNN_LINK(LessEqual, gate_position, choose(b <= c, c, a))
 #undef PYCNN_LINK
       default:
         __builtin_unreachable();

@@ -14,6 +14,10 @@ struct Link {
   bool far[2];        ///< these are memory that is walked through: the next chunk is fetched ahead
 };
 
+/// Position of the value in a link LessEqual that stands for (first place ≤ second) ? second : value, as a ReLU's
+/// derivative does. Such a link runs on rows only.
+inline constexpr uint8_t gate_position = 2;
+
 /// Operands of an instruction that may be a link of a chain, 0 if it may not.
 int link_operands(const kernels::Instruction& instruction);
 int link_operands(kernels::Opcode opcode);  ///< of float32 registers

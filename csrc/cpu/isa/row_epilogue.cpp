@@ -23,13 +23,18 @@ bool row_stride(const PointwiseArguments& arguments, const kernels::Operand& ope
   return true;
 }
 
+bool same_scalar(const RowOperand& a, const RowOperand& b) {
+  return a.column == 0 && b.column == 0 &&
+         __builtin_bit_cast(uint32_t, *a.data) == __builtin_bit_cast(uint32_t, *b.data);
+}
+
 }  // namespace
 
 /// Returns how many links there are, 0 if the program is no such chain.
 int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) {
-  enum class Content : uint8_t { Nothing, Value, Operand };
+  enum class Content : uint8_t { Nothing, Value, Operand, Condition };
   Content content[kernels::max_registers] = {};
-  uint8_t operand_in[kernels::max_registers] = {};
+  uint8_t operand_in[kernels::max_registers] = {}, bound_in[kernels::max_registers] = {};
   int operand_count = 0, links = 0;
   bool stored = false;
   for (int i = 0; i < arguments.code_size; ++i) {
@@ -72,6 +77,20 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
           content[instruction.operands[0]] != Content::Value)
         return 0;
       stored = true;
+    } else if (instruction.opcode == Opcode::LessEqual && content[instruction.operands[0]] == Content::Operand &&
+               content[instruction.operands[1]] == Content::Operand) {
+      if (made == Content::Value) return 0;
+      bound_in[instruction.destination] = operand_in[instruction.operands[1]];
+      operand_in[instruction.destination] = operand_in[instruction.operands[0]];
+      made = Content::Condition;
+    } else if (instruction.opcode == Opcode::Select && content[instruction.operands[0]] == Content::Condition) {
+      const uint8_t *from = instruction.operands, bound = bound_in[from[0]];
+      if (links == most_links || content[from[1]] != Content::Operand || content[from[2]] != Content::Value) return 0;
+      if (!same_scalar(operands_[bound], operands_[operand_in[from[1]]])) return 0;
+      links_[links++] = {Opcode::LessEqual, gate_position, {operand_in[from[0]], bound}, {}};
+      content[from[2]] = Content::Nothing;
+      if (made == Content::Value) return 0;
+      made = Content::Value;
     } else {
       const int sources = link_operands(instruction);
       if (sources == 0 || links == most_links) return 0;
@@ -80,7 +99,7 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
       int values = 0, others = 0;
       for (int s = 0; s < sources; ++s) {
         const uint8_t source = instruction.operands[s];
-        if (content[source] == Content::Nothing) return 0;
+        if (content[source] == Content::Nothing || content[source] == Content::Condition) return 0;
         if (content[source] == Content::Value) {
           link.position = static_cast<uint8_t>(s);
           ++values;
