@@ -3,6 +3,7 @@
 // tiles × source channels times source channels × result channels, on the microkernel.
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
+#include "cpu/isa/row_epilogue.h"
 #include "cpu/isa/taps.h"
 #include "cpu/parallel.h"
 
@@ -18,7 +19,7 @@ constexpr int64_t cached_source_bytes = int64_t{1} << 19;  // transformed source
 constexpr int64_t cached_weight_bytes = int64_t{1} << 20;  // transformed weight that does, more or less
 constexpr int64_t shared_source_bytes = int64_t{1} << 23;  // transformed sources that stay in L3
 constexpr int64_t enough_items = 32;
-constexpr int64_t most_slots = 32;
+constexpr int64_t most_slots = 32, item_shares = 8;
 constexpr int64_t weight_rows_per_chunk = 16;
 
 /// The one-dimensional transforms, applied to columns and then to rows.
@@ -158,22 +159,28 @@ class Winograd {
   void run(const kernels::PointwiseArguments* arguments) const {
     const Layout<T, Tile>& l = layout_;
     const int64_t channels = l.group_panels * l.width;
-    const Epilogue epilogue(arguments, min_of(channels, l.result_channels),
+    const RowEpilogue row_epilogue(arguments, result_);
+    const Epilogue epilogue(row_epilogue.rest(arguments), min_of(channels, l.result_channels),
                             l.result_channels - (l.groups - 1) * channels);
     if (l.shared)
       parallel_for(l.blocks * l.block_rows, [&](int64_t chunk) {
         const int64_t block = chunk / l.block_rows, row = chunk % l.block_rows;
         transform_source(block, row, row + 1, sources_ + block * l.source_elements);
       });
-    int64_t next = 0;
+    int64_t next[item_shares];
+    const int64_t items = l.blocks * l.groups;
+    for (int64_t share = 0; share < item_shares; ++share) next[share] = items * share / item_shares;
     parallel_for(l.slots, [&](int64_t slot) {
       // Whoever holds a slot takes items until there are none: memory for a few threads serves any number of items.
-      for (;;) {
-        const int64_t item = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
-        if (item >= l.blocks * l.groups) return;
-        const int64_t block = item % l.blocks;
-        run_item(block, item / l.blocks, sources_ + (l.shared ? block : slot) * l.source_elements,
-                 results_ + slot * l.result_elements, epilogue);
+      // As with chunks, a thread begins with the same part every time.
+      for (int64_t i = 0; i < item_shares; ++i) {
+        const int64_t share = (slot * item_shares / l.slots + i) % item_shares;
+        const int64_t end = items * (share + 1) / item_shares;
+        for (int64_t item; (item = __atomic_fetch_add(&next[share], 1, __ATOMIC_RELAXED)) < end;) {
+          const int64_t block = item % l.blocks;
+          run_item(block, item / l.blocks, sources_ + (l.shared ? block : slot) * l.source_elements,
+                   results_ + slot * l.result_elements, row_epilogue, epilogue);
+        }
       }
     });
   }
@@ -294,7 +301,8 @@ class Winograd {
     }
   }
 
-  void run_item(int64_t block, int64_t group, T* source, T* products, const Epilogue& epilogue) const {
+  void run_item(int64_t block, int64_t group, T* source, T* products, const RowEpilogue& row_epilogue,
+                const Epilogue& epilogue) const {
     const Layout<T, Tile>& l = layout_;
     const BlockRange tiles = range(block);
     if (!l.shared) transform_source(block, 0, l.block_rows, source);
@@ -318,9 +326,11 @@ class Winograd {
                               .c_row = l.width,
                               .accumulate = false});
       }
-      write_results(tiles, products, panel * l.width, columns);
+      const int64_t first = panel * l.width;
+      write_results(tiles, products, first, columns);
+      for_each_run(tiles, [&](int64_t begin, int64_t end) { row_epilogue.run(begin, end, first, first + columns); });
     }
-    finish_rows(tiles, finish);
+    for_each_run(tiles, [&](int64_t begin, int64_t end) { finish.run(begin, end); });
   }
 
   void write_results(const BlockRange& tiles, const T* products, int64_t channel, int64_t columns) const {
@@ -375,16 +385,18 @@ class Winograd {
     }
   }
 
-  void finish_rows(const BlockRange& tiles, EpilogueColumns& finish) const {
+  /// Calls function(begin, end) for runs of the pixels of a block.
+  template <typename Function>
+  void for_each_run(const BlockRange& tiles, const Function& function) const {
     const int64_t height = taps_.axis[1].count, width = taps_.axis[2].count;
     const auto image_row = [&](int64_t row) {
       return row / layout_.tiles_high * height + min_of(row % layout_.tiles_high * Tile, height);
     };
     if (layout_.column_blocks == 1)
-      return finish.run(image_row(tiles.row_begin) * width, image_row(tiles.row_end) * width);
+      return function(image_row(tiles.row_begin) * width, image_row(tiles.row_end) * width);
     const int64_t begin = tiles.column_begin * Tile, end = min_of(tiles.column_end * Tile, width);
     for (int64_t y = image_row(tiles.row_begin); y < image_row(tiles.row_end); ++y)
-      finish.run(y * width + begin, y * width + end);
+      function(y * width + begin, y * width + end);
   }
 
   const Taps& taps_;
