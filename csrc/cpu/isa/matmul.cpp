@@ -91,8 +91,12 @@ void multiply(const MatmulArguments& g, bool packed) {
   const Epilogue epilogue(row_epilogue.rest(g.epilogue), min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
   const bool streams = packed && g.k <= depth_block && g.batch[0] * g.batch[1] == 1 &&
                        row_epilogue.streams(g.epilogue, static_cast<const T*>(g.c), g.c_row, g.m);
+  // Neighbouring chunks, which are one thread's, share the larger operand.
+  const bool along_rows = g.n > g.m;
   parallel_for(g.batch[0] * g.batch[1] * row_blocks * column_blocks, [&](int64_t chunk) {
-    const int64_t column_block = chunk % column_blocks, row_block = chunk / column_blocks % row_blocks;
+    const int64_t block = chunk % (row_blocks * column_blocks);
+    const int64_t row_block = along_rows ? block % row_blocks : block / column_blocks;
+    const int64_t column_block = along_rows ? block / row_blocks : block % column_blocks;
     const int64_t product = chunk / column_blocks / row_blocks;
     const int64_t first = product / g.batch[1], second = product % g.batch[1];
     const int64_t row = row_block * blocks.rows, rows = min_of(g.m - row, blocks.rows);
