@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +164,59 @@ def test_the_scaler_does_what_pytorchs_does():
     assert found[0][1] == found[1][1]
     for ours, theirs in zip(found[0][0], found[1][0], strict=True):
         assert ours[0] == theirs[0] and np.allclose(ours[1], theirs[1], rtol=1e-6)
+
+
+PATHS = """
+from torch.autograd.gradcheck import gradcheck, gradgradcheck
+from torch.cuda.amp import GradScaler, autocast, custom_bwd, custom_fwd
+from torch.hub import load_state_dict_from_url
+from torch.nn.common_types import _size_2_t, _size_any_t
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import Conv2d, _ConvNd
+from torch.nn.modules.loss import _Loss, _WeightedLoss
+from torch.nn.modules.utils import _pair
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel.data_parallel import DataParallel
+from torch.nn.utils.clip_grad import clip_grad_norm_
+from torch.nn.utils.convert_parameters import parameters_to_vector
+from torch.optim.adagrad import Adagrad
+from torch.optim.adamw import AdamW
+from torch.optim.asgd import ASGD
+from torch.optim.rmsprop import RMSprop
+from torch.types import Device, Number
+from torch.utils import model_zoo
+from torch.utils.data._utils.collate import default_collate
+from torch.utils.data.dataset import Subset
+from torch.utils.model_zoo import load_url
+import torch.utils.model_zoo
+"""
+
+
+def test_paths_of_pytorch() -> None:
+    done = subprocess.run([sys.executable, "-c", PATHS.replace("torch", "pycnn")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_paths_hide_no_functions() -> None:
+    assert callable(torch.autograd.gradcheck) and callable(torch.optim.AdamW)
+
+
+def test_downloaded_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pycnn import hub
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = "https://example.org/models/net-00112233.pth?version=2"
+    with pytest.raises(FileNotFoundError, match="downloads nothing"):
+        hub.load_state_dict_from_url(url)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save({"weight": torch.ones(2)}, folder / "net-00112233.pth")
+    assert hub.load_state_dict_from_url(url, progress=False)["weight"].tolist() == [1.0, 1.0]
+    assert hub.load_state_dict_from_url("x", folder, file_name="net-00112233.pth").keys() == {"weight"}
+    with pytest.raises(RuntimeError, match="invalid hash value"):
+        hub.load_state_dict_from_url(url, check_hash=True)
+
+
+def test_distributed_training_needs_a_process_group() -> None:
+    with pytest.raises(ValueError, match="process group has not been initialized"):
+        nn.parallel.DistributedDataParallel(nn.Linear(1, 1))

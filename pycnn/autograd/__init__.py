@@ -8,6 +8,7 @@ from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._paths import add_paths
 from pycnn.autograd import functional, graph
 from pycnn.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from pycnn.autograd.function import Function, FunctionCtx, once_differentiable
@@ -228,3 +229,6 @@ def gradgradcheck(
     return gradcheck(
         first_gradient, (*sources, *weights), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception, **options
     )
+
+
+add_paths(__name__, {"gradcheck": "autograd"})

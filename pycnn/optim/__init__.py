@@ -1,5 +1,6 @@
 """Optimisers and learning-rate schedules."""
 
+from pycnn._paths import add_paths
 from pycnn.optim import lr_scheduler, swa_utils
 from pycnn.optim.adam import Adam, Adamax, AdamW, Lion, NAdam, RAdam
 from pycnn.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
@@ -12,3 +13,12 @@ __all__ = [
     "ASGD", "LARS", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Muon",
     "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip
+
+add_paths(
+    __name__,
+    {
+        **dict.fromkeys(("adamax", "adamw", "nadam", "radam"), "optim.adam"),
+        **dict.fromkeys(("adadelta", "adagrad", "rmsprop", "rprop"), "optim.adaptive"),
+        "asgd": "optim.sgd",
+    },
+)

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-__all__ = ["checkpoint", "data", "hooks"]
+__all__ = ["checkpoint", "data", "hooks", "model_zoo"]
 
 
 def __getattr__(name: str) -> Any:

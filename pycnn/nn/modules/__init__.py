@@ -1,8 +1,8 @@
 """PyTorch's paths of layers, such as `nn.modules.batchnorm._BatchNorm`: the modules of `pycnn.nn` under its names."""
 
-import importlib
 import sys
 
+from pycnn._paths import add_paths
 from pycnn.nn.modules import utils as utils
 
 #: PyTorch's module: the one of `pycnn.nn` that has its layers.
@@ -31,6 +31,5 @@ _PLACES = {
     "transformer": "transformer",
     "upsampling": "resampling",
 }
-for _name, _place in _PLACES.items():
-    globals()[_name] = sys.modules[f"{__name__}.{_name}"] = importlib.import_module(f"pycnn.nn.{_place}")
+add_paths(__name__, {name: f"nn.{place}" for name, place in _PLACES.items()})
 globals().update({name: value for name, value in vars(sys.modules["pycnn.nn"]).items() if isinstance(value, type)})

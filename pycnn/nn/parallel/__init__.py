@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from pycnn._core import Tensor
+from pycnn._paths import add_paths
 from pycnn.nn.module import Module
 
-__all__ = ["DataParallel"]
+__all__ = ["DataParallel", "DistributedDataParallel"]
 
 
 class DataParallel(Module):
@@ -26,3 +27,19 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Tensor:
         return self.module(*inputs, **kwargs)  # type: ignore[no-any-return]
+
+
+class DistributedDataParallel(Module):
+    """Trains together with other processes, of which there are none here.
+
+    Errors: ValueError when it is made, as in PyTorch without a process group.
+    """
+
+    def __init__(self, module: Module, *args: Any, **kwargs: Any) -> None:
+        raise ValueError(
+            "Default process group has not been initialized, please make sure to call init_process_group: "
+            "pycnn trains in one process"
+        )
+
+
+add_paths(__name__, dict.fromkeys(("data_parallel", "distributed"), "nn.parallel"))

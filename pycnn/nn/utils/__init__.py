@@ -1,5 +1,6 @@
 """Helpers over parameters and gradients, sequences of different lengths, reparametrised weights."""
 
+from pycnn._paths import add_paths
 from pycnn.nn.utils import parametrizations, parametrize, rnn
 from pycnn.nn.utils.construction import (
     convert_conv2d_weight_memory_format,
@@ -47,3 +48,5 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+add_paths(__name__, dict.fromkeys(("clip_grad", "convert_parameters"), "nn.utils.gradients"))

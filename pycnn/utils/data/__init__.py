@@ -1,5 +1,6 @@
 """Data sets, samplers and the loader of batches."""
 
+from pycnn._paths import add_paths
 from pycnn.utils.data.collate import default_collate, default_convert
 from pycnn.utils.data.dataloader import DataLoader
 from pycnn.utils.data.dataset import (
@@ -45,3 +46,5 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+add_paths(__name__, dict.fromkeys(("_utils", "_utils.collate"), "utils.data.collate"))
