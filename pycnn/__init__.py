@@ -90,7 +90,11 @@ from pycnn.autograd.grad_mode import no_grad as no_grad  # noqa: E402
 from pycnn.autograd.grad_mode import set_grad_enabled as set_grad_enabled  # noqa: E402
 from pycnn.random import Generator as Generator  # noqa: E402
 from pycnn.random import default_generator as default_generator  # noqa: E402
+from pycnn.random import get_rng_state as get_rng_state  # noqa: E402
+from pycnn.random import initial_seed as initial_seed  # noqa: E402
+from pycnn.random import manual_seed as manual_seed  # noqa: E402
 from pycnn.random import seed as seed  # noqa: E402
+from pycnn.random import set_rng_state as set_rng_state  # noqa: E402
 from pycnn.serialization import load as load  # noqa: E402
 from pycnn.serialization import save as save  # noqa: E402
 

@@ -18,7 +18,7 @@ from pycnn.datasets import Array, Preprocessing
 from pycnn.nn import functional as F
 from pycnn.optim import SGD
 from pycnn.optim.lr_scheduler import CosineAnnealingLR
-from pycnn.random import from_global_seed
+from pycnn.random import from_default
 from pycnn.serialization import read
 from pycnn.utils.data import DataLoader, TensorDataset
 
@@ -56,12 +56,12 @@ class Progress:
 class RandomShift:
     """Moves every image of a batch (N, C, H, W) by up to `distance` elements each way, repeating the border.
 
-    The shifts come from the global seed at construction.
+    The shifts come from a generator that the default one seeds at construction.
     """
 
     def __init__(self, distance: int) -> None:
         self.distance = distance
-        self._generator = from_global_seed()
+        self._generator = from_default()
 
     def __call__(self, batch: pycnn.Tensor) -> pycnn.Tensor:
         images = batch.numpy()
@@ -69,7 +69,7 @@ class RandomShift:
         border = (self.distance, self.distance)
         padded = np.pad(images, ((0, 0), (0, 0), border, border), mode="edge")
         windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(2, 3))
-        tops, lefts = self._generator.integers(2 * self.distance + 1, 2 * count).reshape(2, count)
+        tops, lefts = _core.randint(0, 2 * self.distance + 1, (2, count), generator=self._generator).numpy()
         return _core.tensor(np.ascontiguousarray(windows[np.arange(count), :, tops, lefts]))
 
 

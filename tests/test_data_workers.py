@@ -395,7 +395,7 @@ def test_bad_arguments(options, kind, text):
 
 
 def test_accepted_arguments():
-    loader = DataLoader(Items(2), pin_memory=True, pin_memory_device="", in_order=True, timeout=1)
+    loader = DataLoader(Items(2), pin_memory=True, pin_memory_device="", in_order=True)
     assert loader.pin_memory and loader.prefetch_factor is None and len(list(loader)) == 2
     assert DataLoader(Items(2), num_workers=1).prefetch_factor == 2
     assert type(loader.sampler) is SequentialSampler

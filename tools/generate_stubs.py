@@ -86,7 +86,7 @@ PROPERTY_TYPES = {
     "data": "Tensor",
     "is_leaf": "_bool",
     "retains_grad": "_bool",
-    "grad_fn": "_GradFunction | None",
+    "grad_fn": "Any",
     "T": "Tensor",
     "mT": "Tensor",
     "type": "_str",
@@ -208,6 +208,8 @@ def stub(core: ModuleType) -> str:
             lines.append(f"{name}: _dtype")
         elif isinstance(value, core.memory_format):
             lines.append(f"{name}: _memory_format")
+        elif isinstance(value, core.Generator):
+            lines.append(f"{name}: Generator")
         elif not isinstance(value, type) and callable(value):
             lines += functions_of(name, value, "")
     return "\n".join(lines) + "\n"

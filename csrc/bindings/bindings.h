@@ -209,11 +209,10 @@ struct PrintOptions {
 };
 PrintOptions& print_options();
 std::string to_repr(const Tensor& tensor);
-/// "AddBackward0" for an operator "add".
-std::string grad_fn_title(const std::string& operator_name);
 
 // -- the files of the module -----------------------------------------------------------------------------------------
 void bind_types(Module& module);
+void bind_generator(Module& module);
 void bind_tensor(TensorClass& tensor);
 void bind_conversion(Module& module, TensorClass& tensor);
 void bind_dlpack(Module& module, TensorClass& tensor);

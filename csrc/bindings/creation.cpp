@@ -18,37 +18,36 @@ Shape creation_sizes(const py::args& sizes, const std::optional<Dimensions>& siz
   return size ? *size : sizes_of(sizes, function);
 }
 
-using ShapeFunction = Tensor (*)(const Shape&, DType);
-
-/// zeros, ones, empty, rand, randn and their …_like and new_… forms.
-void bind_family(Module& module, TensorClass& tensor, const char* name, ShapeFunction make, bool has_new) {
+/// zeros, ones, empty, rand, randn and their …_like and new_… forms; those that draw have a generator in the end.
+template <typename... Generators, typename... Extra>
+void bind_family(Module& module, TensorClass& tensor, const char* name,
+                 Tensor (*make)(const Shape&, DType, const Generators&...), const Extra&... extra) {
   module.def(
       name,
       [name, make](const py::args& sizes, std::optional<Dimensions> size, OptionalDType dtype, CpuDevice,
-                   bool requires_grad, const py::object&, bool, const py::object&, const py::object& generator) {
-        const Drawing drawing(generator);
-        return marked(make(creation_sizes(sizes, size, name), dtype.value_or(default_dtype())), requires_grad);
+                   bool requires_grad, const py::object&, bool, const py::object&, const Generators&... generator) {
+        const Shape shape = creation_sizes(sizes, size, name);
+        return marked(make(shape, dtype.value_or(default_dtype()), generator...), requires_grad);
       },
       py::arg("size") = py::none(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("pin_memory") = false,
-      py::arg("memory_format") = py::none(), py::arg("generator") = py::none());
+      py::arg("memory_format") = py::none(), extra...);
   module.def((std::string(name) + "_like").c_str(),
              [make](const Tensor& input, OptionalDType dtype, CpuDevice, bool requires_grad, const py::object&,
-                    const py::object&, const py::object& generator) {
-               const Drawing drawing(generator);
-               return marked(make(input.shape(), dtype.value_or(input.dtype())), requires_grad);
+                    const py::object&, const Generators&... generator) {
+               return marked(make(input.shape(), dtype.value_or(input.dtype()), generator...), requires_grad);
              },
              py::arg("input"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
              py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("memory_format") = py::none(),
-             py::arg("generator") = py::none());
-  if (!has_new) return;
-  tensor.def((std::string("new_") + name).c_str(),
-             [name, make](const Tensor& self, const py::args& sizes, std::optional<Dimensions> size,
-                          OptionalDType dtype, CpuDevice, bool requires_grad) {
-               return marked(make(creation_sizes(sizes, size, name), dtype.value_or(self.dtype())), requires_grad);
-             },
-             py::arg("size") = py::none(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-             py::arg("requires_grad") = false);
+             extra...);
+  if constexpr (sizeof...(Generators) == 0)
+    tensor.def((std::string("new_") + name).c_str(),
+               [name, make](const Tensor& self, const py::args& sizes, std::optional<Dimensions> size,
+                            OptionalDType dtype, CpuDevice, bool requires_grad) {
+                 return marked(make(creation_sizes(sizes, size, name), dtype.value_or(self.dtype())), requires_grad);
+               },
+               py::arg("size") = py::none(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+               py::arg("requires_grad") = false);
 }
 
 Tensor make_full(const Shape& size, Scalar value, OptionalDType dtype, bool requires_grad) {
@@ -56,12 +55,9 @@ Tensor make_full(const Shape& size, Scalar value, OptionalDType dtype, bool requ
 }
 
 void bind_constants(Module& module, TensorClass& tensor) {
-  bind_family(
-      module, tensor, "zeros", [](const Shape& s, DType d) { return zeros(s, d); }, true);
-  bind_family(
-      module, tensor, "ones", [](const Shape& s, DType d) { return ones(s, d); }, true);
-  bind_family(
-      module, tensor, "empty", [](const Shape& s, DType d) { return empty(s, d); }, true);
+  bind_family(module, tensor, "zeros", &zeros);
+  bind_family(module, tensor, "ones", &ones);
+  bind_family(module, tensor, "empty", &empty);
   module.def(
       "full",
       [](const Shape& size, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad) {
@@ -136,13 +132,16 @@ void bind_ranges(Module& module) {
 
 void bind_random(Module& module, TensorClass& tensor) {
   bind_family(
-      module, tensor, "rand", [](const Shape& s, DType d) { return rand(s, d); }, false);
+      module, tensor, "rand",
+      +[](const Shape& s, DType d, const GeneratorArgument& generator) { return rand(s, d, generator); },
+      py::arg("generator") = py::none());
   bind_family(
-      module, tensor, "randn", [](const Shape& s, DType d) { return randn(s, d); }, false);
+      module, tensor, "randn",
+      +[](const Shape& s, DType d, const GeneratorArgument& generator) { return randn(s, d, generator); },
+      py::arg("generator") = py::none());
   auto make_randint = [](int64_t low, int64_t high, const Shape& size, OptionalDType dtype, CpuDevice,
-                         bool requires_grad, const py::object& generator) {
-    const Drawing drawing(generator);
-    return marked(randint(low, high, size, dtype.value_or(DType::Int64)), requires_grad);
+                         bool requires_grad, const GeneratorArgument& generator) {
+    return marked(randint(low, high, size, dtype.value_or(DType::Int64), generator), requires_grad);
   };
   module.def("randint", make_randint, py::arg("low"), py::arg("high"), py::arg("size"), py::kw_only(),
              py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false,
@@ -150,42 +149,46 @@ void bind_random(Module& module, TensorClass& tensor) {
   module.def(
       "randint",
       [make_randint](int64_t high, const Shape& size, OptionalDType dtype, CpuDevice device, bool requires_grad,
-                     const py::object& generator) {
+                     const GeneratorArgument& generator) {
         return make_randint(0, high, size, dtype, device, requires_grad, generator);
       },
       py::arg("high"), py::arg("size"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       py::arg("requires_grad") = false, py::arg("generator") = py::none());
   module.def(
       "randperm",
-      [](int64_t n, OptionalDType dtype, CpuDevice, const py::object& generator) {
-        Tensor result =
-            generator.is_none() ? randperm(n) : tensor_from_object(generator.attr("permutation")(n), DType::Int64);
+      [](int64_t n, OptionalDType dtype, CpuDevice, const GeneratorArgument& generator) {
+        const Tensor result = randperm(n, generator);
         return dtype ? cast(result, *dtype) : result;
       },
       py::arg("n"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       py::arg("generator") = py::none());
   define(
       module, tensor, "bernoulli",
-      [](const Tensor& input, std::optional<double> p, const py::object& generator) {
-        const Drawing drawing(generator);
-        return p ? bernoulli(input.shape(), *p, input.dtype()) : bernoulli(input);
+      [](const Tensor& input, std::optional<double> p, const GeneratorArgument& generator) {
+        return p ? bernoulli(input.shape(), *p, input.dtype(), generator) : bernoulli(input, generator);
       },
       py::arg("p") = py::none(), py::arg("generator") = py::none());
+  define(
+      module, tensor, "multinomial",
+      [](const Tensor& input, int64_t num_samples, bool replacement, const GeneratorArgument& generator) {
+        return without_gil([&] { return multinomial(input, num_samples, replacement, generator); });
+      },
+      py::arg("num_samples"), py::arg("replacement") = false, py::kw_only(), py::arg("generator") = py::none());
   module.def(
       "normal",
       [](const Operand& mean, const Operand& std, std::optional<Dimensions> size, OptionalDType dtype,
-         const py::object& generator) {
-        const Drawing drawing(generator);
+         const GeneratorArgument& generator) {
         check<TypeError>(size || mean.is_tensor() || std.is_tensor(), "normal(): size is missing");
         if (size) {
           check<TypeError>(!mean.is_tensor() && !std.is_tensor(), "normal(): with a size, mean and std are numbers");
-          return normal(*size, mean.scalar.to_double(), std.scalar.to_double(), dtype.value_or(default_dtype()));
+          return normal(*size, mean.scalar.to_double(), std.scalar.to_double(), dtype.value_or(default_dtype()),
+                        generator);
         }
         Tensor a = mean.is_tensor() ? mean.tensor : mean.against(std.tensor);
         Tensor b = std.is_tensor() ? std.tensor : std.against(mean.tensor);
         const Tensor& like = mean.is_tensor() ? mean.tensor : std.tensor;
         const Shape shape = broadcast_shapes(a.shape(), b.shape(), "normal");
-        return add(a, mul(randn(shape, like.dtype()), b));
+        return add(a, mul(randn(shape, like.dtype(), generator), b));
       },
       py::arg("mean"), py::arg("std") = 1.0, py::arg("size") = py::none(), py::kw_only(), py::arg("dtype") = py::none(),
       py::arg("generator") = py::none());

@@ -87,19 +87,19 @@ FamilyText text_of(Family family) {
           "RuntimeError if the shapes do not broadcast; TypeError if both are numbers; NotImplementedError for floats "
           "and bool"};
     case Family::CreationSizes:
+    case Family::RandomSizes:
       return {
           "Args:\n    *args: the sizes, one by one or as one sequence.\n    size: the sizes as a keyword.\n"
           "    dtype: None for the default dtype.\n    device: \"cpu\" or None.\n"
           "    requires_grad: whether backward() adds to its grad.\n"
-          "    layout, pin_memory, memory_format: accepted and ignored.\n"
-          "    generator: what draws random numbers, where there are any; None for the default generator.",
+          "    layout, pin_memory, memory_format: accepted and ignored.",
           "RuntimeError for negative sizes or if integers shall require a gradient; TypeError for other arguments"};
     case Family::CreationLike:
+    case Family::RandomLike:
       return {
           "Args:\n    input: the tensor whose shape is taken.\n    dtype: None for input's.\n"
           "    device: \"cpu\" or None.\n    requires_grad: whether backward() adds to its grad.\n"
-          "    layout, memory_format: accepted and ignored.\n"
-          "    generator: what draws random numbers, where there are any; None for the default generator.",
+          "    layout, memory_format: accepted and ignored.",
           "RuntimeError if integers shall require a gradient"};
     case Family::CreationNew:
       return {
@@ -142,6 +142,8 @@ std::string whole_text(const Docstring& row) {
   const FamilyText common = text_of(row.family);
   if (row.notes) add(row.notes);
   if (common.arguments) add(common.arguments);
+  if (row.family == Family::RandomSizes || row.family == Family::RandomLike)
+    text += "\n    generator: what draws; None for the default generator.";
   if (common.errors || row.errors) {
     std::string errors = common.errors ? common.errors : "";
     if (row.errors) errors += (errors.empty() ? "" : "; ") + std::string(row.errors);

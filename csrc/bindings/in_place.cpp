@@ -168,30 +168,36 @@ void bind_fills(TensorClass& tensor) {
           py::arg("src"), py::arg("non_blocking") = false)
       .def(
           "uniform_",
-          [](const py::object& self, double low, double high, const py::object& generator) {
-            const Drawing drawing(generator);
+          [](const py::object& self, double low, double high, const GeneratorArgument& generator) {
             check(low <= high, "uniform_ expects to return a [from, to) range, but found from=", low, " > to=", high);
             return in_place(self, "uniform_",
-                            [&](const Tensor& t) { return uniform(t.shape(), low, high, t.dtype()); });
+                            [&](const Tensor& t) { return uniform(t.shape(), low, high, t.dtype(), generator); });
           },
           py::arg("from_") = 0.0, py::arg("to") = 1.0, py::arg("generator") = py::none())
       .def(
           "normal_",
-          [](const py::object& self, double mean, double std, const py::object& generator) {
-            const Drawing drawing(generator);
+          [](const py::object& self, double mean, double std, const GeneratorArgument& generator) {
             check(std >= 0, "normal expects std >= 0.0, but found std ", std);
-            return in_place(self, "normal_", [&](const Tensor& t) { return normal(t.shape(), mean, std, t.dtype()); });
+            return in_place(self, "normal_",
+                            [&](const Tensor& t) { return normal(t.shape(), mean, std, t.dtype(), generator); });
           },
           py::arg("mean") = 0.0, py::arg("std") = 1.0, py::arg("generator") = py::none())
       .def(
+          "exponential_",
+          [](const py::object& self, double rate, const GeneratorArgument& generator) {
+            check(rate > 0, "exponential_ expects lambda > 0.0, but found lambda=", rate);
+            return in_place(self, "exponential_",
+                            [&](const Tensor& t) { return exponential(t.shape(), rate, t.dtype(), generator); });
+          },
+          py::arg("lambd") = 1.0, py::kw_only(), py::arg("generator") = py::none())
+      .def(
           "bernoulli_",
-          [](const py::object& self, const Operand& p, const py::object& generator) {
-            const Drawing drawing(generator);
+          [](const py::object& self, const Operand& p, const GeneratorArgument& generator) {
             return in_place(
                 self, "bernoulli_",
                 [&](const Tensor& t) {
-                  if (!p.is_tensor()) return bernoulli(t.shape(), p.scalar.to_double(), t.dtype());
-                  return bernoulli(broadcast_to(p.tensor, t.shape()));
+                  if (!p.is_tensor()) return bernoulli(t.shape(), p.scalar.to_double(), t.dtype(), generator);
+                  return bernoulli(broadcast_to(p.tensor, t.shape()), generator);
                 },
                 true);
           },
@@ -199,8 +205,7 @@ void bind_fills(TensorClass& tensor) {
       .def(
           "random_",
           [](const py::object& self, std::optional<int64_t> from, std::optional<int64_t> to,
-             const py::object& generator) {
-            const Drawing drawing(generator);
+             const GeneratorArgument& generator) {
             // A single bound is the upper one.
             const int64_t low = from && to ? *from : 0;
             const std::optional<int64_t> high = to ? to : from;
@@ -231,7 +236,7 @@ void bind_fills(TensorClass& tensor) {
                 }
                 return INT64_MAX;
               };
-              return randint(low, high.value_or(limit(t.dtype())), t.shape(), t.dtype());
+              return randint(low, high.value_or(limit(t.dtype())), t.shape(), t.dtype(), generator);
             });
           },
           py::arg("from_") = py::none(), py::arg("to") = py::none(), py::arg("generator") = py::none());

@@ -124,6 +124,7 @@ PYBIND11_MODULE(_core, core) {
                      "methods that end in an underscore, `x += 1` and `x[0] = 1` bind the tensor to a new value,\n"
                      "and views write theirs back into the tensor they were made from.");
   bind_types(module);
+  bind_generator(module);
   bind_tensor(tensor);
   bind_conversion(module, tensor);
   bind_dlpack(module, tensor);

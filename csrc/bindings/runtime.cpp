@@ -199,31 +199,6 @@ void bind_capture(Module& module) {
       .def("close", &CaptureScope::close, "Ends recording; what was recorded stays pending.");
 }
 
-void bind_generator(Module& module) {
-  module.def(
-      "manual_seed", [](const py::int_& seed) { manual_seed(PyLong_AsUnsignedLongLongMask(seed.ptr())); },
-      py::arg("seed"));
-  module.def("initial_seed", &initial_seed);
-  module.def("random_state", &random_state);
-  module.def("set_random_state", &set_random_state, py::arg("seed"), py::arg("drawn"));
-  module.def("get_rng_state", [] {
-    auto [seed, drawn] = random_state();
-    return from_scalars({static_cast<int64_t>(seed), static_cast<int64_t>(drawn)}, Shape{2}, DType::Int64);
-  });
-  module.def(
-      "set_rng_state",
-      [](const Tensor& state) {
-        check<ValueError>(state.dtype() == DType::Int64 && state.shape() == Shape{2},
-                          "set_rng_state: expected what get_rng_state() "
-                          "returned, an int64 tensor of shape (2,), got ",
-                          state.dtype(), " of shape ", state.shape());
-        Memory memory = evaluated_memory(state);
-        set_random_state(static_cast<uint64_t>(read_element(memory, 0).to_int()),
-                         static_cast<uint64_t>(read_element(memory, memory.strides[0]).to_int()));
-      },
-      py::arg("new_state"));
-}
-
 void bind_print_options(Module& module) {
   module.def(
       "_set_print_options",
@@ -251,7 +226,6 @@ void bind_runtime(Module& module) {
   bind_machine(module);
   bind_capture(module);
   bind_profiler(module);
-  bind_generator(module);
   bind_print_options(module);
   bind_type_rules(module);
 }

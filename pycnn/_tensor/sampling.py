@@ -8,43 +8,7 @@ import numpy as np
 
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn._tensor.registry import both, function, method
-
-
-@both
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
-    """num_samples places drawn with probabilities in proportion to the weights in the last dimension of input, of
-    shape (N,) or (M, N); int64, of shape (num_samples,) or (M, num_samples).
-
-    Arguments and errors as in PyTorch: RuntimeError for other shapes and dtypes, weights that are negative or not
-    finite, or too few of them.
-    """
-    if input.dim() not in (1, 2):
-        raise RuntimeError("prob_dist must be 1 or 2 dim")
-    if not input.is_floating_point():
-        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input.dtype}")
-    if num_samples <= 0:
-        raise RuntimeError("cannot sample n_sample <= 0 samples")
-    if not replacement and num_samples > input.shape[-1]:
-        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
-    weights = input.detach()
-    if input.numel() == 0:
-        return _core.zeros([*input.shape[:-1], num_samples], dtype=_core.int64)
-    if not bool((weights.isfinite() & (weights >= 0)).all()):
-        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if bool((weights.sum(-1) <= 0).any()):
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    weights = weights.double()
-    if replacement:
-        bounds = weights.cumsum(-1)
-        drawn = _uniform([*input.shape[:-1], num_samples], generator) * bounds[..., -1:]
-        return (bounds.unsqueeze(-2) <= drawn.unsqueeze(-1)).sum(-1)
-    if int((weights > 0).sum(-1).min()) < num_samples:
-        raise RuntimeError("invalid multinomial distribution (with replacement=False, not enough non-negative category "
-                           "to sample)")  # fmt: skip
-    # The first of exponential waiting times with these rates.
-    waiting = -_core.log1p(-_uniform(list(input.shape), generator)) / weights
-    return _core.argsort(waiting, -1)[..., :num_samples]
+from pycnn._tensor.registry import function, method
 
 
 def _uniform(shape: Any, generator: Any) -> Tensor:
@@ -83,17 +47,6 @@ def _filled(self: Tensor, numbers: Tensor) -> Tensor:
     if not self.is_floating_point():
         raise NotImplementedError(f"not implemented for '{self.dtype}'")
     return self.copy_(numbers.to(self.dtype))
-
-
-@method
-def exponential_(self: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
-    """self is filled with exponentially distributed numbers of the rate lambd, in place, any shape.
-
-    Arguments and errors as in PyTorch: RuntimeError for a rate that is not positive; NotImplementedError for integers.
-    """
-    if lambd <= 0:
-        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    return _filled(self, -_core.log1p(-_uniform(list(self.shape), generator)) / lambd)
 
 
 @method

@@ -10,7 +10,7 @@ import math
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from pycnn import _core
@@ -46,14 +46,11 @@ def _set(tensor: Tensor, value: Any) -> Tensor:
     return tensor
 
 
-def _draw(tensor: Tensor, method: str, *args: float, generator: Any = None) -> Tensor:
+def _draw(tensor: Tensor, method: str, *args: float, **options: Any) -> Tensor:
     if is_skipped():
         return tensor
     with no_grad():
-        if generator is None:
-            getattr(tensor, method)(*args)
-        else:
-            getattr(tensor, method)(*args, generator=generator)
+        getattr(tensor, method)(*args, **options)
         _core.eval(tensor)
     return tensor
 
@@ -105,18 +102,6 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
     return _draw(tensor, "normal_", mean, std, generator=generator)
 
 
-def _drawn_from_generator(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Such a function draws with functions of the core: within `generator.drawing()` these depend on it."""
-
-    @functools.wraps(function)
-    def drawn(*args: Any, generator: Any = None, **kwargs: Any) -> Tensor:
-        with nullcontext() if generator is None else generator.drawing():
-            return function(*args, **kwargs)
-
-    return drawn
-
-
-@_drawn_from_generator
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Tensor:
@@ -134,9 +119,9 @@ def trunc_normal_(
         )
     shape = tuple(tensor.shape)
     with no_grad():
-        value = _core.randn(shape) * std + mean
+        value = _core.randn(shape, generator=generator) * std + mean
         while bool(((value < a) | (value > b)).any()):
-            value = _core.where((value < a) | (value > b), _core.randn(shape) * std + mean, value)
+            value = _core.where((value < a) | (value > b), _core.randn(shape, generator=generator) * std + mean, value)
         return _set(tensor, value)
 
 
@@ -218,7 +203,6 @@ he_uniform_ = kaiming_uniform_
 he_normal_ = kaiming_normal_
 
 
-@_drawn_from_generator
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """A (semi-)orthogonal matrix of shape (first extent, the others), times `gain` (Saxe et al. 2014)."""
     import numpy as np
@@ -229,14 +213,13 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
         return tensor
     shape = tuple(tensor.shape)
     rows, columns = shape[0], math.prod(shape[1:])
-    drawn = _core.randn((max(rows, columns), min(rows, columns)), dtype=_core.float64).numpy()
+    drawn = _core.randn((max(rows, columns), min(rows, columns)), dtype=_core.float64, generator=generator).numpy()
     q, r = np.linalg.qr(drawn)
     q = q * np.sign(np.diagonal(r))
     value = np.ascontiguousarray((q if rows >= columns else q.T) * gain).reshape(shape)
     return _set(tensor, _core.tensor(value))
 
 
-@_drawn_from_generator
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal values of which a share `sparsity` (0..1) of every column is zero (Martens 2010)."""
     import numpy as np
@@ -245,10 +228,10 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, columns = tensor.shape
     keep = np.ones((rows, columns), np.float32)
-    order = np.argsort(_core.rand((rows, columns)).numpy(), axis=0)
+    order = np.argsort(_core.rand((rows, columns), generator=generator).numpy(), axis=0)
     np.put_along_axis(keep, order[: math.ceil(sparsity * rows)], 0.0, axis=0)
     with no_grad():
-        return _set(tensor, _core.randn((rows, columns)) * std * _core.tensor(keep))
+        return _set(tensor, _core.randn((rows, columns), generator=generator) * std * _core.tensor(keep))
 
 
 def _under_older_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

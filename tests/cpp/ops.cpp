@@ -146,7 +146,26 @@ TEST(Random, SeedAndOrderDecide) {
   const Tensor recorded = rand({1000}), permutation = randperm(100);
   EXPECT_EQ(permutation.to_vector<int64_t>(), order);
   EXPECT_EQ(recorded.to_vector<float>(), first);
-  EXPECT_EQ(random_state(), (std::pair<uint64_t, uint64_t>(3, 2)));
+  EXPECT_EQ(default_generator().get_state(), (Generator::State{3, 2}));
+}
+
+TEST(Random, StreamsDoNotDisturbEachOther) {
+  const Generator one(5), two(6);
+  const auto first = rand({100}, DType::Float32, one).to_vector<float>();
+  const auto second = randn({100}, DType::Float64, two).to_vector<double>();
+  manual_seed(5);
+  EXPECT_EQ(rand({100}).to_vector<float>(), first);  // a stream depends on its seed alone
+  const Generator::State before = default_generator().get_state();
+  one.manual_seed(5);
+  two.manual_seed(6);
+  const Tensor interleaved = randn({100}, DType::Float64, two), other = rand({100}, DType::Float32, one);
+  EXPECT_EQ(interleaved.to_vector<double>(), second);
+  EXPECT_EQ(other.to_vector<float>(), first);
+  EXPECT_EQ(default_generator().get_state(), before);
+  const Generator same = one, copy = one.clone();
+  const auto next = randperm(50, copy).to_vector<int64_t>();
+  EXPECT_EQ(randperm(50, same).to_vector<int64_t>(), next);
+  EXPECT_EQ(one.get_state(), (Generator::State{5, 2}));
 }
 
 TEST(Plans, NumbersAreNoPartOfThem) {

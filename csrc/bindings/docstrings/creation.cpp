@@ -96,9 +96,9 @@ Errors: RuntimeError for a tensor with more elements or none.)"},
       {"zeros_like", "Zeros of input's shape and dtype.", CreationLike},
       {"ones_like", "Ones of input's shape and dtype.", CreationLike},
       {"empty_like", "A tensor of input's shape and dtype to be filled; its elements are 0.", CreationLike},
-      {"rand_like", "Uniform numbers from [0, 1) of input's shape and dtype; see rand().", CreationLike, nullptr,
+      {"rand_like", "Uniform numbers from [0, 1) of input's shape and dtype; see rand().", RandomLike, nullptr,
        "NotImplementedError for integers"},
-      {"randn_like", "Standard normal numbers of input's shape and dtype; see randn().", CreationLike, nullptr,
+      {"randn_like", "Standard normal numbers of input's shape and dtype; see randn().", RandomLike, nullptr,
        "NotImplementedError for integers"},
       {"Tensor.new_zeros", "Zeros of this shape, by default of self's dtype.", CreationNew},
       {"Tensor.new_ones", "Ones of this shape, by default of self's dtype.", CreationNew},
@@ -178,13 +178,13 @@ Returns:
 Errors: RuntimeError for negative sizes.)"},
 
       // -- random numbers ---------------------------------------------------------------------------------------------
-      {"rand", "Uniform numbers from [0, 1).", CreationSizes,
+      {"rand", "Uniform numbers from [0, 1).", RandomSizes,
        R"(Philox 4x32-10 (Salmon et al. 2011) with a key drawn from the default generator at the call: the numbers depend on
 the seed and the calls before, not on threads.)",
        "NotImplementedError for integers"},
       {"randn",
        "Standard normal numbers: mean 0, standard deviation 1 (Box and Muller 1958), random bits as in rand().",
-       CreationSizes, nullptr, "NotImplementedError for integers"},
+       RandomSizes, nullptr, "NotImplementedError for integers"},
       {"randint", R"(Uniform integers from low..high-1, random bits as in rand().
 
 Args:
@@ -226,6 +226,18 @@ Returns:
 
 Errors: RuntimeError for probabilities outside 0..1 (those of input where they are known); NotImplementedError for
 integers without p.)"},
+      {"multinomial", R"(Places in the last dimension of input, drawn in proportion to the weights there.
+
+Args:
+    input: weights, (N,) or (M, N), floating, finite, at least 0; they need not add up to 1.
+    num_samples: how many.
+    replacement: whether a place may be drawn again.
+    generator: what draws; None for the default generator.
+
+Returns:
+    (num_samples,) or (M, num_samples), int64.
+
+Errors: RuntimeError for other shapes and dtypes, for other weights, or if there are not enough of them above 0.)"},
       {"normal", R"(Normal numbers, mean + std * randn(...).
 
 Args:

@@ -26,6 +26,8 @@ enum class Family : uint8_t {
   CreationSizes,   ///< zeros
   CreationLike,    ///< zeros_like
   CreationNew,     ///< Tensor.new_zeros
+  RandomSizes,     ///< rand: CreationSizes with a generator
+  RandomLike,      ///< rand_like
   Functional,      ///< described in pycnn.nn.functional
 };
 

@@ -41,6 +41,14 @@ Args:
     generator: what draws; None for the default generator.
 
 Errors: RuntimeError if std < 0, or self is a leaf that requires grad in grad mode; NotImplementedError for integers.)"},
+      {"Tensor.exponential_", R"(Exponentially distributed numbers, in place; self is returned. Any shape, floating.
+
+Args:
+    lambd: their rate, above 0.
+    generator: what draws; None for the default generator.
+
+Errors: RuntimeError for another rate, or if self is a leaf that requires grad in grad mode; NotImplementedError for
+integers.)"},
       {"Tensor.bernoulli_", R"(1 with probability p, else 0, in place; self is returned. Any shape and dtype.
 
 Args:

@@ -1,4 +1,4 @@
-// dtypes, autograd, evaluation, threads, the default generator, files.
+// dtypes, autograd, evaluation, threads, files.
 #include "bindings/docstrings/docstrings.h"
 
 namespace pycnn::bindings {
@@ -233,25 +233,6 @@ Returns:
 
 Args:
     parameters: a list.)"},
-
-      // -- the default generator --------------------------------------------------------------------------------------
-      {"manual_seed", R"(Seeds the default generator: the same calls then give the same random numbers.
-
-Args:
-    seed: an integer, of which 64 bits count.)"},
-      {"initial_seed", "The default generator's seed, an int."},
-      {"random_state", "(seed, keys drawn) of the default generator, two ints."},
-      {"set_random_state", R"(Restores what random_state() gave.
-
-Args:
-    seed, drawn: two integers of at least 0.)"},
-      {"get_rng_state", "The default generator's state, an int64 tensor of shape (2,): its seed and the keys drawn."},
-      {"set_rng_state", R"(Restores what get_rng_state() gave.
-
-Args:
-    new_state: an int64 tensor of shape (2,).
-
-Errors: ValueError for anything else.)"},
 
       // -- files ------------------------------------------------------------------------------------------------------
       {"save_safetensors", R"(Writes a safetensors file: whole, or not at all (temporary file, fsync, rename).

@@ -218,7 +218,7 @@ Errors: RuntimeError for integers if self is a leaf that requires grad.)"},
        "Whether no recorded operator made it, so that backward() ends here: True without requires_grad."},
       {"Tensor.retains_grad",
        "Whether retain_grad() was called on this tensor, no leaf: backward() then keeps its gradient."},
-      {"Tensor.grad_fn", "The operator that made it, with a name(), or None for leaves."},
+      {"Tensor.output_nr", "Which of its operator's results it is, counted from 0."},
       {"Tensor.backward", R"(Adds d(self)/d(leaf) to the grad of every leaf, and computes all of it in one plan.
 
 Args:

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "pycnn/generator.h"
 #include "pycnn/tensor.h"
 
 namespace pycnn {
@@ -31,23 +32,26 @@ Tensor ones_like(const Tensor& input);
 Tensor full_like(const Tensor& input, Scalar value);
 Tensor one_hot(const Tensor& input, int64_t num_classes = -1);
 
-// -- random.cpp: Philox streams; the key is drawn from the generator when recorded -----------------------------------
-/// Seeds this process's default generator.
-void manual_seed(uint64_t seed);
-uint64_t initial_seed();
-/// The generator's state, (seed, number of keys drawn), to save and restore.
-std::pair<uint64_t, uint64_t> random_state();
-void set_random_state(uint64_t seed, uint64_t drawn);
-Tensor rand(const Shape& shape, DType dtype = default_dtype());
-Tensor randn(const Shape& shape, DType dtype = default_dtype());
-Tensor randint(int64_t low, int64_t high, const Shape& shape, DType dtype = DType::Int64);
-Tensor randperm(int64_t n);
-Tensor uniform(const Shape& shape, double low, double high, DType dtype = default_dtype());
-Tensor normal(const Shape& shape, double mean, double deviation, DType dtype = default_dtype());
+// -- random.cpp: Philox streams; the key is drawn from the generator at the call ------------------------------------
+Tensor rand(const Shape& shape, DType dtype = default_dtype(), const Generator& generator = default_generator());
+Tensor randn(const Shape& shape, DType dtype = default_dtype(), const Generator& generator = default_generator());
+Tensor randint(int64_t low, int64_t high, const Shape& shape, DType dtype = DType::Int64,
+               const Generator& generator = default_generator());
+Tensor randperm(int64_t n, const Generator& generator = default_generator());
+Tensor uniform(const Shape& shape, double low, double high, DType dtype = default_dtype(),
+               const Generator& generator = default_generator());
+Tensor normal(const Shape& shape, double mean, double deviation, DType dtype = default_dtype(),
+              const Generator& generator = default_generator());
 /// 1 with the given probability, else 0.
-Tensor bernoulli(const Shape& shape, double probability, DType dtype = default_dtype());
+Tensor bernoulli(const Shape& shape, double probability, DType dtype = default_dtype(),
+                 const Generator& generator = default_generator());
 /// Element-wise probabilities.
-Tensor bernoulli(const Tensor& probabilities);
+Tensor bernoulli(const Tensor& probabilities, const Generator& generator = default_generator());
+Tensor exponential(const Shape& shape, double rate = 1, DType dtype = default_dtype(),
+                   const Generator& generator = default_generator());
+/// Places in the last dimension of input, of shape (N) or (M, N), drawn in proportion to their weights.
+Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement = false,
+                   const Generator& generator = default_generator());
 
 // -- pointwise.cpp: rows of one table --------------------------------------------------------------------------------
 Tensor add(const Tensor& a, const Tensor& b, Scalar alpha = 1);

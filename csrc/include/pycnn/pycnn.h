@@ -6,6 +6,7 @@
 #include "pycnn/capture.h"
 #include "pycnn/dtype.h"
 #include "pycnn/error.h"
+#include "pycnn/generator.h"
 #include "pycnn/graph.h"
 #include "pycnn/io.h"
 #include "pycnn/nn.h"

@@ -42,7 +42,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, float):
         return _core.tensor(list(batch), dtype=_core.float64)
     if isinstance(first, int):
-        return _core.tensor(list(batch), dtype=_core.int64)
+        return _core.tensor(list(batch))
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):

@@ -6,12 +6,33 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from pycnn.random import Generator, from_global_seed
+from pycnn._core import int64, randint
+from pycnn.random import Generator
 from pycnn.utils.data.collate import default_collate, default_convert
 from pycnn.utils.data.dataset import IterableDataset
 from pycnn.utils.data.fetch import Recipe
 from pycnn.utils.data.pool import PooledIterator, WorkerPool, context_of
 from pycnn.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
+
+#: What an iterator has been told already.
+_FIXED = ("batch_size", "batch_sampler", "dataset", "drop_last", "persistent_workers", "sampler")
+
+
+class _Batches:
+    """One epoch's iterator in this process."""
+
+    def __init__(self, loader: DataLoader, batches: Iterator[Any]) -> None:
+        self._loader = loader
+        self._batches = batches
+
+    def __iter__(self) -> _Batches:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._batches)
+
+    def __len__(self) -> int:
+        return len(self._loader)
 
 
 class DataLoader:
@@ -35,7 +56,7 @@ class DataLoader:
         timeout: how long a worker may take for a batch, in seconds; 0 waits for ever.
         worker_init_fn: called in each worker with its number, after seeding.
         multiprocessing_context: "fork" (default on Linux), "spawn", "forkserver", or a context.
-        generator: decides the order and the workers' seeds; otherwise the global seed does.
+        generator: decides the order and the workers' seeds; otherwise the default generator does.
         prefetch_factor: batches each worker makes ahead (default 2).
         persistent_workers: keep the workers, and their copies of the data set, from one epoch to the next.
 
@@ -123,6 +144,12 @@ class DataLoader:
         self._batched = batch_size is not None or batch_sampler is not None
         self.collate_fn = collate_fn or (default_collate if self._batched else default_convert)
         self._pool: WorkerPool | None = None  # of persistent workers
+        self._complete = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and getattr(self, "_complete", False):
+            raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
+        super().__setattr__(name, value)
 
     def __len__(self) -> int:
         if isinstance(self.dataset, IterableDataset):
@@ -134,7 +161,7 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         # Drawn without workers as well, so that the orders that follow do not depend on their number.
-        base_seed = int((self.generator or from_global_seed()).integers(2**62, 1)[0])
+        base_seed = int(randint(0, 2**62, (1,), dtype=int64, generator=self.generator).item())
         recipe = Recipe(
             self.dataset,
             self.collate_fn,
@@ -145,7 +172,9 @@ class DataLoader:
         )
         elements = iter(self._elements())
         if self.num_workers == 0:
-            return map(recipe.fetcher(), elements)
+            if self.timeout != 0:
+                raise AssertionError("DataLoader requires timeout == 0 without worker processes")
+            return _Batches(self, map(recipe.fetcher(), elements))
         pool = self._pool
         if pool is None or pool.closed:
             assert self.prefetch_factor is not None
@@ -160,7 +189,7 @@ class DataLoader:
             )
         self._pool = pool if self.persistent_workers else None
         pool.begin(elements, base_seed)
-        return PooledIterator(pool, self.persistent_workers)
+        return PooledIterator(pool, self.persistent_workers, self)
 
     def _elements(self) -> Any:
         """What fetchers are called with, one by one: lists of positions, positions, or, for streams, nothing."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pycnn._core import Tensor
-from pycnn.random import Generator, from_global_seed
+from pycnn._core import Tensor, randperm
+from pycnn.random import Generator, default_generator
 
 
 class Dataset:
@@ -25,11 +25,11 @@ class Dataset:
         return ConcatDataset([self, other])
 
 
-class IterableDataset(Dataset):
+class IterableDataset(Dataset, Iterable[Any]):
     """Base of data sets that can only be walked: a subclass defines `__iter__`."""
 
-    def __iter__(self) -> Iterator[Any]:
-        raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
+    def __add__(self, other: Dataset) -> Any:
+        return ChainDataset([self, other])
 
 
 class ChainDataset(IterableDataset):
@@ -40,10 +40,20 @@ class ChainDataset(IterableDataset):
 
     def __iter__(self) -> Iterator[Any]:
         for dataset in self.datasets:
+            _check_iterable(dataset)
             yield from dataset
 
     def __len__(self) -> int:
-        return sum(len(dataset) for dataset in self.datasets)
+        total = 0
+        for dataset in self.datasets:
+            _check_iterable(dataset)
+            total += len(dataset)
+        return total
+
+
+def _check_iterable(dataset: Any) -> None:
+    if not isinstance(dataset, IterableDataset):
+        raise AssertionError("ChainDataset only supports IterableDataset")
 
 
 class TensorDataset(Dataset):
@@ -75,8 +85,21 @@ class Subset(Dataset):
             return self.dataset[[self.indices[i] for i in index]]
         return self.dataset[self.indices[index]]
 
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        return _items(self.dataset, [self.indices[i] for i in indices])
+
     def __len__(self) -> int:
         return len(self.indices)
+
+
+def _items(dataset: Any, indices: list[int]) -> list[Any]:
+    """Several items, at once where the data set can."""
+    if callable(getattr(dataset, "__getitems__", None)):
+        items: list[Any] = dataset.__getitems__(indices)
+        if len(items) != len(indices):
+            raise ValueError(f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(items)}")
+        return items
+    return [dataset[i] for i in indices]
 
 
 class ConcatDataset(Dataset):
@@ -86,6 +109,8 @@ class ConcatDataset(Dataset):
         self.datasets = list(datasets)
         if not self.datasets:
             raise AssertionError("datasets should not be an empty iterable")
+        if any(isinstance(dataset, IterableDataset) for dataset in self.datasets):
+            raise AssertionError("ConcatDataset does not support IterableDataset")
         self.cumulative_sizes = np.cumsum([len(dataset) for dataset in self.datasets]).tolist()
 
     def __len__(self) -> int:
@@ -130,26 +155,35 @@ class StackDataset(Dataset):
             return {name: dataset[index] for name, dataset in self.datasets.items()}
         return tuple(dataset[index] for dataset in self.datasets)
 
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        if isinstance(self.datasets, dict):
+            columns = [_items(dataset, indices) for dataset in self.datasets.values()]
+            return [dict(zip(self.datasets, row, strict=True)) for row in zip(*columns, strict=True)]
+        return list(zip(*(_items(dataset, indices) for dataset in self.datasets), strict=True))
+
     def __len__(self) -> int:
         return self._length
 
 
-def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | None = None) -> list[Subset]:
+def random_split(
+    dataset: Any, lengths: Sequence[float], generator: Generator | None = default_generator
+) -> list[Subset]:
     """Splits a data set at random into parts without overlap.
 
     Args:
         dataset: with `__len__`.
         lengths: items of each part (their sum is the length), or fractions that sum to 1; what rounding leaves over
             goes to the first parts, one each.
-        generator: decides the order; otherwise the global seed does.
+        generator: decides the order; None for the default one.
 
     Errors: ValueError if the lengths do not fit.
     """
     count = len(dataset)
     sizes: list[int]
     if lengths and abs(sum(lengths) - 1) < 1e-8 and sum(lengths) <= 1 + 1e-8:
-        if any(not 0 <= fraction <= 1 for fraction in lengths):
-            raise ValueError("Fraction at index is not between 0 and 1")
+        for index, fraction in enumerate(lengths):
+            if not 0 <= fraction <= 1:
+                raise ValueError(f"Fraction at index {index} is not between 0 and 1")
         sizes = [int(count * fraction) for fraction in lengths]
         for i in range(count - sum(sizes)):
             sizes[i % len(sizes)] += 1
@@ -157,7 +191,7 @@ def random_split(dataset: Any, lengths: Sequence[float], generator: Generator | 
         sizes = [int(length) for length in lengths]
     if sum(sizes) != count:
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
-    order = (generator or from_global_seed()).permutation(count).tolist()
+    order = randperm(count, generator=generator).tolist()
     parts = []
     start = 0
     for size in sizes:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from pycnn._core import randperm
 from pycnn.random import Generator
 from pycnn.utils.data.sampler import Sampler
 
@@ -52,7 +53,7 @@ class DistributedSampler(Sampler):
         count = len(self.dataset)
         order = list(range(count))
         if self.shuffle:
-            order = Generator().manual_seed(self.seed + self.epoch).permutation(count).tolist()
+            order = randperm(count, generator=Generator().manual_seed(self.seed + self.epoch)).tolist()
         order *= math.ceil(self.total_size / max(count, 1))
         return iter(order[: self.total_size][self.rank :: self.num_replicas])
 

@@ -11,7 +11,7 @@ import time
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -221,9 +221,13 @@ class WorkerPool:
 class PooledIterator:
     """One epoch's iterator over a pool. A pool of its own (not a persistent one) ends with it."""
 
-    def __init__(self, pool: WorkerPool, persistent: bool) -> None:
+    def __init__(self, pool: WorkerPool, persistent: bool, loader: Sized) -> None:
         self._pool: WorkerPool | None = pool
         self._persistent = persistent
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
 
     def __iter__(self) -> PooledIterator:
         return self

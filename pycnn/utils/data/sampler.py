@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from pycnn.random import Generator, from_global_seed
+from pycnn._core import as_tensor, float64, int64, multinomial, randint, randperm
+from pycnn.random import Generator, from_default
 
 
 class Sampler:
@@ -40,7 +39,7 @@ class RandomSampler(Sampler):
         data_source: with `__len__`.
         replacement: draw each position independently.
         num_samples: how many (default: all); more than there are begin a new order.
-        generator: decides; otherwise the global seed does.
+        generator: decides; otherwise the default generator does.
     """
 
     def __init__(
@@ -66,13 +65,13 @@ class RandomSampler(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         count = len(self.data_source)
-        generator = self.generator or from_global_seed()
+        generator = self.generator or from_default()
         if self.replacement:
-            yield from generator.integers(count, self.num_samples).tolist()
+            yield from randint(0, count, (self.num_samples,), dtype=int64, generator=generator).tolist()
             return
         left = self.num_samples if count else 0
         while left > 0:
-            order = generator.permutation(count).tolist()[:left]
+            order = randperm(count, generator=generator).tolist()[:left]
             yield from order
             left -= len(order)
 
@@ -88,7 +87,7 @@ class SubsetRandomSampler(Sampler):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        for i in (self.generator or from_global_seed()).permutation(len(self.indices)).tolist():
+        for i in randperm(len(self.indices), generator=self.generator).tolist():
             yield self.indices[i]
 
     def __len__(self) -> int:
@@ -102,9 +101,10 @@ class WeightedRandomSampler(Sampler):
         weights: one per position, not negative; they need not sum to 1.
         num_samples: how many are drawn.
         replacement: whether a position may come again.
-        generator: decides; otherwise the global seed does.
+        generator: decides; otherwise the default generator does.
 
-    Errors: ValueError for bad arguments.
+    Errors: ValueError for bad arguments; when positions are drawn, RuntimeError for weights that are negative or not
+    finite, or too few of them.
     """
 
     def __init__(
@@ -118,21 +118,17 @@ class WeightedRandomSampler(Sampler):
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
         if not isinstance(replacement, bool):
             raise ValueError(f"replacement should be a boolean value, but got replacement={replacement}")
-        self.weights = np.asarray(weights, np.float64)
-        if self.weights.ndim != 1:
-            raise ValueError(f"weights should be a 1d sequence, but got shape {self.weights.shape}")
-        total = self.weights.sum()
-        if not (np.all(self.weights >= 0) and 0 < total < np.inf):
-            raise ValueError("weights should be finite, not negative, and not all 0")
-        if not replacement and num_samples > np.count_nonzero(self.weights):
-            raise ValueError(f"cannot draw {num_samples} positions without replacement from so few weights above 0")
+        self.weights = as_tensor(weights, dtype=float64)
+        if self.weights.dim() != 1:
+            raise ValueError(
+                f"weights should be a 1d sequence but given weights have shape {tuple(self.weights.shape)}"
+            )
         self.num_samples = num_samples
         self.replacement = replacement
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        generator = self.generator or from_global_seed()
-        yield from generator.weighted(self.weights, self.num_samples, self.replacement).tolist()
+        yield from multinomial(self.weights, self.num_samples, self.replacement, generator=self.generator).tolist()
 
     def __len__(self) -> int:
         return self.num_samples

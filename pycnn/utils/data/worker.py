@@ -174,6 +174,6 @@ def run_worker(
 
 
 def _seed(seed: int) -> None:
-    _core.manual_seed(seed)
+    _core.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(np.random.SeedSequence(seed).generate_state(4))
