@@ -1,12 +1,13 @@
 // Gradients: Tensor's autograd attributes, grad modes, backward, grad, custom functions, gradcheck.
 #include "bindings/bindings.h"
-#include "graph/node.h"
+#include "graph/operator.h"
+#include "graph/saved_tensors.h"
 
 namespace pycnn::bindings {
 namespace {
 
-struct GradFunction {
-  std::string title;
+struct GraphNode {
+  std::shared_ptr<graph::Node> node;
 };
 
 struct RemovableHandle {
@@ -31,7 +32,7 @@ std::function<Tensor(const Tensor&)> make_hook(const py::object& callable) {
     py::gil_scoped_acquire gil;
     py::object result = call(held, py::make_tuple(gradient));
     if (result.is_none()) return Tensor();
-    check<TypeError>(is_tensor(result), "a hook must return a Tensor or None, got ", Py_TYPE(result.ptr())->tp_name);
+    check<TypeError>(is_tensor(result), "expected Variable, but hook returned '", Py_TYPE(result.ptr())->tp_name, "'");
     return tensor_of(result);
   };
 }
@@ -45,11 +46,120 @@ void run_backward(const Tensors& outputs, const Tensors& gradients, std::optiona
   });
 }
 
-void bind_attributes(Module& module, TensorClass& tensor) {
-  py::class_<GradFunction>(module, "_GradFunction", "The operator that made a tensor, to be looked at.")
+/// What a hook of a node returned: nothing, one gradient, or one per place.
+Tensors replacements(const py::object& returned) {
+  if (returned.is_none()) return {};
+  if (is_tensor(returned)) return {tensor_of(returned)};
+  Tensors result;
+  for (py::handle gradient : returned) result.push_back(gradient.is_none() ? Tensor() : tensor_of(gradient));
+  return result;
+}
+
+/// Where the gradients of a node's inputs go: (node, its output), (leaf, 0), or (None, 0) where none is wanted.
+py::list edges_of(const GraphNode& self) {
+  py::list edges;
+  for (const graph::Value& input : std::vector<graph::Value>(self.node->inputs)) {
+    py::object target = py::none();
+    const bool wanted = output_of(input).requires_grad, leaf = is_leaf(input);
+    if (wanted) target = leaf ? py::cast(Tensor(input)) : py::cast(GraphNode{input.node});
+    edges.append(py::make_tuple(target, wanted && !leaf ? input.index : 0));
+  }
+  return edges;
+}
+
+void bind_graph(Module& module) {
+  py::class_<GraphNode>(module, "_GraphNode", "An operator in the graph that backward walks.")
+      .def_property_readonly(
+          "name", [](const GraphNode& self) { return self.node->op->backward_name(); },
+          "\"AddBackward0\" for an addition.")
+      .def_property_readonly(
+          "key", [](const GraphNode& self) { return reinterpret_cast<intptr_t>(self.node.get()); },
+          "A number that no other operator has at the same time.")
+      .def_property_readonly(
+          "released", [](const GraphNode& self) { return self.node->released.load(); },
+          "Whether backward has let go of what it saved.")
+      .def_property_readonly("edges", &edges_of, "Where gradients go: pairs (operator, leaf or None, output's number).")
       .def(
-          "name", [](const GradFunction& self) { return self.title; }, "Its name, such as \"AddBackward0\".")
-      .def("__repr__", [](const GradFunction& self) { return "<" + self.title + ">"; });
+          "output",
+          [](const GraphNode& self, int index) {
+            return Tensor(graph::Value{self.node, index});
+          },
+          py::arg("index"), "One of its results, as another tensor.")
+      .def(
+          "hook_before",
+          [](const GraphNode& self, int64_t id, const py::object& hook) {
+            notes_of(*self.node).hooks_before.emplace_back(id, [held = hold(hook)](const Tensors& outputs) {
+              py::gil_scoped_acquire gil;
+              return replacements(call(held, py::make_tuple(optional_tuple(outputs))));
+            });
+          },
+          py::arg("id"), py::arg("hook"), "Calls hook(gradients of its outputs) before its backward.")
+      .def(
+          "hook_after",
+          [](const GraphNode& self, int64_t id, const py::object& hook) {
+            notes_of(*self.node)
+                .hooks_after.emplace_back(id, [held = hold(hook)](const Tensors& inputs, const Tensors& outputs) {
+                  py::gil_scoped_acquire gil;
+                  return replacements(call(held, py::make_tuple(optional_tuple(inputs), optional_tuple(outputs))));
+                });
+          },
+          py::arg("id"), py::arg("hook"), "Calls hook(gradients of its inputs, of its outputs) after its backward.")
+      .def(
+          "remove_hook",
+          [](const GraphNode& self, int64_t id) {
+            const auto is_that = [id](const auto& hook) { return hook.first == id; };
+            std::erase_if(notes_of(*self.node).hooks_before, is_that);
+            std::erase_if(notes_of(*self.node).hooks_after, is_that);
+          },
+          py::arg("id"), "Removes a hook.");
+}
+
+/// Between __enter__ and __exit__, in one thread.
+struct SavedHooks {
+  HeldObject pack, unpack;
+  std::unique_ptr<autograd::SavedTensorScope> scope;
+};
+
+void bind_saved_tensors(Module& module) {
+  py::class_<SavedHooks>(module, "_SavedTensorHooks", "Hooks for what backward reads, to be entered and left.")
+      .def(py::init([](const py::object& pack, const py::object& unpack) {
+             return SavedHooks{hold(pack), hold(unpack), nullptr};
+           }),
+           py::arg("pack"), py::arg("unpack"), "See pycnn.autograd.graph.saved_tensors_hooks.")
+      .def(
+          "enter",
+          [](SavedHooks& self) {
+            autograd::SavedTensorHooks hooks;
+            hooks.pack = [pack = self.pack](const Tensor& tensor) -> autograd::PackedTensor {
+              py::gil_scoped_acquire gil;
+              return hold(call(pack, py::make_tuple(tensor)));
+            };
+            hooks.unpack = [unpack = self.unpack](const autograd::PackedTensor& packed) {
+              py::gil_scoped_acquire gil;
+              auto* object = static_cast<PyObject*>(packed.get());
+              const py::object result = call(unpack, py::make_tuple(py::reinterpret_borrow<py::object>(object)));
+              check<TypeError>(is_tensor(result),
+                               "Output of saved tensor unpack_hook expected to be a Tensor but got "
+                               "result of type ",
+                               Py_TYPE(result.ptr())->tp_name);
+              return tensor_of(result);
+            };
+            self.scope = std::make_unique<autograd::SavedTensorScope>(std::move(hooks));
+          },
+          "Begins to call them in this thread.")
+      .def(
+          "leave", [](SavedHooks& self) { self.scope.reset(); }, "Ends that.");
+  module.def("_backward_number", &graph::current_backward);
+  module.def("_is_saved_mutation_allowed", &autograd::is_saved_mutation_allowed);
+  module.def("_set_saved_mutation_allowed", &autograd::set_saved_mutation_allowed, py::arg("allowed"));
+  module.def(
+      "_begin_in_place", [](const Tensor& tensor, const std::string& name) { tensor.check_in_place(name); },
+      py::arg("tensor"), py::arg("name"));
+  module.def(
+      "_increment_version", [](const Tensor& tensor) { ++root_of(*tensor.handle()->cell).changes; }, py::arg("tensor"));
+}
+
+void bind_attributes(Module& module, TensorClass& tensor) {
   py::class_<RemovableHandle>(module, "_RemovableHandle",
                               "What register_hook() gives: removes the hook, also as a context manager.")
       .def(
@@ -80,10 +190,14 @@ void bind_attributes(Module& module, TensorClass& tensor) {
       .def_property_readonly("is_leaf", &Tensor::is_leaf)
       .def("is_inference", &Tensor::is_inference)
       .def_property_readonly("retains_grad", &Tensor::retains_grad)
-      .def_property_readonly("grad_fn", [](const Tensor& self) -> py::object {
-        std::string name = self.grad_fn_name();
-        return name.empty() ? py::none() : py::cast(GradFunction{grad_fn_title(name)});
-      });
+      .def_property_readonly("_grad_node",
+                             [](const Tensor& self) -> py::object {
+                               return self.is_leaf() ? py::none() : py::cast(GraphNode{self.value().node});
+                             })
+      .def_property_readonly("_value_key",
+                             [](const Tensor& self) { return reinterpret_cast<intptr_t>(self.value().node.get()); })
+      .def_property_readonly("output_nr", [](const Tensor& self) { return self.value().index; })
+      .def_property_readonly("_version", [](const Tensor& self) { return root_of(*self.handle()->cell).changes; });
   tensor
       .def(
           "backward",
@@ -99,6 +213,8 @@ void bind_attributes(Module& module, TensorClass& tensor) {
       .def("detach_",
            [](py::object self) {
              Tensor& t = tensor_of(self);
+             const graph::Cell& cell = *t.handle()->cell;
+             check(!cell.base || cell.view->bypasses_autograd, "Can't detach views in-place. Use detach() instead.");
              t = Tensor(t.detach().value());
              return self;
            })
@@ -211,9 +327,9 @@ void bind_functions(Module& module) {
   module.def(
       "apply_function",
       [](const py::object& backward, const TensorList& inputs, const TensorList& outputs, bool once_differentiable,
-         const std::vector<int>& saved_outputs, bool saves_others) {
+         const std::vector<int>& saved_outputs, bool saves_others, const std::string& name) {
         return autograd::apply_function(
-            "function",
+            name.c_str(),
             [held = hold(backward)](const Tensors& gradients, const Tensors& saved) {
               return call_backward(held, gradients, saved);
             },
@@ -221,29 +337,17 @@ void bind_functions(Module& module) {
             {.once_differentiable = once_differentiable, .saved_outputs = saved_outputs, .saves_others = saves_others});
       },
       py::arg("backward"), py::arg("inputs"), py::arg("outputs"), py::arg("once_differentiable") = false,
-      py::arg("saved_outputs") = std::vector<int>{}, py::arg("saves_others") = true);
+      py::arg("saved_outputs") = std::vector<int>{}, py::arg("saves_others") = true, py::arg("name") = "Function");
   module.def("gradcheck", &check_gradients, py::arg("fn"), py::arg("inputs"), py::arg("eps") = 1e-6,
              py::arg("atol") = 1e-5, py::arg("rtol") = 1e-3, py::arg("raise_exception") = py::none());
 }
 
 }  // namespace
 
-std::string grad_fn_title(const std::string& operator_name) {
-  std::string title;
-  bool upper = true;
-  for (char c : operator_name) {
-    if (c == '_') {
-      upper = true;
-      continue;
-    }
-    title += upper && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-    upper = false;
-  }
-  return title + "Backward0";
-}
-
 void bind_autograd(Module& module, TensorClass& tensor) {
   bind_attributes(module, tensor);
+  bind_graph(module);
+  bind_saved_tensors(module);
   bind_modes(module);
   bind_functions(module);
 }

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "bindings/bindings.h"
+#include "graph/operator.h"
 
 namespace pycnn::bindings {
 namespace {
@@ -143,8 +144,8 @@ std::string to_repr(const Tensor& tensor) {
     text = Printer(memory).text(prefix.size());
   }
   if (named_dtype) suffixes.push_back("dtype=pycnn." + std::string(name_of(dtype)));
-  if (std::string name = tensor.grad_fn_name(); !name.empty())
-    suffixes.push_back("grad_fn=<" + grad_fn_title(name) + ">");
+  if (!tensor.is_leaf())
+    suffixes.push_back("grad_fn=<" + tensor.value().node->op->backward_name() + ">");
   else if (tensor.requires_grad())
     suffixes.emplace_back("requires_grad=True");
 

@@ -16,6 +16,7 @@
 #include "graph/evaluate.h"
 #include "graph/lowering.h"
 #include "graph/operator.h"
+#include "graph/saved_tensors.h"
 #include "pycnn/ops.h"
 #include "tensor/fork.h"
 
@@ -39,10 +40,15 @@ bool GradMode::exchange(bool enabled) { return std::exchange(grad_enabled, enabl
 namespace graph {
 namespace {
 
+std::atomic<uint64_t> walks = 0;
+thread_local uint64_t backward_number = 0;
+
 // One backward pass: gradients of values on their way, and what became of those that were asked for.
 class Walk {
  public:
-  Walk(bool create_graph, bool retain_graph) : create_graph_(create_graph), retain_graph_(retain_graph) {}
+  Walk(bool create_graph, bool retain_graph) : create_graph_(create_graph), retain_graph_(retain_graph) {
+    backward_number = ++walks;
+  }
 
   void seed(const Tensor& output, const Tensor& gradient) { deliver(output.value(), gradient); }
 
@@ -101,8 +107,10 @@ class Walk {
       const auto hooks = state->hooks;
       for (const auto& [id, hook] : hooks)
         if (const Tensor replacement = hook(gradient); replacement.defined()) {
-          check(replacement.shape() == output.shape, "a hook changed the gradient's shape from ", output.shape, " to ",
-                replacement.shape());
+          check(replacement.shape() == output.shape, "a hook has changed the size of value (was ", output.shape,
+                " got ", replacement.shape(), ")");
+          check(replacement.dtype() == output.dtype, "a hook has changed the type of value (was ", output.dtype,
+                " got ", replacement.dtype(), ")");
           gradient = replacement;
         }
     }
@@ -123,8 +131,8 @@ class Walk {
   static void check_for_nan(const Node& node, const Tensors& gradients) {
     const NoGradGuard no_grad;
     for (size_t i = 0; i < gradients.size(); ++i)
-      check(!gradients[i].defined() || !any(isnan(gradients[i])).item<bool>(), "Function '", node.op->name(),
-            "' returned nan values in its ", i, "th gradient.");
+      check(!gradients[i].defined() || !any(isnan(gradients[i])).item<bool>(), "Function '", node.op->backward_name(),
+            "' returned nan values in its ", i, "th output.");
   }
 
   /// Lets go of what was saved. Where nothing was saved, neither by a node nor by those before it, as in PyTorch a
@@ -137,8 +145,19 @@ class Walk {
                        std::any_of(node->inputs.begin(), node->inputs.end(),
                                    [](const Value& input) { return !is_leaf(input) && input.node->released; });
     }
-    for (const auto& node : visited_)
-      if (node->released && node->is_evaluated()) node->drop_inputs();
+    for (const auto& node : visited_) {
+      if (!node->released) continue;
+      if (node->notes) node->notes->packed.clear();
+      if (node->is_evaluated()) node->drop_inputs();
+    }
+  }
+
+  /// What a node's hook gave instead of these gradients; nothing leaves them as they are.
+  static void replace(Tensors& gradients, Tensors given) {
+    if (given.empty()) return;
+    check(given.size() == gradients.size(), "a hook has returned an incorrect number of gradients (expected ",
+          gradients.size(), ", got ", given.size(), ")");
+    gradients = std::move(given);
   }
 
   void visit(const std::shared_ptr<Node>& node) {
@@ -161,7 +180,12 @@ class Walk {
         retained_.push_back({node, i});
     }
     visited_.push_back(node);
-    const Tensors input_gradients = backward_of(node, gradients);
+    const std::shared_ptr<NodeNotes> notes = node->notes;
+    if (notes)
+      for (const auto& [id, hook] : notes->hooks_before) replace(gradients, hook(gradients));
+    Tensors input_gradients = backward_of(node, gradients);
+    if (notes)
+      for (const auto& [id, hook] : notes->hooks_after) replace(input_gradients, hook(input_gradients, gradients));
     if (is_anomaly_enabled()) check_for_nan(*node, input_gradients);
     check(input_gradients.size() <= node->inputs.size(), "internal error: '", node->op->name(),
           "' returned too many gradients");
@@ -261,15 +285,16 @@ void take_back(const Accumulated& accumulated) {
 
 class CustomFunction final : public Operator {
  public:
-  CustomFunction(const char* name, autograd::BackwardFunction backward, int inputs,
+  CustomFunction(std::string name, autograd::BackwardFunction backward, int inputs,
                  const autograd::FunctionOptions& options)
-      : name_(name),
+      : name_(std::move(name)),
         backward_(std::move(backward)),
         inputs_(inputs),
         once_differentiable_(options.once_differentiable),
         saved_outputs_(options.saved_outputs),
         saves_others_(options.saves_others) {}
-  const char* name() const override { return name_; }
+  const char* name() const override { return "function"; }
+  std::string backward_name() const override { return name_ + "Backward"; }
   void fingerprint(Fingerprint& key) const override { key.add(static_cast<int64_t>(inputs_)); }
   BackwardReads backward_reads() const override {
     BackwardReads reads{.others = saves_others_};
@@ -283,7 +308,7 @@ class CustomFunction final : public Operator {
   }
 
  private:
-  const char* name_;
+  std::string name_;
   autograd::BackwardFunction backward_;
   int inputs_;
   bool once_differentiable_;
@@ -325,6 +350,9 @@ Tensors CustomFunction::backward(const BackwardContext& context) const {
 }
 
 }  // namespace
+
+uint64_t current_backward() { return backward_number; }
+
 }  // namespace graph
 
 namespace autograd {
@@ -383,11 +411,10 @@ Tensors grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs, st
   }
   walk.run();
   Tensors results;
-  for (const Tensor& input : inputs) {
-    const Tensor gradient = walk.gradient_of_tensor(input.value());
-    check(gradient.defined() || allow_unused,
-          "One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this "
-          "is the desired behavior.");
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Tensor gradient = walk.gradient_of_tensor(inputs[i].value());
+    check(gradient.defined() || allow_unused, "The differentiated Tensor at index ", i,
+          " appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior.");
     results.push_back(gradient.defined() ? Tensor(gradient.value()) : Tensor());
   }
   return results;

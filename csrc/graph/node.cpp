@@ -131,6 +131,12 @@ bool overlaps_itself(const Cell& cell) {
   return false;
 }
 
+Cell& root_of(Cell& cell) {
+  Cell* root = &cell;
+  while (root->base && !root->view->bypasses_autograd) root = root->base.get();
+  return *root;
+}
+
 const Value& refresh(Cell& cell) {
   if (cell.base && cell.view->derive) {
     refresh(*cell.base);

@@ -15,6 +15,7 @@ namespace pycnn::graph {
 
 class Operator;
 struct Node;
+struct NodeNotes;
 
 /// std::make_shared from the thread's pool.
 template <typename T, typename... Arguments>
@@ -61,6 +62,9 @@ struct Output {
   std::atomic<int> consumers{0};
   /// Filled by evaluation if the value was kept.
   Buffer buffer;
+  /// The tensor it belonged to was changed in place, and nobody else named it: nodes recorded before this one (see
+  /// Node::sequence) read what is no longer there.
+  std::atomic<uint64_t> overwritten_before{0};
 };
 
 /// Lost: the thread that was computing it is not there in a forked child, and had begun to write over its inputs.
@@ -76,6 +80,7 @@ struct Node {
   uint64_t sequence = 0;              ///< order of recording, hence a topological order
   bool differentiable = false;        ///< recorded with grad mode on and an input that requires grad
   std::atomic<bool> released{false};  ///< backward() has consumed it (retain_graph=False)
+  std::shared_ptr<NodeNotes> notes;   ///< usually none
 
   explicit Node(int outputs_of_node);
   ~Node();
@@ -123,6 +128,8 @@ struct Cell : std::enable_shared_from_this<Cell> {
   uint64_t base_version = 0;
   bool derives_with_gradient = false;  ///< grad mode when the view was made: following the base records likewise
   bool inference = false;              ///< made in inference mode (a view: of a tensor that was)
+  bool shares_value = false;           ///< bound by a change in place to the value of another tensor
+  uint64_t changes = 0;                ///< in place, of a variable that is no view: PyTorch's version
 
   explicit Cell(Value initial) : value(std::move(initial)) {}
   ~Cell();
@@ -162,6 +169,11 @@ void restore(Cell& cell);
 
 /// True if gradients stop here: nothing was recorded for it, whether or not it wants its own gradient.
 inline bool is_leaf(const Value& value) { return !(value.node->differentiable && output_of(value).requires_grad); }
+
+/// The variable that a chain of views leads to; `.data` and `.detach()` begin one of their own.
+Cell& root_of(Cell& cell);
+/// Says that an operator is about to change this tensor in place: what it records until then may read the old value.
+void begin_in_place(Cell& cell);
 
 /// The same value under a new node outside the autograd graph.
 Value detached(const Value& value);

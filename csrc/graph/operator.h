@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -70,6 +71,8 @@ class Operator {
   virtual ~Operator() = default;
   /// PyTorch's name in snake case; a string literal.
   virtual const char* name() const = 0;
+  /// PyTorch's name of its backward: "AddBackward0" for "add".
+  virtual std::string backward_name() const;
   /// Adds all attributes that lower() reads.
   virtual void fingerprint(Fingerprint&) const {}
   virtual BackwardReads backward_reads() const { return {}; }

@@ -4,6 +4,7 @@
 #include "graph/capture.h"
 #include "graph/evaluate.h"
 #include "graph/operator.h"
+#include "graph/saved_tensors.h"
 #include "pycnn/autograd.h"
 
 namespace pycnn::graph {
@@ -13,13 +14,27 @@ Fingerprint& Fingerprint::add(double value) {
   return *this;
 }
 
-Tensor BackwardContext::input(int i) const { return Tensor(node_->inputs[static_cast<size_t>(i)]); }
-Tensor BackwardContext::output(int i) const { return Tensor(Value{node_, i}); }
+Tensor BackwardContext::input(int i) const { return saved_tensor(node_, false, i); }
+Tensor BackwardContext::output(int i) const { return saved_tensor(node_, true, i); }
 const Shape& BackwardContext::input_shape(int i) const {
   return output_of(node_->inputs[static_cast<size_t>(i)]).shape;
 }
 DType BackwardContext::input_dtype(int i) const { return output_of(node_->inputs[static_cast<size_t>(i)]).dtype; }
 bool BackwardContext::needs(int i) const { return output_of(node_->inputs[static_cast<size_t>(i)]).requires_grad; }
+
+std::string Operator::backward_name() const {
+  std::string title;
+  bool upper = true;
+  for (const char c : std::string_view(name())) {
+    if (c == '_') {
+      upper = true;
+      continue;
+    }
+    title += upper && c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    upper = false;
+  }
+  return title + "Backward0";
+}
 
 Tensors Operator::backward(const BackwardContext&) const {
   fail<NotImplementedError>("the operator '", name(), "' has no derivative");
@@ -76,6 +91,7 @@ Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> input
   results.reserve(outputs.size());
   for (int i = 0; i < node->output_count; ++i) results.emplace_back(Value{node, i});
   note_pending(node);
+  if (node->differentiable) pack_saved(node);
   return results;
 }
 

@@ -77,9 +77,25 @@ bool owns_bases(const Cell& cell) {
   return true;
 }
 
+// The variable that this thread's in-place operator changes, and the first node that may belong to it.
+struct InPlace {
+  const Cell* root = nullptr;
+  uint64_t began = 0;
+};
+thread_local InPlace in_place;
+
+/// `previous` was the cell's value until an operator that began with node `began` changed it; 0: not for autograd.
+void note_change(Cell& cell, const Value& previous, uint64_t began) {
+  if (began == 0) return;
+  ++cell.changes;
+  // Somebody else may have read it under another name.
+  if (!cell.shares_value && output_of(previous).handles.load() == 0) output_of(previous).overwritten_before = began;
+}
+
 // Binds a cell (and, through views, its base) to a new value; `silent` changes are hidden from autograd.
-void rebind(Cell& cell, Tensor given, bool silent) {
+void rebind(Cell& cell, Tensor given, bool silent, uint64_t began) {
   const Tensor value = assignable(std::move(given), silent);
+  const bool shares_value = value.handle().use_count() > 1 || output_of(value.value()).handles.load() > 1;
   if (cell.base && owns_bases(cell) && !overlaps_itself(cell)) cell.leave_base();
   if (cell.base) {
     check(cell.view->derive || cell.base_version == cell.base->version,
@@ -89,9 +105,9 @@ void rebind(Cell& cell, Tensor given, bool silent) {
     const Tensor base(make_pooled<TensorHandle>(cell.base));
     if (cell.view->bypasses_autograd) {
       const NoGradGuard no_grad;
-      rebind(*cell.base, cell.view->write(base, value), true);
+      rebind(*cell.base, cell.view->write(base, value), true, 0);
     } else {
-      rebind(*cell.base, cell.view->write(base, value), silent);
+      rebind(*cell.base, cell.view->write(base, value), silent, began);
     }
   }
   const Value previous = cell.value;
@@ -114,6 +130,8 @@ void rebind(Cell& cell, Tensor given, bool silent) {
     cell.bind(value.value());
   }
   if (cell.base) cell.has_followed();
+  note_change(cell, previous, began);
+  cell.shares_value = shares_value;
 }
 
 std::shared_ptr<AutogradState>& autograd_state(const Tensor& tensor) {
@@ -125,6 +143,11 @@ std::shared_ptr<AutogradState>& autograd_state(const Tensor& tensor) {
 }
 
 }  // namespace
+
+void begin_in_place(Cell& cell) {
+  const Cell& root = root_of(cell);
+  if (in_place.root != &root) in_place = {&root, next_sequence()};
+}
 
 Value detached(const Value& value) {
   const Output& output = output_of(value);
@@ -409,10 +432,11 @@ void Tensor::set_grad(const Tensor& gradient) {
     }
     return;
   }
-  check(gradient.shape() == shape(), "assigned grad has data of a different size: expected ", shape(), ", got ",
-        gradient.shape());
-  check(gradient.dtype() == dtype(), "assigned grad has data of a different type: expected ", dtype(), ", got ",
-        gradient.dtype());
+  check(gradient.handle() != handle_, "can't assign Variable as its own grad");
+  check(gradient.shape() == shape(), "attempting to assign a gradient of size '", gradient.shape(),
+        "' to a tensor of size '", shape(), "'. Please ensure that the gradient and the tensor are the same size");
+  check(gradient.dtype() == dtype(), "attempting to assign a gradient with dtype '", gradient.dtype(),
+        "' to a tensor with dtype '", dtype(), "'. The gradient must match the tensor's dtype");
   const std::shared_ptr<graph::AutogradState> state = graph::autograd_state(*this);
   if (log != nullptr) log->note_gradient(state);
   state->grad = gradient;
@@ -475,6 +499,7 @@ void Tensor::check_in_place(std::string_view operation) const {
       !is_inference() || is_inference_mode_enabled(), operation,
       ": Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal "
       "tensor before doing inplace update.");
+  graph::begin_in_place(*handle_->cell);
   if (!is_grad_enabled()) return;
   check(!(requires_grad() && is_leaf()), operation,
         ": a leaf Variable that requires grad is being used in an in-place operation.");
@@ -491,7 +516,10 @@ Tensor& Tensor::assign_(Tensor value, bool uniform) {
         "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
         "Please clone() the tensor before performing the operation.");
   if (value.dtype() != dtype()) value = cast(value, dtype());
-  graph::rebind(*handle_->cell, std::move(value), false);
+  const bool announced = graph::in_place.root == &graph::root_of(*handle_->cell);
+  const uint64_t began = announced ? graph::in_place.began : 0;
+  graph::in_place = {};
+  graph::rebind(*handle_->cell, std::move(value), false, began);
   return *this;
 }
 

@@ -97,7 +97,14 @@ def _no(self: Tensor) -> bool:
     return False
 
 
+def _grad_fn(self: Tensor) -> Any:
+    from pycnn.autograd.graph import grad_fn
+
+    return grad_fn(self)
+
+
 PROPERTIES: dict[str, Any] = {
+    "grad_fn": property(_grad_fn, doc="The operator that made it, a `pycnn.autograd.graph.Node`, or None for leaves."),
     "is_cpu": property(lambda self: True, doc="True."),
     "layout": property(lambda self: strided, doc="pycnn.strided"),
     **{name: property(_no, doc="False.") for name in ("is_meta", "is_mps", "is_xla", "is_xpu", "is_maia", "is_mtia")},

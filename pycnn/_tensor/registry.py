@@ -99,6 +99,7 @@ def in_place(f: Function) -> Function:
 
     @functools.wraps(f)
     def changed(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
+        _core._begin_in_place(self, name)
         return stored(self, f(self, *args, **keywords), name)
 
     if not isinstance(f, types.FunctionType):

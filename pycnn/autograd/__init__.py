@@ -9,10 +9,17 @@ from typing import Any
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn._paths import add_paths
-from pycnn.autograd import functional, graph
+from pycnn.autograd import forward_ad, functional, graph
 from pycnn.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from pycnn.autograd.function import Function, FunctionCtx, once_differentiable
-from pycnn.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from pycnn.autograd.grad_mode import (
+    enable_grad,
+    inference_mode,
+    no_grad,
+    set_grad_enabled,
+    set_multithreading_enabled,
+)
+from pycnn.autograd.graph import GradientEdge, tensor_at
 from pycnn.autograd.variable import Variable
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "functional",
     "grad",
     "gradcheck",
@@ -33,6 +41,7 @@ __all__ = [
     "once_differentiable",
     "set_detect_anomaly",
     "set_grad_enabled",
+    "set_multithreading_enabled",
 ]
 
 
@@ -47,7 +56,12 @@ def __getattr__(name: str) -> Any:
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return (value,) if value is None or isinstance(value, Tensor) else tuple(value)
+    return (value,) if value is None or isinstance(value, (Tensor, GradientEdge)) else tuple(value)
+
+
+def _places(value: Any) -> tuple[Any, ...]:
+    """Tensors, some of them given by their edges."""
+    return tuple(tensor_at(place) for place in _as_tuple(value))
 
 
 def _optional_tuple(value: Any) -> tuple[Any, ...] | None:
@@ -83,14 +97,19 @@ def grad(
 
     Errors: RuntimeError if an input was not used, an output is no scalar, or the graph was freed.
     """
-    sources = _as_tuple(inputs)
+    sources = _places(inputs)
+    if not sources:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    for source in sources:
+        if not isinstance(source, Tensor):
+            raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(source).__name__}")
     unused = materialize_grads if allow_unused is None else allow_unused
     if materialize_grads and not unused:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
     weights = _optional_tuple(grad_outputs)
     if is_grads_batched:
-        return _batched(_as_tuple(outputs), sources, weights or (), retain_graph, create_graph, unused)
-    result = tuple(_core.grad(_as_tuple(outputs), sources, weights, retain_graph, create_graph, unused))
+        return _batched(_places(outputs), sources, weights or (), retain_graph, create_graph, unused)
+    result = tuple(_core.grad(_places(outputs), sources, weights, retain_graph, create_graph, unused))
     if not materialize_grads:
         return result
     return tuple(
@@ -135,7 +154,11 @@ def backward(
         inputs: add to `.grad` of these alone.
     """
     _core.backward(
-        _as_tuple(tensors), _optional_tuple(grad_tensors), retain_graph, create_graph, _optional_tuple(inputs)
+        _places(tensors),
+        _optional_tuple(grad_tensors),
+        retain_graph,
+        create_graph,
+        None if inputs is None else _places(inputs),
     )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn.autograd.grad_mode import no_grad
+from pycnn.autograd.graph import active_hooks
+
+__all__ = ["Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]
 
 
 class FunctionCtx:
@@ -18,10 +22,12 @@ class FunctionCtx:
     needs_input_grad: tuple[bool, ...] = ()
 
     def __init__(self) -> None:
-        self._saved: tuple[Tensor | None, ...] = ()
+        self._saved: tuple[Any, ...] = ()
         self._non_differentiable: set[int] = set()
         self._dirty: tuple[Tensor, ...] = ()
         self._materialize_grads = True
+        self._saved_outputs: list[int] = []
+        self._input_count = 0
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keeps inputs or outputs; `backward` finds them in `saved_tensors`."""
@@ -30,10 +36,20 @@ class FunctionCtx:
                 raise TypeError(f"save_for_backward can only save variables, but got {type(tensor).__name__}")
         self._saved = tensors
 
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Accepted: derivatives along a direction use `backward` as well."""
+
     @property
     def saved_tensors(self) -> tuple[Tensor | None, ...]:
-        """What `save_for_backward` was given."""
-        return self._saved
+        """What `save_for_backward` was given. RuntimeError if one of them was changed in place since."""
+        return tuple(saved.tensor() if isinstance(saved, _Saved) else saved for saved in self._saved)
+
+    def all_saved(self, node: Any) -> tuple[Tensor | None, ...]:
+        """The same seen from outside: the function's results among them come from its node."""
+        return tuple(
+            saved if output < 0 else node.output(output)
+            for saved, output in zip(self.saved_tensors, self._saved_outputs, strict=True)
+        )
 
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
         """Says that these outputs have no gradient."""
@@ -46,6 +62,38 @@ class FunctionCtx:
     def set_materialize_grads(self, value: bool) -> None:
         """Whether `backward` gets zeros (True, the default) or None for outputs that nobody used."""
         self._materialize_grads = bool(value)
+
+
+class _Saved:
+    """A tensor that backward will want, as the hooks for such made it, or as it is."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._hooks = active_hooks()
+        self._version = tensor._version
+        with no_grad():
+            self._kept = tensor if self._hooks is None else self._hooks.pack_hook(tensor)
+
+    def tensor(self) -> Tensor:
+        if self._hooks is not None:
+            with no_grad():
+                return self._hooks.unpack_hook(self._kept)
+        kept: Tensor = self._kept
+        if kept._version != self._version and not _core._is_saved_mutation_allowed():
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: a "
+                f"tensor of shape {tuple(kept.shape)} is at version {kept._version}; expected version {self._version} "
+                "instead. Hint: clone() it before it is changed, or change a copy"
+            )
+        return kept
+
+
+#: Contexts by the key of their node. A context lives as long as its node.
+_contexts: weakref.WeakValueDictionary[int, FunctionCtx] = weakref.WeakValueDictionary()
+
+
+def context_of(node: Any) -> FunctionCtx | None:
+    """The context of a node that a Function made."""
+    return _contexts.get(node.key)
 
 
 class Function:
@@ -71,6 +119,11 @@ class Function:
         """Computes the gradient of every argument of `forward` from those of its outputs."""
         raise NotImplementedError("You must implement the backward function to use your custom autograd.Function.")
 
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """Not called: derivatives along a direction are made of `backward`."""
+        raise NotImplementedError("You must implement the jvp function for custom autograd.Function.")
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs `forward` and records the operator."""
@@ -89,6 +142,14 @@ class Function:
         changed = {id(tensor) for tensor in ctx._dirty}
         sources = tuple(old if id(new) in changed else new for old, new in zip(before, args, strict=True))
         return _record(cls, ctx, sources, result, changed)
+
+
+class InplaceFunction(Function):
+    """A `Function` that may change its inputs."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
 
 
 def _check_dirty(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result: Any) -> None:
@@ -126,7 +187,11 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
                 f"{cls.__name__}: Inference tensors cannot be saved for backward. To work around this, you can make a "
                 "clone to get a normal tensor and use it in autograd, or use `no_grad()` instead of `inference_mode()`."
             )
-    ctx._saved = tuple(tensor if output < 0 else None for tensor, output in zip(ctx._saved, saved, strict=True))
+    ctx._saved = tuple(
+        _Saved(tensor) if output < 0 and tensor is not None else None
+        for tensor, output in zip(ctx._saved, saved, strict=True)
+    )
+    ctx._saved_outputs, ctx._input_count = saved, len(sources)
 
     def backward(gradients: tuple[Any, ...], saved_outputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
         given: list[Any] = [None] * len(like)
@@ -154,7 +219,10 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
         once_differentiable=once,
         saved_outputs=[output for output in saved if output >= 0],
         saves_others=any(tensor is not None for tensor in ctx._saved),
+        name=cls.__name__,
     )
+    if recorded:
+        _contexts[recorded[0]._grad_node.key] = ctx
     for i, new in zip(differentiable, recorded, strict=True):
         if id(results[i]) in changed:
             _core._rebind(results[i], new)
@@ -163,9 +231,7 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
     return tuple(results) if isinstance(result, (tuple, list)) else results[0]
 
 
-def _merged(
-    others: tuple[Tensor | None, ...], saved: list[int], outputs: tuple[Tensor, ...]
-) -> tuple[Tensor | None, ...]:
+def _merged(others: tuple[Any, ...], saved: list[int], outputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
     """The saved tensors in their order: outputs where `saved` has a position, else the others."""
     remaining = iter(outputs)
     return tuple(other if position < 0 else next(remaining) for other, position in zip(others, saved, strict=True))

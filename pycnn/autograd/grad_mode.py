@@ -150,3 +150,20 @@ class inference_mode(_GradMode):
         grad_enabled, inference = previous
         _core.set_inference_mode(inference)
         _core.set_grad_enabled(grad_enabled)
+
+
+class set_multithreading_enabled:
+    """Accepted, without effect: backward records in the thread that calls it, and kernels use all threads.
+
+    Args:
+        mode: kept as an attribute.
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = mode
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
