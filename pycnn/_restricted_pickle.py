@@ -225,7 +225,10 @@ class Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("a name that is no string")
         if (module, name) not in self._names:
-            raise ValueError(f"{module}.{name} is refused: only tensors, numbers, strings and containers are read")
+            raise ValueError(
+                f"{module}.{name} is refused: only tensors, numbers, strings and containers are read unless "
+                "weights_only=False, which runs what the file says"
+            )
         self._push(self._names[module, name])
 
     def _stack_global(self) -> None:

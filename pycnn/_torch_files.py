@@ -1,4 +1,5 @@
-"""PyTorch's `.pt` and `.pth` files, read and written without PyTorch and without running anything.
+"""PyTorch's `.pt` and `.pth` files, read and written without PyTorch and, unless asked for whole objects, without
+running anything.
 
 The present format is a zip archive, uncompressed: `data.pkl` (protocol 2) with the structure, `data/KEY` with the
 elements of each storage, `byteorder`. The legacy one is four pickles (a magic number, the protocol, system, value), a
@@ -8,8 +9,10 @@ fifth with the keys of the storages, and then each storage's count and elements.
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import os
+import pickle
 import struct
 import threading
 import zipfile
@@ -27,6 +30,8 @@ from pycnn._restricted_pickle import CONTAINERS, Builder, Machine
 _MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _LARGEST = 2**62
+# In archives of whole objects: the name of an entry that says so, and of what stands for tensors in the pickle.
+_OBJECTS = "pycnn.objects"
 # Tensors may overlap in their storage, so a small file could ask for much memory; it gets this many times its size.
 _GROWTH = 4
 _ALLOWANCE = 64 << 20
@@ -251,8 +256,17 @@ class _Archive:
         return entry.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
 
 
-def _read_zip(file: IO[bytes]) -> Any:
+class UnpicklingError(pickle.UnpicklingError, ValueError):
+    """A file that cannot be read, or has what is refused."""
+
+
+def _read_zip(file: IO[bytes], weights_only: bool) -> Any:
     archive = _Archive(file)
+    if weights_only and _OBJECTS in archive._entries:
+        raise ValueError(
+            "Weights only load failed: the file holds pickled objects, and reading them runs what they say; if you "
+            "trust it, load it with weights_only=False"
+        )
     order = archive.read("byteorder") if "byteorder" in archive._entries else b"little"
     if order not in (b"little", b"big"):
         raise ValueError(f"a byte order {order[:20]!r}")
@@ -264,7 +278,39 @@ def _read_zip(file: IO[bytes]) -> Any:
         return np.frombuffer(archive.read(f"data/{key}"), bits).astype(bits.newbyteorder("="), copy=False)
 
     reader = _Reader(elements, _GROWTH * archive.size + _ALLOWANCE)
-    return reader.read(archive.read("data.pkl"))[0]
+    data = archive.read("data.pkl")
+    return reader.read(data)[0] if weights_only else _Unpickler(data, reader).load()
+
+
+class _Unpickler(pickle.Unpickler):
+    """Python's own, which imports and calls what the file names; tensors come from the archive."""
+
+    def __init__(self, data: bytes, reader: _Reader) -> None:
+        super().__init__(io.BytesIO(data))
+        self._reader = reader
+        self._tensors: dict[str, Tensor | None] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if not module.startswith("torch"):
+            return super().find_class(module, name)
+        known = self._reader._names.get((module, name))
+        if known is None:
+            raise ValueError(f"{module}.{name} is not known here")
+        return known.build if isinstance(known, Builder) else known
+
+    def persistent_load(self, identifier: Any) -> Any:
+        if type(identifier) is not tuple or identifier[0] != _OBJECTS:
+            return self._reader._storage(identifier)
+        _, name, key, shape, requires_grad, is_parameter = identifier
+        if key not in self._tensors:
+            strides = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
+            kind = _Kind(name, _STORAGES[_STORAGE_OF[name]][1])
+            storage = self._reader._storage(("storage", kind, key, "cpu", math.prod(shape)))
+            tensor = self._reader._tensor_v2(
+                storage, 0, shape, tuple(strides), requires_grad and not is_parameter, None
+            )
+            self._tensors[key] = self._reader._parameter(tensor, requires_grad, None) if is_parameter else tensor
+        return self._tensors[key]
 
 
 # -- the legacy format -------------------------------------------------------------------------------------------------
@@ -321,21 +367,23 @@ def is_torch_file(start: bytes) -> bool:
     return start[8:9] != b"{" and (start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5"))
 
 
-def read(path: str) -> Any:
+def read(path: str, weights_only: bool = True) -> Any:
     """The value in a file of `torch.save`, all tensors on the CPU.
 
-    Tensors that share a storage become tensors of their own; one tensor in two places stays one.
+    Tensors that share a storage become tensors of their own; one tensor in two places stays one. Without
+    `weights_only`, what a zip archive says is imported and called.
 
-    Errors: OSError if it cannot be read; ValueError, with the file's name, for a damaged one and for what is refused.
+    Errors: OSError if it cannot be read; UnpicklingError, with the file's name, for a damaged one and for what is
+    refused.
     """
     try:
         with open(path, "rb") as file:
             if file.read(2) == b"PK":
-                return _read_zip(file)
+                return _read_zip(file, weights_only)
             file.seek(0)
             return _read_legacy(file.read())
     except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path}: not a readable file of PyTorch: {error}") from None
+        raise UnpicklingError(f"{path}: not a readable file of PyTorch: {error}") from None
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -472,6 +520,40 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes, alignment: int = 6
         file.write(content)
 
 
+class _ObjectPickler(pickle.Pickler):
+    """Python's own for anything but tensors, whose elements go to the archive."""
+
+    def __init__(self, file: IO[bytes], protocol: int) -> None:
+        super().__init__(file, protocol)
+        self.storages: list[bytes] = []
+        self._keys: dict[int, int] = {}
+        self._kept: list[Tensor] = []  # so that no address is used twice
+
+    def persistent_id(self, value: Any) -> Any:
+        from pycnn.nn.parameter import Parameter
+
+        if type(value) not in (Tensor, Parameter):
+            return None
+        if id(value) not in self._keys:
+            self._keys[id(value)] = len(self.storages)
+            self.storages.append(value.detach().__reduce_ex__(2)[1][1])
+            self._kept.append(value)
+        name = str(value.dtype).rpartition(".")[2]
+        key = str(self._keys[id(value)])
+        return (_OBJECTS, name, key, tuple(value.shape), value.requires_grad, isinstance(value, Parameter))
+
+
+def write_objects(path: str, value: Any, protocol: int = 2) -> None:
+    """Writes any value that Python's pickle can, for `load(path, weights_only=False)`: the whole file or nothing.
+
+    Errors: those of pickle; OSError if writing fails.
+    """
+    structure = io.BytesIO()
+    pickler = _ObjectPickler(structure, protocol)
+    pickler.dump(value)
+    _write_archive(path, structure.getvalue(), pickler.storages, {_OBJECTS: b"1"})
+
+
 def write(path: str, value: Any) -> None:
     """Writes a value as `torch.save` does, for `torch.load(path, weights_only=True)`: the whole file or nothing.
 
@@ -479,6 +561,10 @@ def write(path: str, value: Any) -> None:
     """
     writer = _Writer()
     structure = writer.pickle(value)
+    _write_archive(path, structure, writer.storages, {})
+
+
+def _write_archive(path: str, structure: bytes, storages: list[bytes], others: dict[str, bytes]) -> None:
     stem = os.path.splitext(os.path.basename(path))[0]
     temporary = f"{path}.tmp-{os.getpid()}-{threading.get_ident()}"
     try:
@@ -486,8 +572,10 @@ def write(path: str, value: Any) -> None:
             with zipfile.ZipFile(file, "w") as archive:
                 _add(archive, f"{stem}/data.pkl", structure)
                 _add(archive, f"{stem}/byteorder", b"little")
-                for key, content in enumerate(writer.storages):
+                for key, content in enumerate(storages):
                     _add(archive, f"{stem}/data/{key}", content)
+                for name, content in others.items():
+                    _add(archive, f"{stem}/{name}", content)
                 _add(archive, f"{stem}/version", b"3\n")
             file.flush()
             os.fsync(file.fileno())

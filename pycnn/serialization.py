@@ -2,7 +2,7 @@
 
 In safetensors files tensors are stored under their dotted paths, as other readers expect; the structure around them is
 JSON in the file's metadata. Paths that end in `.pt` or `.pth` are written as `torch.save` does. Nothing in a file is
-executed.
+executed unless one asks for whole objects with `weights_only=False`.
 """
 
 from __future__ import annotations
@@ -154,6 +154,7 @@ def save(
     f: Any,
     pickle_module: Any = None,
     pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
     *,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
@@ -164,16 +165,19 @@ def save(
             strings, integers, None), lists and tuples of them. Tensors that are one object stay one.
         f: a path, or a binary file open for writing. A path that ends in `.pt` or `.pth` becomes a zip archive as
             `torch.save` writes it, which `torch.load(f, weights_only=True)` reads; everything else is safetensors.
-        pickle_module, pickle_protocol: accepted for PyTorch's sake.
+            Any other value (a module, an optimiser, ...) is pickled, which only `load(f, weights_only=False)` reads
+            again, with pycnn alone; a path that ends in `.safetensors` refuses it.
+        pickle_module: accepted for PyTorch's sake.
+        pickle_protocol: of what is pickled.
         metadata: further strings for a safetensors file's metadata; keys that start with "pycnn." are taken.
 
-    Errors: TypeError that names the place of what cannot be stored; OSError or RuntimeError if writing fails;
-    ValueError for metadata in a `.pt` or `.pth` file.
+    Errors: TypeError that names the place of what a safetensors file cannot store; pickle's errors for what cannot be
+    pickled either; OSError or RuntimeError if writing fails; ValueError for metadata in a `.pt` or `.pth` file.
     """
     if hasattr(f, "write"):
         with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "value.safetensors")
-            save(obj, path, metadata=metadata)
+            path = os.path.join(folder, "value")
+            save(obj, path, pickle_protocol=pickle_protocol, metadata=metadata)
             with open(path, "rb") as file:
                 shutil.copyfileobj(file, f)
         return
@@ -181,10 +185,19 @@ def save(
     if os.path.splitext(path)[1] in (".pt", ".pth"):
         if metadata:
             raise ValueError(f"save: {path}: PyTorch's files have no metadata")
-        _torch_files.write(path, obj)
+        try:
+            _torch_files.write(path, obj)
+        except TypeError:
+            _torch_files.write_objects(path, obj, pickle_protocol)
         return
     encoder = _Encoder()
-    structure = {"format": _FORMAT, "value": encoder.encode(obj, ())}
+    try:
+        structure = {"format": _FORMAT, "value": encoder.encode(obj, ())}
+    except TypeError:
+        if metadata or os.path.splitext(path)[1] == ".safetensors":
+            raise
+        _torch_files.write_objects(path, obj, pickle_protocol)
+        return
     strings = {str(key): str(value) for key, value in (metadata or {}).items()}
     _core.save_safetensors(path, encoder.tensors, {**strings, _STRUCTURE: json.dumps(structure)})
 
@@ -203,21 +216,25 @@ def load(
     map_location: Any = None,
     pickle_module: Any = None,
     *,
-    weights_only: bool = True,
+    weights_only: bool | None = None,
     mmap: bool | None = None,
+    **pickle_load_args: Any,
 ) -> Any:
     """Reads what `save` wrote; from any other safetensors file, a dictionary of its tensors.
 
     Files of `torch.save`, zip and legacy, are read as well, without PyTorch: tensors, parameters, numbers, strings,
-    dtypes, sizes and containers. All else (whole modules, TorchScript, NumPy arrays, ...) is refused by name. What the
-    file says never decides what runs; memory is at most a few times the file's size.
+    dtypes, sizes and containers. All else (whole modules, TorchScript, NumPy arrays, ...) is refused by name, unless
+    `weights_only=False`. What the file says then never decides what runs; memory is at most a few times its size.
 
     Args:
         f: a path, or a binary file open for reading.
         map_location: None or "cpu"; tensors of other devices come to the CPU in any case.
-        pickle_module, weights_only, mmap: accepted for PyTorch's sake; nothing is ever executed.
+        weights_only: False also reads pickled objects, such as whole modules. That imports and calls whatever the file
+            names: only for files that you trust. None means True.
+        pickle_module, mmap, pickle_load_args: accepted for PyTorch's sake.
 
-    Errors: OSError if it cannot be read, ValueError (with the file's name) if it is damaged or has what is refused.
+    Errors: OSError if it cannot be read; ValueError (with the file's name) if it is damaged, also a
+    `pickle.UnpicklingError` in a file of PyTorch's format or if it has what is refused.
     """
     from pycnn._device import check_device
 
@@ -228,12 +245,12 @@ def load(
             copy = os.path.join(folder, "value")
             with open(copy, "wb") as file:
                 shutil.copyfileobj(f, file)
-            return load(copy)
+            return load(copy, weights_only=weights_only)
     path = os.fspath(f)
     with open(path, "rb") as file:
         is_torch_file = _torch_files.is_torch_file(file.read(16))
     if is_torch_file:
-        return _torch_files.read(path)
+        return _torch_files.read(path, weights_only is not False)
     tensors, metadata = read(path)
     text = metadata.get(_STRUCTURE)
     if text is None:

@@ -141,7 +141,7 @@ def test_step_without_definition():
 def test_pre_hooks_replace_arguments():
     p = parameter()
     optimizer = optim.SGD([p], lr=0.1)
-    handle = optimizer.register_step_pre_hook(lambda _, args, kwargs: ((lambda: 42,), {}))
+    handle = optimizer.register_step_pre_hook(lambda _, args, kwargs: ((*args, lambda: 42), {}))
     assert optimizer.step() == 42
     handle.remove()
     assert optimizer.step() is None

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import pickle
 import struct
 from collections import OrderedDict
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import pycnn
-from pycnn import _core, nn
+from pycnn import _core, nn, optim
 
 
 def equal(a, b) -> bool:
@@ -145,9 +146,9 @@ def test_open_files(tmp_path):
         ([{1, 2}], r"type set at \['0'\]"),
     ],
 )
-def test_unknown_types_are_refused_with_their_place(tmp_path, value, place):
+def test_safetensors_refuse_unknown_types_with_their_place(tmp_path, value, place):
     with pytest.raises(TypeError, match=place):
-        pycnn.save(value, tmp_path / "value")
+        pycnn.save(value, tmp_path / "value.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -159,18 +160,47 @@ def test_numpys_numbers_are_stored_as_numbers(tmp_path, ending):
     assert read == [1.5, 7, True, 2.5] and [type(x) for x in read] == [float, int, bool, float]
 
 
-@pytest.mark.parametrize("ending", ["safetensors", "pth"])
-def test_modules_are_refused_with_a_hint(tmp_path, ending):
+def test_safetensors_refuse_modules_with_a_hint(tmp_path):
     with pytest.raises(TypeError, match=r"Linear at \['net'\]; store what its state_dict\(\) gives"):
-        pycnn.save({"net": nn.Linear(1, 1)}, tmp_path / f"whole.{ending}")
+        pycnn.save({"net": nn.Linear(1, 1)}, tmp_path / "whole.safetensors")
+
+
+@pytest.mark.parametrize("name", ["net.pt", "net", "net.pth.tar"])
+def test_whole_modules(tmp_path, name):
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    net[3].bias.requires_grad_(False)
+    optimizer = optim.SGD([net[3].weight], lr=0.1, momentum=0.9)
+    path = tmp_path / name
+    pycnn.save({"net": net, "weight": net[3].weight, "optimizer": optimizer, "shapes": {(1, 2)}}, path)
+    for options in ({}, {"weights_only": True}, {"weights_only": None}):
+        with pytest.raises(pickle.UnpicklingError, match="weights_only=False"):
+            pycnn.load(path, **options)
+    again = pycnn.load(path, weights_only=False)
+    x = pycnn.randn(2, 1, 4, 4)
+    assert again["net"](x).tolist() == net(x).tolist() and again["shapes"] == {(1, 2)}
+    weight = again["net"][3].weight
+    assert weight is again["weight"] and weight is again["optimizer"].param_groups[0]["params"][0]
+    assert isinstance(weight, nn.Parameter) and weight.requires_grad and not again["net"][3].bias.requires_grad
+    again["net"](x).sum().backward()
+    again["optimizer"].step()
+    with io.BytesIO() as buffer:
+        pycnn.save(net, buffer)
+        buffer.seek(0)
+        assert len(pycnn.load(buffer, weights_only=False)) == 4
+
+
+def test_trusted_files_of_weights(tmp_path):
+    for name in ("x", "x.pt"):
+        pycnn.save({"x": pycnn.ones(2)}, tmp_path / name)
+        assert pycnn.load(tmp_path / name, weights_only=False)["x"].tolist() == [1, 1]
 
 
 def test_failed_save_leaves_the_old_file(tmp_path):
     path = tmp_path / "value"
     pycnn.save({"x": 1}, path)
     before = path.read_bytes()
-    with pytest.raises(TypeError):
-        pycnn.save({"x": object()}, path)
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pycnn.save({"x": lambda: 0}, path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["value"]
     with pytest.raises((OSError, RuntimeError)):
         pycnn.save({"x": 1}, tmp_path / "no such folder" / "value")

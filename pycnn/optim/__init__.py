@@ -2,7 +2,7 @@
 
 from pycnn._paths import add_paths
 from pycnn.optim import lr_scheduler, swa_utils
-from pycnn.optim.adam import Adam, Adamax, AdamW, Lion, NAdam, RAdam
+from pycnn.optim.adam import Adam, Adamax, AdamW, Lion, NAdam, RAdam, SparseAdam
 from pycnn.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from pycnn.optim.lbfgs import LBFGS
 from pycnn.optim.matrix import Adafactor, Muon
@@ -11,7 +11,8 @@ from pycnn.optim.sgd import ASGD, LARS, SGD
 
 __all__ = [
     "ASGD", "LARS", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Muon",
-    "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
+    "NAdam", "Optimizer", "RAdam", "RMSprop", "Rprop", "SparseAdam",
+    "lr_scheduler", "swa_utils",
 ]  # fmt: skip
 
 add_paths(

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pycnn._core import Tensor
-from pycnn.optim.optimizer import RuleOptimizer, check_betas, check_implementation, check_not_negative, check_rate
+from pycnn.autograd.grad_mode import enable_grad
+from pycnn.optim.optimizer import (
+    Optimizer,
+    RuleOptimizer,
+    check_betas,
+    check_implementation,
+    check_not_negative,
+    check_rate,
+)
 
 
 def _check(lr: Any, betas: Any, eps: float, weight_decay: float) -> None:
@@ -275,6 +283,44 @@ class RAdam(RuleOptimizer):
             "differentiable": differentiable,
         }
         super().__init__(params, defaults)
+
+
+class SparseAdam(Optimizer):
+    """Adam for sparse gradients, of which there are none here: with dense ones its steps raise, as PyTorch's do.
+
+    Args:
+        params, betas, eps, maximize: as for `Adam`.
+        lr: learning rate, above 0.
+
+    Errors: ValueError for arguments out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: Any = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        maximize: bool = False,
+    ) -> None:
+        if isinstance(lr, Tensor) and lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+        if not lr > 0.0:
+            raise ValueError(f"Invalid learning rate: {lr}")
+        if not eps > 0.0:
+            raise ValueError(f"Invalid epsilon value: {eps}")
+        check_betas(betas)
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Calls the closure and gives its value back. RuntimeError if a parameter has a gradient: it is dense."""
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        if any(parameter.grad is not None for group in self.param_groups for parameter in group["params"]):
+            raise RuntimeError("SparseAdam does not support dense gradients, please consider Adam instead")
+        return loss
 
 
 class Lion(RuleOptimizer):

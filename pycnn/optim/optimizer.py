@@ -62,22 +62,23 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     def stepped(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if self._in_step:  # called by the step of a derived class
             return step(self, *args, **kwargs)
+        given: tuple[Any, ...] = (self, *args)
         self._in_step = self._opt_called = True
         try:
             for hook in (*_global_step_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()):
-                replaced = hook(self, args, kwargs)
+                replaced = hook(self, given, kwargs)
                 if replaced is None:
                     continue
                 if not (isinstance(replaced, tuple) and len(replaced) == 2):
                     raise RuntimeError(
                         f"{step} must return None or a tuple of (new_args, new_kwargs), but got {replaced}."
                     )
-                args, kwargs = replaced
+                given, kwargs = replaced
             guards = _capture.state.guards
             numbers = None if guards is None else self._numbers()
             if guards is not None:
                 guards.append(_capture.Guard(self._options, self._option_containers))
-            result = step(self, *args, **kwargs)
+            result = step(*given, **kwargs)
             if guards is not None and self._numbers() != numbers:
                 raise RuntimeError(
                     f"capture: {type(self).__name__} changes numbers of its state at every step, which a replay would "
@@ -86,7 +87,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
             if not self._evaluates:
                 _core.eval(list(self._tensors()))
             for hook in (*self._optimizer_step_post_hooks.values(), *_global_step_post_hooks.values()):
-                hook(self, args, kwargs)
+                hook(self, given, kwargs)
             return result
         finally:
             self._in_step = False
@@ -165,7 +166,9 @@ class Optimizer:
             param_group["param_names"] = names
         for parameter in members:
             if not isinstance(parameter, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(parameter)}")
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is {type(parameter).__name__}"
+                )
             if not (self.defaults.get("differentiable") or parameter.is_leaf or parameter.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         for name, default in self.defaults.items():
@@ -231,7 +234,8 @@ class Optimizer:
 
     # -- hooks ---------------------------------------------------------------------------------------------------------
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Calls `hook(optimizer, args, kwargs)` before every step; it may return new (args, kwargs)."""
+        """Calls `hook(optimizer, args, kwargs)` before every step; it may return new (args, kwargs). The first of the
+        arguments is the optimiser."""
         return _register(self._optimizer_step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
