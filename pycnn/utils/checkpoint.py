@@ -28,8 +28,16 @@ def checkpoint(
     Args:
         function: anything that takes the arguments.
         use_reentrant, context_fn, determinism_check, debug, early_stop: PyTorch's, accepted without effect.
+
+    Errors: ValueError for options that PyTorch refuses.
     """
     kwargs.pop("preserve_rng_state", None)
+    if use_reentrant and kwargs:
+        raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
+    if use_reentrant and (context_fn is not None or debug):
+        raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
+    if determinism_check not in ("default", "none"):
+        raise ValueError(f"determinism_check should be one of ['default', 'none'], but got {determinism_check}")
     return function(*args, **kwargs)
 
 
