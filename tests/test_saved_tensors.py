@@ -268,3 +268,119 @@ def test_refuses_where_pytorch_does(name: str) -> None:
     if name in ("pow",):  # PyTorch saves the result as well, for the gradient at a base of 0
         found = [[a for i, a in enumerate(raised) if i % 3 != 2] for raised in found]
     assert found[0] == found[1]
+
+
+def adversaries(torch: Any, leak: bool) -> None:
+    maker, judge = torch.nn.Linear(2, 2), torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())
+    step = torch.optim.Adam(judge.parameters()).step
+    made = maker(torch.ones(4, 2))
+    verdict = judge(made if leak else made.detach())
+    verdict.sum().backward(retain_graph=True)
+    step()
+    (verdict if leak else judge(made)).sum().backward()
+
+
+def twice(torch: Any, module: Any, *shape: int) -> None:
+    (module(torch.ones(*shape)).sum() + module(torch.ones(*shape) * 2).sum()).backward()
+
+
+def averaged_teacher(torch: Any) -> None:
+    student, teacher, x = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2), torch.ones(1, 2)
+    loss = (student(x) - teacher(x).detach()).pow(2).sum()
+    with torch.no_grad():
+        teacher.weight.mul_(0.9).add_(student.weight, alpha=0.1)
+    loss.backward()
+
+
+def rows_of_a_result(torch: Any) -> None:
+    w, state, out = torch.ones(3, requires_grad=True), torch.zeros(3), torch.zeros(5, 3)
+    for i in range(5):
+        state = (state + w).tanh()
+        out[i] = state
+    out.sum().backward()
+
+
+def scratch(torch: Any, copied: bool) -> None:
+    w, x, total = torch.ones(3, requires_grad=True), torch.zeros(3), 0
+    for i in range(3):
+        x.fill_(i)
+        total = total + ((x.clone() if copied else x) * w).sum()
+    total.backward()
+
+
+def residual(torch: Any) -> None:
+    F, x = torch.nn.functional, torch.ones(1, 2, 4, 4)
+    y = torch.nn.BatchNorm2d(2)(torch.nn.Conv2d(2, 2, 3, padding=1)(x))
+    y += x
+    F.dropout(F.relu(y, inplace=True), 0.5, inplace=True).sum().backward()
+
+
+def on_a_result(change: Any) -> Any:
+    def run(torch: Any) -> None:
+        change(torch, torch.full((3, 3), 0.5, requires_grad=True) * 1).sum().backward()
+
+    return run
+
+
+def renormalised(torch: Any, y: Any) -> Any:
+    y = y.softmax(1)
+    y /= y.sum(1, keepdim=True)
+    return y
+
+
+def masked(torch: Any, y: Any) -> Any:
+    y = y @ torch.ones(3, 3)
+    return y.masked_fill_(torch.ones(3, 3).triu(1).bool(), -1e9).softmax(-1)
+
+
+def fresh_factor(torch: Any, y: Any) -> Any:
+    y += y.sin()
+    y *= y.exp().detach()
+    return y
+
+
+def square_added(torch: Any, y: Any) -> Any:
+    y += y * y
+    return y
+
+
+def into_an_operand(torch: Any) -> None:
+    x, b = torch.ones(3, requires_grad=True), torch.zeros(3)
+    y = (x * b).sum()
+    torch.add(torch.ones(3), 1, out=b)
+    y.backward()
+
+
+PROGRAMS: dict[str, Any] = {
+    "adversaries": lambda torch: adversaries(torch, False),
+    "adversaries, one graph for both": lambda torch: adversaries(torch, True),
+    "spectral_norm": lambda torch: twice(torch, torch.nn.utils.spectral_norm(torch.nn.Linear(3, 3)), 4, 3),
+    "batch norm": lambda torch: twice(torch, torch.nn.BatchNorm1d(3), 4, 3),
+    "averaged teacher": averaged_teacher,
+    "rows of a result": rows_of_a_result,
+    "scratch": lambda torch: scratch(torch, False),
+    "scratch, copied": lambda torch: scratch(torch, True),
+    "residual": residual,
+    "renormalised": on_a_result(renormalised),
+    "masked": on_a_result(masked),
+    "fresh factor": on_a_result(fresh_factor),
+    "square added": on_a_result(square_added),
+    "sigmoid and 1": on_a_result(lambda torch, y: y.sigmoid().add_(1)),
+    "into an operand": into_an_operand,
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_run_or_are_refused_as_in_pytorch(name: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    def refused(library: Any) -> bool:
+        library.manual_seed(0)
+        try:
+            PROGRAMS[name](library)
+        except RuntimeError as error:
+            assert "modified by an inplace operation" in str(error)
+            return True
+        return False
+
+    assert refused(pycnn) == refused(torch)

@@ -107,6 +107,7 @@ py::object store(const std::string& name, const Tensor& result, const py::object
         "requires grad.");
   check(can_cast(result.dtype(), target.dtype()), name, "(): result type ", result.dtype(),
         " can't be cast to the desired output type ", target.dtype());
+  target.check_in_place(name);
   if (target.shape() == result.shape())
     target.assign_(result);
   else
