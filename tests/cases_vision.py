@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from case import Case, Input, constant, distinct, normal, permuted, positive, unit
+from case import Case, Input, constant, distinct, integers, normal, permuted, positive, unit
 
 CASES: list[Case] = []
 
@@ -173,7 +173,9 @@ add("pixel_shuffle", "F.pixel_shuffle", normal(2, 12, 3, 2), upscale_factor=2)
 add("pixel_shuffle without a batch", "F.pixel_shuffle", normal(9, 2, 3), upscale_factor=3)
 add("pixel_unshuffle", "F.pixel_unshuffle", normal(2, 3, 4, 6), downscale_factor=2)
 add("pixel_unshuffle more dimensions", "F.pixel_unshuffle", normal(2, 1, 2, 4, 2), downscale_factor=2)
+add("conv_tbc", "F.conv_tbc", normal(5, 2, 3), normal(2, 3, 4), normal(4), pad=1)
 add("channel_shuffle", "F.channel_shuffle", normal(2, 6, 3, 2), groups=3)
+add("channel_shuffle by its other name", "F.native_channel_shuffle", constant(normal(2, 6, 3, 2)), groups=3)
 add("channel_shuffle sequences", "F.channel_shuffle", normal(1, 4, 3), groups=2)
 
 # -- pooling -----------------------------------------------------------------------------------------------------------
@@ -222,6 +224,43 @@ for note, name, x, samples, keywords in [
                 x, 2, return_indices=True, _random_samples=samples, **keywords
             ),
             (x, constant(samples)),
+            {},
+            "pytorch",
+        )
+    )
+
+# Bytes are resized in fixed point: PyTorch's values to the bit.
+for note, size, keywords in [
+    ("larger", (7, 9), {"mode": "bilinear"}),
+    ("larger, corners", (7, 9), {"mode": "bilinear", "align_corners": True}),
+    ("larger", (9, 8), {"mode": "bicubic"}),
+    ("smaller", (3, 4), {"mode": "bilinear"}),
+    ("smaller", (3, 2), {"mode": "bicubic"}),
+    ("smaller, antialiased", (3, 2), {"mode": "bilinear", "antialias": True}),
+    ("smaller, antialiased", (2, 3), {"mode": "bicubic", "antialias": True}),
+]:
+    for channels in (3, 5):
+        CASES.append(
+            Case(
+                f"interpolate bytes {note}, {keywords['mode']}, {channels} channels",
+                lambda p, x, size=size, keywords=keywords: p.nn.functional.interpolate(
+                    (x * 255).to(p.uint8), size, **keywords
+                ),
+                (constant(unit(2, channels, 5, 6)),),
+                {},
+                "pytorch",
+            )
+        )
+
+# Which element is nearest depends on rounding: positions are computed in the grid's dtype.
+for corners in (False, True):
+    CASES.append(
+        Case(
+            f"grid_sample nearest in bfloat16, corners {corners}",
+            lambda p, x, grid, corners=corners: p.nn.functional.grid_sample(
+                x.to(p.bfloat16), grid.to(p.bfloat16), mode="nearest", padding_mode="border", align_corners=corners
+            ).to(grid.dtype),
+            (integers(0, 100, 2, 3, 7, 13), constant(normal(2, 8, 9, 2))),
             {},
             "pytorch",
         )

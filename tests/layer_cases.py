@@ -18,6 +18,7 @@ class LayerCase:
     call: calls the layer with tensors, if that is more than layer(*tensors); takes the package, the layer, the tensors.
     random: in training it draws numbers, which differ from PyTorch's; there it is compared in evaluation mode.
     torch: whether PyTorch has it.
+    derivative: whether its gradient is its result's derivative.
     """
 
     name: str
@@ -26,6 +27,7 @@ class LayerCase:
     call: Callable[..., Any] | None = None
     random: bool = False
     torch: bool = True
+    derivative: bool = True
 
 
 LAYERS: dict[str, LayerCase] = {}
@@ -33,11 +35,12 @@ LAYERS: dict[str, LayerCase] = {}
 
 def add(
     name: str, *inputs: Input, build: Build | None = None, arguments: tuple[Any, ...] = (),
-    call: Callable[..., Any] | None = None, random: bool = False, torch: bool = True, **options: Any,
+    call: Callable[..., Any] | None = None, random: bool = False, torch: bool = True,
+    derivative: bool = True, **options: Any,
 ) -> None:  # fmt: skip
     """A row for the class `name`, made with `arguments` and `options` or by `build`."""
     made = build or (lambda nn: getattr(nn, name)(*arguments, **options))
-    LAYERS[name] = LayerCase(name, made, inputs, call, random, torch)
+    LAYERS[name] = LayerCase(name, made, inputs, call, random, torch, derivative)
 
 
 SIZES = {1: (7,), 2: (6, 5), 3: (4, 3, 5)}
@@ -91,8 +94,8 @@ add("GroupNorm", image(2), arguments=(2, 4))
 add("LayerNorm", normal(2, 3, 4, 5), arguments=((4, 5),))
 add("RMSNorm", normal(2, 3, 5), arguments=(5,))
 add("LocalResponseNorm", image(2), arguments=(3,))
-# PyTorch's gradient is not that of its result, which test_vision_layers.py compares.
-add("CrossMapLRN2d", image(2), arguments=(3,), torch=False)
+# PyTorch's gradient is not that of its result.
+add("CrossMapLRN2d", image(2), arguments=(3,), derivative=False)
 add("SyncBatchNorm", image(2), arguments=(4,))
 
 # -- activations -------------------------------------------------------------------------------------------------------

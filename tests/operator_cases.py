@@ -132,6 +132,8 @@ _layer("linear", "F.linear", "vector", normal(7), (3, 7))
 _layer("linear", "F.linear", "4 dimensions, without bias", normal(2, 1, 3, 5), (17, 5), bias=False)
 _layer("linear", "F.linear", "1 to 1", normal(4, 1), (1, 1))
 _layer("linear", "F.linear", "empty batch", normal(0, 5), (3, 5))
+add("linear with a matrix of biases", "F.linear", normal(5, 7), normal(3, 7), normal(5, 3))
+add("linear with a bias per row", "F.linear", normal(2, 5, 7), normal(3, 7), normal(1, 3))
 add("linear permuted", "F.linear", permuted(normal(5, 7)), permuted(normal(3, 7)), strided(normal(3)))
 
 # -- pooling -------------------------------------------------------------------------------------------------------

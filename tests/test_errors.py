@@ -32,6 +32,30 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Excep
         RuntimeError,
         ("kernel", "5"),
     ),
+    "attention dropout": (
+        lambda: F.scaled_dot_product_attention(zeros(2, 3), zeros(2, 3), zeros(2, 3), dropout_p=1.5),
+        RuntimeError,
+        ("probability", "1.5"),
+    ),
+    "embedding_bag of nothing": (
+        lambda: F.embedding_bag(pycnn.zeros(3, 0, dtype=pycnn.int64), zeros(5, 2)),
+        RuntimeError,
+        ("empty",),
+    ),
+    "conv_tbc ranks": (lambda: F.conv_tbc(zeros(3, 4), zeros(2, 4, 5), zeros(5)), RuntimeError, ("conv_tbc", "(3, 4)")),
+    "linear bias of other rows": (
+        lambda: F.linear(zeros(3, 4), zeros(5, 4), zeros(2, 5)),
+        RuntimeError,
+        ("linear", "(2, 5)"),
+    ),
+    "interpolate bytes linear": (
+        lambda: F.interpolate(pycnn.zeros(1, 2, 4, dtype=pycnn.uint8), 7, mode="linear"),
+        NotImplementedError,
+        ("upsample_linear1d", "byte"),
+    ),
+    "batch_norm of one dimension": (lambda: F.batch_norm(zeros(3), zeros(3), zeros(3)), RuntimeError, ("3",)),
+    "group_norm without groups": (lambda: F.group_norm(zeros(2, 6), 0), ZeroDivisionError, ()),
+    "loss without a reduction": (lambda: F.mse_loss(zeros(3), zeros(3), reduction=None), ValueError, ("none",)),
     "conv2d bias": (lambda: F.conv2d(zeros(1, 3, 5, 5), zeros(4, 3, 3, 3), zeros(3)), RuntimeError, ("bias", "3")),
     "conv2d groups": (lambda: F.conv2d(zeros(1, 3, 5, 5), zeros(4, 3, 3, 3), groups=2), RuntimeError, ("groups",)),
     "conv2d groups and outputs": (

@@ -6,13 +6,15 @@ namespace {
 
 using OptionalTensor = std::optional<Tensor>;
 using OptionalBool = std::optional<bool>;
+using ReductionName = std::optional<std::string>;  ///< none is refused as any other unknown one: a ValueError
 
 /// `size_average` and `reduce` are PyTorch's older spelling of `reduction`.
-Reduction reduction_of(const std::string& name, OptionalBool size_average, OptionalBool reduce) {
+Reduction reduction_of(const ReductionName& reduction, OptionalBool size_average, OptionalBool reduce) {
   if (size_average || reduce) {
     if (!reduce.value_or(true)) return Reduction::None;
     return size_average.value_or(true) ? Reduction::Mean : Reduction::Sum;
   }
+  const std::string name = reduction.value_or("None");
   if (name == "mean") return Reduction::Mean;
   if (name == "sum") return Reduction::Sum;
   check<ValueError>(name == "none", name, " is not a valid value for reduction");
@@ -28,7 +30,7 @@ void bind_classification(Module& module) {
   module.def(
       "cross_entropy",
       [](const Tensor& input, const Tensor& target, const OptionalTensor& weight, OptionalBool size_average,
-         int64_t ignore_index, OptionalBool reduce, const std::string& reduction, double label_smoothing) {
+         int64_t ignore_index, OptionalBool reduce, const ReductionName& reduction, double label_smoothing) {
         return cross_entropy(
             input, target,
             {or_undefined(weight), ignore_index, reduction_of(reduction, size_average, reduce), label_smoothing});
@@ -38,7 +40,7 @@ void bind_classification(Module& module) {
   module.def(
       "nll_loss",
       [](const Tensor& input, const Tensor& target, const OptionalTensor& weight, OptionalBool size_average,
-         int64_t ignore_index, OptionalBool reduce, const std::string& reduction) {
+         int64_t ignore_index, OptionalBool reduce, const ReductionName& reduction) {
         return nll_loss(input, target, or_undefined(weight), ignore_index,
                         reduction_of(reduction, size_average, reduce));
       },
@@ -47,14 +49,14 @@ void bind_classification(Module& module) {
   module.def(
       "binary_cross_entropy",
       [](const Tensor& input, const Tensor& target, const OptionalTensor& weight, OptionalBool size_average,
-         OptionalBool reduce, const std::string& reduction) {
+         OptionalBool reduce, const ReductionName& reduction) {
         return binary_cross_entropy(input, target, or_undefined(weight), reduction_of(reduction, size_average, reduce));
       },
       py::arg("input"), py::arg("target"), no_weight, no_size_average, no_reduce, mean_reduction);
   module.def(
       "binary_cross_entropy_with_logits",
       [](const Tensor& input, const Tensor& target, const OptionalTensor& weight, OptionalBool size_average,
-         OptionalBool reduce, const std::string& reduction, const OptionalTensor& pos_weight) {
+         OptionalBool reduce, const ReductionName& reduction, const OptionalTensor& pos_weight) {
         return binary_cross_entropy_with_logits(input, target, or_undefined(weight),
                                                 reduction_of(reduction, size_average, reduce),
                                                 or_undefined(pos_weight));
@@ -82,7 +84,7 @@ void bind_regression(Module& module) {
     module.def(
         name,
         [function = function](const Tensor& input, const Tensor& target, OptionalBool size_average, OptionalBool reduce,
-                              const std::string& reduction, const OptionalTensor& weight) {
+                              const ReductionName& reduction, const OptionalTensor& weight) {
           return weighted(input, weight, reduction_of(reduction, size_average, reduce), true,
                           [&](Reduction r) { return function(input, target, r); });
         },
@@ -93,19 +95,19 @@ void bind_regression(Module& module) {
     module.def(
         name,
         [function = function](const Tensor& input, const Tensor& target, OptionalBool size_average, OptionalBool reduce,
-                              const std::string& reduction) {
+                              const ReductionName& reduction) {
           return function(input, target, reduction_of(reduction, size_average, reduce));
         },
         py::arg("input"), py::arg("target"), no_size_average, no_reduce, mean_reduction);
   module.def(
       "smooth_l1_loss",
       [](const Tensor& input, const Tensor& target, OptionalBool size_average, OptionalBool reduce,
-         const std::string& reduction,
+         const ReductionName& reduction,
          double beta) { return smooth_l1_loss(input, target, reduction_of(reduction, size_average, reduce), beta); },
       py::arg("input"), py::arg("target"), no_size_average, no_reduce, mean_reduction, py::arg("beta") = 1.0);
   module.def(
       "huber_loss",
-      [](const Tensor& input, const Tensor& target, const std::string& reduction, double delta,
+      [](const Tensor& input, const Tensor& target, const ReductionName& reduction, double delta,
          const OptionalTensor& weight) {
         return weighted(input, weight, reduction_of(reduction, {}, {}), false,
                         [&](Reduction r) { return huber_loss(input, target, r, delta); });
@@ -114,7 +116,7 @@ void bind_regression(Module& module) {
   module.def(
       "kl_div",
       [](const Tensor& input, const Tensor& target, OptionalBool size_average, OptionalBool reduce,
-         const std::string& reduction, bool log_target) {
+         const ReductionName& reduction, bool log_target) {
         if (reduction != "batchmean" || size_average || reduce)
           return kl_div(input, target, reduction_of(reduction, size_average, reduce), log_target);
         const Tensor total = kl_div(input, target, Reduction::Sum, log_target);
@@ -124,7 +126,7 @@ void bind_regression(Module& module) {
   module.def(
       "poisson_nll_loss",
       [](const Tensor& input, const Tensor& target, bool log_input, bool full, OptionalBool size_average, double eps,
-         OptionalBool reduce, const std::string& reduction) {
+         OptionalBool reduce, const ReductionName& reduction) {
         return poisson_nll_loss(input, target, {log_input, full, eps, reduction_of(reduction, size_average, reduce)});
       },
       py::arg("input"), py::arg("target"), py::arg("log_input") = true, py::arg("full") = false, no_size_average,
@@ -132,7 +134,7 @@ void bind_regression(Module& module) {
   module.def(
       "gaussian_nll_loss",
       [](const Tensor& input, const Tensor& target, const std::variant<Tensor, double>& var, bool full, double eps,
-         const std::string& reduction) {
+         const ReductionName& reduction) {
         const Tensor* variance = std::get_if<Tensor>(&var);
         return gaussian_nll_loss(input, target, variance ? *variance : full_like(input, std::get<double>(var)), full,
                                  eps, reduction_of(reduction, {}, {}));
@@ -145,7 +147,7 @@ void bind_margins(Module& module) {
   module.def(
       "hinge_embedding_loss",
       [](const Tensor& input, const Tensor& target, double margin, OptionalBool size_average, OptionalBool reduce,
-         const std::string& reduction) {
+         const ReductionName& reduction) {
         return hinge_embedding_loss(input, target, margin, reduction_of(reduction, size_average, reduce));
       },
       py::arg("input"), py::arg("target"), py::arg("margin") = 1.0, no_size_average, no_reduce, mean_reduction);
@@ -156,7 +158,7 @@ void bind_margins(Module& module) {
     module.def(
         name,
         [function = function](const Tensor& input1, const Tensor& input2, const Tensor& target, double margin,
-                              OptionalBool size_average, OptionalBool reduce, const std::string& reduction) {
+                              OptionalBool size_average, OptionalBool reduce, const ReductionName& reduction) {
           return function(input1, input2, target, margin, reduction_of(reduction, size_average, reduce));
         },
         py::arg("input1"), py::arg("input2"), py::arg("target"), py::arg("margin") = 0.0, no_size_average, no_reduce,
@@ -164,7 +166,7 @@ void bind_margins(Module& module) {
   module.def(
       "multilabel_soft_margin_loss",
       [](const Tensor& input, const Tensor& target, const OptionalTensor& weight, OptionalBool size_average,
-         OptionalBool reduce, const std::string& reduction) {
+         OptionalBool reduce, const ReductionName& reduction) {
         return multilabel_soft_margin_loss(input, target, or_undefined(weight),
                                            reduction_of(reduction, size_average, reduce));
       },
@@ -172,7 +174,7 @@ void bind_margins(Module& module) {
   module.def(
       "multi_margin_loss",
       [](const Tensor& input, const Tensor& target, double p, double margin, const OptionalTensor& weight,
-         OptionalBool size_average, OptionalBool reduce, const std::string& reduction) {
+         OptionalBool size_average, OptionalBool reduce, const ReductionName& reduction) {
         return multi_margin_loss(input, target, p, margin, or_undefined(weight),
                                  reduction_of(reduction, size_average, reduce));
       },
@@ -181,7 +183,7 @@ void bind_margins(Module& module) {
   module.def(
       "triplet_margin_loss",
       [](const Tensor& anchor, const Tensor& positive, const Tensor& negative, double margin, double p, double eps,
-         bool swap, OptionalBool size_average, OptionalBool reduce, const std::string& reduction) {
+         bool swap, OptionalBool size_average, OptionalBool reduce, const ReductionName& reduction) {
         return triplet_margin_loss(anchor, positive, negative,
                                    {margin, p, eps, swap, reduction_of(reduction, size_average, reduce)});
       },
@@ -190,7 +192,8 @@ void bind_margins(Module& module) {
   module.def(
       "ctc_loss",
       [](const Tensor& log_probs, const Tensor& targets, const std::vector<int64_t>& input_lengths,
-         const std::vector<int64_t>& target_lengths, int64_t blank, const std::string& reduction, bool zero_infinity) {
+         const std::vector<int64_t>& target_lengths, int64_t blank, const ReductionName& reduction,
+         bool zero_infinity) {
         return without_gil([&] {
           return ctc_loss(log_probs, targets, input_lengths, target_lengths, blank, reduction_of(reduction, {}, {}),
                           zero_infinity);

@@ -152,6 +152,11 @@ class Lowering {
   NormalizedRowsGradients normalize_rows_backward(const Slot& gradient, const Slot& input, const Slot& mean,
                                                   const Slot& inverse, const Slot& weight, bool centered,
                                                   bool parameters);
+  /// values (N, C, points) = Σ over taps of weights (N, taps, points) · table (N, C, elements) at index (N, taps,
+  /// points), 0 where that is -1, in Float32 or Float64. Which of the three is computed from the other two; the slot
+  /// given for it has only a shape.
+  enum class SampleResult : uint8_t { Values, Table, Weights };
+  Slot sample(SampleResult result, const Slot& values, const Slot& index, const Slot& weights, const Slot& table);
   /// values[i] = table[i with coordinate `dimension` replaced by index[i]]; index has the result's shape (expanded
   /// slots are fine), table has it too but for `dimension`. Raises IndexError when run if an index is out of range.
   Slot gather(const Slot& table, const Slot& index, int dimension);

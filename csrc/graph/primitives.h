@@ -278,6 +278,15 @@ struct NormalizeRowsBackwardPrimitive final : Primitive {
   kernels::NormalizeRowsBackwardArguments arguments(const Addresses& addresses) const;
 };
 
+struct SamplePrimitive final : Primitive {
+  Lowering::SampleResult result;
+  Slot values, index, weights, table;  ///< values and table channels-last: (N, C, points), (N, C, elements)
+  const char* name() const override;
+  void prepare(const kernels::Kernels&) override {}
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+  double flops() const override;
+};
+
 struct ArgReducePrimitive final : Primitive {
   bool maximum = true;
   int dimension = 0;

@@ -204,6 +204,18 @@ struct NormalizeRowsBackwardArguments {
   void* workspace;
 };
 
+// -- sampling ---------------------------------------------------------------------------------------------------------
+/// values[b, p] = Σ_t weights[b, t, p] · table[b, index[b, t, p]] for vectors of channels, 0 where the index is -1.
+/// Each of the three is linear in the other two; the kernel says which one is written.
+struct SampleArguments {
+  DType dtype;  ///< Float32 or Float64
+  int64_t batch, points, taps, elements, channels;
+  const int64_t* index;  ///< (batch, taps, points)
+  void* weights;         ///< likewise
+  void* table;           ///< (batch, elements, channels)
+  void* values;          ///< (batch, points, channels)
+};
+
 // -- indexing ---------------------------------------------------------------------------------------------------------
 /// gather:       values[i] = table[i with coordinate `axis` replaced by index[i]]
 /// scatter_add:  table[…] += values[i], in increasing order of i along the axis (table is initialised by the caller)
@@ -287,6 +299,9 @@ struct Kernels {
   void (*normalize_rows)(const NormalizeRowsArguments&);
   size_t (*normalize_rows_backward_workspace)(const NormalizeRowsBackwardArguments&);
   void (*normalize_rows_backward)(const NormalizeRowsBackwardArguments&);
+  void (*sample)(const SampleArguments&);          ///< values
+  void (*sample_spread)(const SampleArguments&);   ///< table ← Σ over points of weights · values
+  void (*sample_weights)(const SampleArguments&);  ///< weights ← values · table, summed over channels
   bool (*gather)(const IndexArguments&);
   bool (*scatter_add)(const IndexArguments&);
   bool (*scatter)(const IndexArguments&);

@@ -289,7 +289,11 @@ Tensor conv(int spatial, const Tensor& input, const Tensor& weight, const Tensor
     check(fits, name, ": Calculated padded input size per channel: (", ops::join(padded, " x "), "). Kernel size: (",
           ops::join(extent, " x "), "). Kernel size can't be greater than actual input size");
   }
-  return batched(input, spatial, [&](const Tensor& x) { return convolution(x, weight, bias, geometry, output); });
+  return batched(input, spatial, [&](const Tensor& x) {
+    const Tensor result = convolution(x, weight, bias, geometry, output);
+    // As in PyTorch, no channels give none.
+    return x.shape()[1] == 0 ? narrow(result, 1, 0, 0) : result;
+  });
 }
 
 Tensor conv_transpose(int spatial, const Tensor& input, const Tensor& weight, const Tensor& bias,

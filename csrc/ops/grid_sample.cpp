@@ -1,12 +1,76 @@
-// Sampling images and volumes at given places (Jaderberg et al. 2015), composed of gathers.
+// Sampling images and volumes at given places (Jaderberg et al. 2015): the elements around a point and their weights
+// are pointwise functions of the grid, their sum is an operator.
 #include <array>
 
+#include "graph/lowering.h"
 #include "ops/arguments.h"
 #include "ops/autocast.h"
 #include "pycnn/ops.h"
 
 namespace pycnn {
 namespace {
+
+using graph::BackwardContext;
+using graph::BackwardReads;
+using graph::Fingerprint;
+using graph::Lowering;
+using graph::Slot;
+using SampleResult = Lowering::SampleResult;
+
+/// The equation of Lowering::sample solved for one of values, table and weights: the other two (in that order) with the
+/// index between them are the inputs. It is linear in both, so each gradient is one of its siblings.
+class Sample final : public graph::Operator {
+ public:
+  /// `shape`: of the result.
+  Sample(SampleResult result, const Shape& shape) : result_(result), shape_(shape) {}
+  const char* name() const override {
+    return result_ == SampleResult::Values  ? "sample"
+           : result_ == SampleResult::Table ? "sample_spread"
+                                            : "sample_weights";
+  }
+  void fingerprint(Fingerprint& f) const override { f.add(static_cast<int64_t>(result_)).add(shape_); }
+  BackwardReads backward_reads() const override { return {.inputs = 0b111}; }
+  Tensors backward(const BackwardContext& context) const override {
+    const Tensor first = context.input(0), index = context.input(1), second = context.input(2);
+    const Tensor& gradient = context.gradient();
+    Tensors gradients(3);
+    const auto solved = [&](SampleResult result, const Tensor& a, const Tensor& b, int i) {
+      if (context.needs(i)) gradients[static_cast<size_t>(i)] = solve(result, a, index, b, context.input_shape(i));
+    };
+    switch (result_) {
+      case SampleResult::Values:  // of table, weights
+        solved(SampleResult::Table, gradient, second, 0);
+        solved(SampleResult::Weights, gradient, first, 2);
+        break;
+      case SampleResult::Table:  // of values, weights
+        solved(SampleResult::Values, gradient, second, 0);
+        solved(SampleResult::Weights, first, gradient, 2);
+        break;
+      case SampleResult::Weights:  // of values, table
+        solved(SampleResult::Values, second, gradient, 0);
+        solved(SampleResult::Table, first, gradient, 2);
+        break;
+    }
+    return gradients;
+  }
+  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
+    Slot unknown;
+    unknown.shape = shape_;
+    const Slot &first = inputs[0], &index = inputs[1], &second = inputs[2];
+    if (result_ == SampleResult::Values) return {l.sample(result_, unknown, index, second, first)};
+    if (result_ == SampleResult::Table) return {l.sample(result_, first, index, second, unknown)};
+    return {l.sample(result_, first, index, unknown, second)};
+  }
+
+  static Tensor solve(SampleResult result, const Tensor& first, const Tensor& index, const Tensor& second,
+                      const Shape& shape) {
+    return graph::record(std::make_shared<Sample>(result, shape), {first, index, second}, {shape, first.dtype()});
+  }
+
+ private:
+  SampleResult result_;
+  Shape shape_;
+};
 
 enum class Padding : uint8_t { Zeros, Border, Reflection };
 
@@ -26,13 +90,15 @@ Tensor reflected(const Tensor& x, double low, double high) {
   return where(odd == 0, extra + low, span - extra + low);
 }
 
+/// Positions and weights are computed in the grid's dtype, as in PyTorch: which element is nearest depends on rounding.
 struct Sampler {
   Tensor table;  ///< (N, C, elements)
   Dimensions sizes;
-  Shape points;  ///< (N, 1, …)
+  Shape points;  ///< (N, …)
   Padding padding;
   bool align_corners;
   bool finite;  ///< whether places that are no numbers count as outside, as in PyTorch for all but blends in images
+  Tensors indices, weights;
 
   int spatial() const { return sizes.size(); }
 
@@ -49,28 +115,30 @@ struct Sampler {
     const Tensor folded = align_corners ? reflected(x, 0, last) : reflected(x, -0.5, last + 0.5);
     return held_inside(folded, 0, last);
   }
-  /// The elements at whole positions (one tensor per dimension), times their weight; nothing outside.
-  Tensor taken(std::span<const Tensor> positions, const Tensor& weight) const {
+  /// One of the elements that make a sample: at whole positions (one tensor per dimension); nothing if outside.
+  void take(std::span<const Tensor> positions, const Tensor& weight) {
     Tensor valid, index;
     for (int d = 0; d < spatial(); ++d) {
-      const Tensor& x = positions[static_cast<size_t>(d)];
-      const auto last = static_cast<double>(sizes[d] - 1);
-      const Tensor here = logical_and(x >= 0.0, x <= last);
+      const Tensor x = cast(positions[static_cast<size_t>(d)], table.dtype());
+      const Tensor here = logical_and(x >= 0.0, x <= static_cast<double>(sizes[d] - 1));
       valid = valid.defined() ? logical_and(valid, here) : here;
       const Tensor whole = cast(where(here, x.detach(), zeros_like(x)), DType::Int64);
       index = index.defined() ? index * sizes[d] + whole : whole;
     }
+    indices.push_back(where(valid, index, full_like(index, -1)));
+    weights.push_back(cast(finite ? where(valid, weight, zeros_like(weight)) : weight, table.dtype()));
+  }
+  Tensor result() const {
     const Shape& shape = table.shape();
-    const int64_t count = element_count(points) / (points[0] ? points[0] : 1);
-    const Tensor flat = expand(reshape(index, {shape[0], 1, count}), {shape[0], shape[1], count});
-    const Tensor mask = reshape(valid, {shape[0], 1, count});
-    const Tensor values = gather(table, 2, flat);
-    const Tensor weights = reshape(weight, {shape[0], 1, count});
-    return where(mask, values, zeros_like(values)) * (finite ? where(mask, weights, zeros_like(weights)) : weights);
+    const auto taps = static_cast<int64_t>(indices.size());
+    const int64_t count = element_count(points) / points[0];
+    const auto together = [&](const Tensors& parts) { return reshape(stack(parts, 1), {shape[0], taps, count}); };
+    return Sample::solve(SampleResult::Values, table, together(indices), together(weights),
+                         {shape[0], shape[1], count});
   }
 };
 
-Tensor nearest(const Sampler& s, std::span<const Tensor> coordinates) {
+void nearest(Sampler& s, std::span<const Tensor> coordinates) {
   Tensors positions;
   Tensor one;
   for (int d = 0; d < s.spatial(); ++d) {
@@ -79,16 +147,15 @@ Tensor nearest(const Sampler& s, std::span<const Tensor> coordinates) {
     const Tensor constant = positions.back() * 0.0;
     one = one.defined() ? one + constant : constant + 1.0;
   }
-  return s.taken(positions, one);
+  s.take(positions, one);
 }
 
-Tensor linear_samples(const Sampler& s, std::span<const Tensor> coordinates) {
+void linear_samples(Sampler& s, std::span<const Tensor> coordinates) {
   Tensors position, below;
   for (int d = 0; d < s.spatial(); ++d) {
     position.push_back(s.inside(s.position(coordinates[static_cast<size_t>(d)], d), d));
     below.push_back(floor(position.back()));
   }
-  Tensor total;
   for (int corner = 0; corner < 1 << s.spatial(); ++corner) {
     Tensors at;
     Tensor weight;
@@ -99,10 +166,8 @@ Tensor linear_samples(const Sampler& s, std::span<const Tensor> coordinates) {
       const Tensor share = upper ? x - low : low + 1.0 - x;
       weight = weight.defined() ? weight * share : share;
     }
-    const Tensor part = s.taken(at, weight);
-    total = total.defined() ? total + part : part;
+    s.take(at, weight);
   }
-  return total;
 }
 
 /// Keys' weights (a = -3/4) of the elements -1 … 2 away from the one below a fraction t.
@@ -113,19 +178,16 @@ std::array<Tensor, 4> cubic_weights(const Tensor& t) {
   return {far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)};
 }
 
-Tensor cubic_samples(const Sampler& s, std::span<const Tensor> coordinates) {
+void cubic_samples(Sampler& s, std::span<const Tensor> coordinates) {
   const Tensor y = s.position(coordinates[0], 0), x = s.position(coordinates[1], 1);
   const Tensor top = floor(y), left = floor(x);
   const std::array<Tensor, 4> rows = cubic_weights(y - top), columns = cubic_weights(x - left);
-  Tensor total;
   for (int i = 0; i < 4; ++i)
     for (int j = 0; j < 4; ++j) {
       const std::array at{s.inside(top + static_cast<double>(i - 1), 0),
                           s.inside(left + static_cast<double>(j - 1), 1)};
-      const Tensor part = s.taken(at, rows[static_cast<size_t>(i)] * columns[static_cast<size_t>(j)]);
-      total = total.defined() ? total + part : part;
+      s.take(at, rows[static_cast<size_t>(i)] * columns[static_cast<size_t>(j)]);
     }
-  return total;
 }
 
 }  // namespace
@@ -157,7 +219,7 @@ Tensor grid_sample(const Tensor& input, const Tensor& grid, std::string_view mod
   check(rank == 4 || mode != "bicubic", "grid_sample: bicubic interpolation only supports 4D input");
   check<NotImplementedError>(is_floating_point(input.dtype()), "\"grid_sample\" not implemented for '",
                              ops::scalar_type_name(input.dtype()), "'");
-  Shape shape{input.shape()[0], input.shape()[1]}, points{input.shape()[0], 1};
+  Shape shape{input.shape()[0], input.shape()[1]}, points{input.shape()[0]};
   for (int d = 1; d < rank - 1; ++d) {
     shape.push_back(grid.shape()[d]);
     points.push_back(grid.shape()[d]);
@@ -165,20 +227,25 @@ Tensor grid_sample(const Tensor& input, const Tensor& grid, std::string_view mod
   if (element_count(shape) == 0) return zeros(shape, input.dtype());
 
   const DType compute = ops::compute_dtype(input.dtype());
-  const Sampler sampler{cast(flatten(input, 2), compute),
-                        ops::last(input.shape(), spatial),
-                        points,
-                        padding_mode == "zeros"    ? Padding::Zeros
-                        : padding_mode == "border" ? Padding::Border
-                                                   : Padding::Reflection,
-                        align_corners,
-                        spatial == 3 || mode == "nearest"};
+  Sampler sampler{cast(flatten(input, 2), compute),
+                  ops::last(input.shape(), spatial),
+                  points,
+                  padding_mode == "zeros"    ? Padding::Zeros
+                  : padding_mode == "border" ? Padding::Border
+                                             : Padding::Reflection,
+                  align_corners,
+                  spatial == 3 || mode == "nearest",
+                  {},
+                  {}};
   Tensors coordinates;  // of the outermost dimension first, while the grid begins with x
-  for (int d = spatial - 1; d >= 0; --d) coordinates.push_back(cast(select(grid, rank - 1, d), compute));
-  const Tensor result = mode == "nearest"    ? nearest(sampler, coordinates)
-                        : mode == "bilinear" ? linear_samples(sampler, coordinates)
-                                             : cubic_samples(sampler, coordinates);
-  return cast(reshape(result, shape), input.dtype());
+  for (int d = spatial - 1; d >= 0; --d) coordinates.push_back(select(grid, rank - 1, d));
+  if (mode == "nearest")
+    nearest(sampler, coordinates);
+  else if (mode == "bilinear")
+    linear_samples(sampler, coordinates);
+  else
+    cubic_samples(sampler, coordinates);
+  return cast(reshape(sampler.result(), shape), input.dtype());
 }
 
 Tensor affine_grid(const Tensor& theta, const Shape& size, bool align_corners) {

@@ -221,6 +221,10 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   }
   const int64_t out = weight.shape()[0], in = weight.shape()[1];
   check_product(rows_of(input), input.shape().back(), {in, out}, "linear");
+  if (bias.defined() && bias.dim() >= 2 && bias.dim() <= input.dim()) {
+    const Tensor product = linear(input, weight);
+    return add(product, expand(bias, product.shape()));
+  }
   if (bias.defined())
     check(bias.dim() == 0 || (bias.dim() == 1 && (bias.shape()[0] == out || bias.shape()[0] == 1)),
           "linear: expected bias of size [", out, "], but got ", ops::brackets(bias.shape()));

@@ -249,9 +249,11 @@ void update_statistic(Tensor& running, const Tensor& batch, double momentum, dou
 
 void check_batch_norm(const Tensor& input, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
                       const Tensor& bias, bool training, double eps) {
-  check(input.dim() >= 2, "batch_norm: expected input of at least 2 dimensions (N, C, …), but got ",
-        ops::brackets(input.shape()));
-  const int64_t channels = input.shape()[1];
+  check<ValueError>(!training || input.dim() != 1 || input.numel() != 1,
+                    "batch_norm: Expected more than 1 value per channel when training, got input size [1]");
+  check(input.dim() >= 2 || input.numel() == 0,
+        "batch_norm: expected input of at least 2 dimensions (N, C, …), but got ", ops::brackets(input.shape()));
+  const int64_t channels = input.dim() >= 2 ? input.shape()[1] : 0;
   const auto check_channels = [channels](const char* name, const Tensor& tensor) {
     if (tensor.defined())
       check(tensor.dim() == 1 && tensor.shape()[0] == channels, "batch_norm: ", name, " should contain ", channels,
@@ -336,6 +338,7 @@ class ChannelWindowSum final : public Operator {
 Tensor batch_norm(const Tensor& input, Tensor running_mean, Tensor running_var, const Tensor& weight,
                   const Tensor& bias, bool training, double momentum, double eps) {
   check_batch_norm(input, running_mean, running_var, weight, bias, training, eps);
+  if (input.dim() < 2) return clone(input);
   Tensors inputs{input};
   if (!training) {
     inputs.push_back(running_mean);

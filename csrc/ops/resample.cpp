@@ -27,11 +27,12 @@ struct Axis {
   bool align_corners = false;
   double scale = 0;  ///< output per input positions as the caller gave it; 0: from the sizes
   Filter filter = Filter::Triangle;
+  bool fixed_point = false;                                   ///< weights as PyTorch has them for bytes
   int64_t kernel = 0, stride = 0, padding = 0, dilation = 0;  ///< of Windows; output = kernel · number of windows
 
   /// Keeps every position as it is.
   bool is_identity() const {
-    return kind != Kind::Windows && kind != Kind::Antialiased && input == output && scale == 0;
+    return !fixed_point && kind != Kind::Windows && kind != Kind::Antialiased && input == output && scale == 0;
   }
 };
 
@@ -141,8 +142,37 @@ Table windows_table(const Axis& a) {
   return table;
 }
 
+/// Weights are rounded to as many bits behind the point as leave the largest of them in 16 bits, but no more than 22.
+/// What several terms of an output position take of one input position is one term.
+Table in_fixed_point(const Table& table) {
+  Table result;
+  for (int64_t o = 0; o < table.output_size(); ++o, finish_row(result)) {
+    const auto first = static_cast<size_t>(result.begin.back());
+    for (auto t = static_cast<size_t>(table.begin[static_cast<size_t>(o)]);
+         t < static_cast<size_t>(table.begin[static_cast<size_t>(o) + 1]); ++t) {
+      const auto same = std::find(result.indices.begin() + static_cast<std::ptrdiff_t>(first), result.indices.end(),
+                                  table.indices[t]);
+      if (same == result.indices.end())
+        add(result, table.indices[t], table.weights[t]);
+      else
+        result.weights[static_cast<size_t>(same - result.indices.begin())] += table.weights[t];
+    }
+  }
+  double largest = 0;
+  for (double weight : result.weights) largest = std::max(largest, weight);
+  int bits = 0;
+  while (bits < 22 && std::floor(0.5 + std::ldexp(largest, bits + 1)) < std::ldexp(1, 15)) ++bits;
+  for (double& weight : result.weights) weight = std::ldexp(std::round(std::ldexp(weight, bits)), -bits);
+  return result;
+}
+
 template <typename T>
 Table table_of(const Axis& a) {
+  if (a.fixed_point) {
+    Axis exact = a;
+    exact.fixed_point = false;
+    return in_fixed_point(table_of<T>(exact));
+  }
   switch (a.kind) {
     case Kind::Nearest:
     case Kind::NearestExact:
@@ -186,7 +216,7 @@ class Resample final : public Operator {
     for (const Axis& a : axes_) {
       f.add(static_cast<int64_t>(a.kind)).add(int64_t{a.dimension}).add(a.input).add(a.output);
       f.add(int64_t{a.align_corners}).add(a.scale).add(static_cast<int64_t>(a.filter));
-      f.add(a.kernel).add(a.stride).add(a.padding).add(a.dilation);
+      f.add(a.kernel).add(a.stride).add(a.padding).add(a.dilation).add(int64_t{a.fixed_point});
     }
   }
   Shape result_shape(Shape shape) const {
@@ -307,11 +337,9 @@ Tensor interpolate(const Tensor& input, const Dimensions& size, const Interpolat
   check(input.shape()[1] > 0, mode->operation, ": Non-empty data tensor expected but got a tensor with sizes ",
         ops::brackets(input.shape()));
   const bool nearest = mode->kind == Kind::Nearest || mode->kind == Kind::NearestExact;
-  if (input.dtype() == DType::UInt8) {
-    const Tensor result = interpolate(cast(input, DType::Float32), size, options);
-    return cast(nearest ? result : clamp(round(result), Scalar(0), Scalar(255)), DType::UInt8);
-  }
-  check_floating(mode->operation, input);
+  const bool bytes = input.dtype() == DType::UInt8;
+  if (bytes && nearest) return cast(interpolate(cast(input, DType::Float32), size, options), DType::UInt8);
+  if (!bytes || spatial != 2) check_floating(mode->operation, input);
 
   std::vector<Axis> axes;
   for (int d = 0; d < spatial; ++d) {
@@ -329,7 +357,15 @@ Tensor interpolate(const Tensor& input, const Dimensions& size, const Interpolat
         (axis.kind == Kind::Nearest && spatial == 2 && axis.output % axis.input == 0 && axis.output <= 2 * axis.input);
     if (from_sizes && axis.input == axis.output) continue;
     if (from_sizes && axis.kind == Kind::Nearest) axis.scale = 0;
+    axis.fixed_point = bytes;
     if (!axis.is_identity()) axes.push_back(axis);
+  }
+  if (bytes) {
+    // One dimension after the other, each result rounded to bytes; the columns first. Sums are exact in double.
+    Tensor result = cast(input, DType::Float64);
+    for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis)
+      result = clamp(floor(resample("interpolate", result, {*axis}, false) + 0.5), Scalar(0), Scalar(255));
+    return cast(result, DType::UInt8);
   }
   return axes.empty() ? clone(input) : resample("interpolate", input, axes, false);
 }

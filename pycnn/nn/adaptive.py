@@ -96,7 +96,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         """The most probable class (N,) of each input (N, in_features)."""
         return self.log_prob(input).argmax(-1)
 
-    def forward(self, input: Tensor, target: Tensor) -> ASMOutput:
+    def forward(self, input_: Tensor, target_: Tensor) -> ASMOutput:
+        input, target = input_, target_
         if target.dim() == 1:
             if input.shape[0] != target.shape[0]:
                 raise RuntimeError("Input and target should have the same size in the batch dimension.")

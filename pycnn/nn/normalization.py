@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn.autograd.function import Function, once_differentiable
 from pycnn.nn import functional as F
 from pycnn.nn import init
 from pycnn.nn.linear import uninitialized
@@ -390,8 +391,8 @@ class RMSNorm(Module):
         """Sets weight 1."""
         _to_identity(self.weight, None)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
@@ -417,10 +418,43 @@ class LocalResponseNorm(Module):
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
+class _CrossMapLRN(Function):
+    """Normalisation over channels with the gradient that Torch7 and PyTorch have for it: it takes the windows of the
+    channels c - ceil((size + 1) / 2) + 1 and on, `size` of them, which are not quite those of the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+        channels, reach = input.shape[1], (size - 1) // 2 + 1
+        windows = [
+            [float(c - reach < other < c + reach or (other == 0 and c >= reach)) for other in range(channels)]
+            for c in range(channels)
+        ]
+        squares = _core.tensor(windows, dtype=input.dtype) @ input.square().flatten(2)
+        scale = squares.reshape(input.shape) * (alpha / size) + k
+        output = input * scale.pow(-beta)
+        ctx.save_for_backward(input, output, scale)
+        ctx.options = (size, alpha, beta)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        input, output, scale = ctx.saved_tensors
+        size, alpha, beta = ctx.options
+        channels, before = input.shape[1], int(size - (size - 1) / 2)
+        windows = [
+            [float(c - before <= other < c - before + size) for other in range(channels)] for c in range(channels)
+        ]
+        ratios = _core.tensor(windows, dtype=input.dtype) @ (gradient * output / scale).flatten(2)
+        slope = input * ratios.reshape(input.shape) * (2 * alpha * beta / size)
+        return gradient * scale.pow(-beta) - slope, None, None, None, None
+
+
 class CrossMapLRN2d(Module):
     """The older form of `LocalResponseNorm`, for images (N, C, H, W) alone; arguments as in `LocalResponseNorm`.
 
-    As in PyTorch (and Torch7 before), the first channel never leaves the window that slides over the channels.
+    As in PyTorch (and Torch7 before), the first channel never leaves the window that slides over the channels, and the
+    gradient takes other windows; there is no second one.
 
     Errors: ValueError for other than 4 dimensions.
     """
@@ -435,13 +469,7 @@ class CrossMapLRN2d(Module):
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() != 4:
             raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
-        channels, reach = input.shape[1], (self.size - 1) // 2 + 1
-        windows = [
-            [float(c - reach < other < c + reach or (other == 0 and c >= reach)) for other in range(channels)]
-            for c in range(channels)
-        ]
-        squares = _core.tensor(windows, dtype=input.dtype) @ input.square().flatten(2)
-        return input * (squares.reshape(input.shape) * (self.alpha / self.size) + self.k).pow(-self.beta)
+        return cast(Tensor, _CrossMapLRN.apply(input, self.size, self.alpha, self.beta, self.k))
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

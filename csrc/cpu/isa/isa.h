@@ -39,6 +39,9 @@ void normalize_rows(const kernels::NormalizeRowsArguments& arguments);
 size_t normalize_rows_backward_workspace(const kernels::NormalizeRowsBackwardArguments& arguments);
 void normalize_rows_backward(const kernels::NormalizeRowsBackwardArguments& arguments);
 
+void sample(const kernels::SampleArguments& arguments);
+void sample_spread(const kernels::SampleArguments& arguments);
+void sample_weights(const kernels::SampleArguments& arguments);
 bool gather(const kernels::IndexArguments& arguments);
 bool scatter_add(const kernels::IndexArguments& arguments);
 bool scatter(const kernels::IndexArguments& arguments);

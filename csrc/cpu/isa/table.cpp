@@ -30,6 +30,9 @@ const kernels::Kernels& table() {
     k.normalize_rows = normalize_rows;
     k.normalize_rows_backward_workspace = normalize_rows_backward_workspace;
     k.normalize_rows_backward = normalize_rows_backward;
+    k.sample = sample;
+    k.sample_spread = sample_spread;
+    k.sample_weights = sample_weights;
     k.gather = gather;
     k.scatter_add = scatter_add;
     k.scatter = scatter;

@@ -58,6 +58,8 @@ def scaled_dot_product_attention(
         )
     if not query.is_floating_point():
         raise RuntimeError(f"scaled_dot_product_attention: not implemented for {query.dtype}")
+    if not 0 <= dropout_p <= 1:
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
     if attn_mask is not None:
         if is_causal:
             raise RuntimeError("scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")

@@ -70,6 +70,20 @@ def conv3d(
     return _core.conv3d(input, weight, bias, stride, padding, dilation, groups)
 
 
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """Cross-correlation over sequences that lie as (time, batch, channels).
+
+    input: (T, N, C). weight: (K, C, O). bias: (O,). The result is (T + 2 pad - K + 1, N, O).
+    Errors: RuntimeError for other ranks or shapes that do not fit.
+    """
+    if input.dim() != 3 or weight.dim() != 3 or bias.dim() != 1:
+        raise RuntimeError(
+            "conv_tbc: Input must have 3 dims: time, batch, in_channel; weight: kernel_width, in_channels, "
+            f"out_channels; bias 1, but got {list(input.shape)}, {list(weight.shape)} and {list(bias.shape)}"
+        )
+    return _core.conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad).permute(2, 0, 1)
+
+
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,

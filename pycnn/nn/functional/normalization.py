@@ -37,7 +37,9 @@ def batch_norm(
     Errors: in training, ValueError for one value per channel, one of the running figures alone or eps <= 0,
     IndexError for one dimension; RuntimeError for shapes or dtypes that do not fit; NotImplementedError for integers.
     """
-    if training and input.dim() < 2:
+    if input.dim() == 1 and input.numel() > 1 and running_mean is not None:
+        raise RuntimeError(f"batch_norm: running_mean should contain 0 elements not {running_mean.numel()}")
+    if training and input.dim() < 2 and not (input.dim() == 1 and input.numel() < 2):
         raise IndexError(
             f"batch_norm: expected input of at least 2 dimensions (N, C, ...), but got {list(input.shape)}"
         )
@@ -106,11 +108,11 @@ def group_norm(
         The input's shape and dtype. Statistics of 16-bit inputs are in float32.
 
     Errors: ValueError if groups are of one element in a single sample, RuntimeError for shapes or dtypes that do not
-    fit, NotImplementedError for integers.
+    fit, NotImplementedError for integers, ZeroDivisionError for no groups.
     """
     if input.dim() >= 2:
         shape = input.shape
-        if num_groups > 0 and math.prod((shape[0] * shape[1] // num_groups, *shape[2:])) == 1:
+        if math.prod((shape[0] * shape[1] // num_groups, *shape[2:])) == 1:
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(shape)}")
     return _core.group_norm(input, num_groups, weight, bias, eps)
 

@@ -11,9 +11,18 @@ from pycnn._core import Tensor, channel_shuffle, pixel_shuffle, pixel_unshuffle
 from pycnn.nn.functional.types import Size
 
 __all__ = [
-    "affine_grid", "channel_shuffle", "fold", "grid_sample", "interpolate", "pixel_shuffle", "pixel_unshuffle",
-    "unfold", "upsample", "upsample_bilinear", "upsample_nearest",
+    "affine_grid", "channel_shuffle", "fold", "grid_sample", "interpolate", "native_channel_shuffle",
+    "pixel_shuffle", "pixel_unshuffle", "unfold", "upsample", "upsample_bilinear", "upsample_nearest",
 ]  # fmt: skip
+
+
+def native_channel_shuffle(input: Tensor, groups: int) -> Tensor:
+    """`channel_shuffle` under another name that PyTorch has for it.
+
+    input: (N, C, ...). groups: divides C. The result has the input's shape and dtype.
+    Errors: RuntimeError for channels that `groups` does not divide.
+    """
+    return channel_shuffle(input, groups)
 
 
 def unfold(input: Tensor, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Tensor:

@@ -175,6 +175,8 @@ def embedding_bag(
                 "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of fixed length "
                 f"sequences. However, found offsets of type {type(offsets)}"
             )
+        if input.shape[1] == 0:
+            raise RuntimeError("embedding_bag: bags of a 2D input may not be empty (step must be nonzero)")
         bags = input.shape[0]
         owner = np.repeat(np.arange(bags), input.shape[1])
     elif input.dim() == 1:
