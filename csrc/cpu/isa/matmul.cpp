@@ -116,37 +116,42 @@ void multiply(const MatmulArguments& g, bool packed) {
       const int64_t ahead_k = shared ? k : last ? 0 : k + depth;
       const int64_t ahead_row = shared ? rows / parts : last ? rows : 0;
       const int64_t ahead_end = shared || !last ? rows : min_of(g.m - row, 2 * rows);
+      // Other matrices that the epilogue reads are fetched while the products of all panels run.
+      const bool by_rows = last && !streams && row_epilogue.reads_matrices();
+      const int64_t block_panels = panel_end - panel_begin, products = block_panels * parts;
       RowsAhead<T> ahead(a + ahead_row * a_row + ahead_k * a_column, a_row, a_column, ahead_end - ahead_row,
-                         min_of(g.k - ahead_k, depth), shared ? parts : (panel_end - panel_begin) * parts);
-      for (int64_t column = panel_begin * width; column < column_end; column += width)
-        for (int64_t part = 0; part < parts; ++part) {
-          const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
-          ahead.run_share();
-          if (last)
-            row_epilogue.prefetch(product * g.m + row + begin, product * g.m + row + end, column,
-                                  min_of(column_end, column + width));
-          T* const to = streams ? static_cast<T*>(thread_scratch()) : c + begin * g.c_row + column;
-          const Product<T> factors{a + begin * a_row + k * a_column,
-                                   packed ? b_packed + (column / width * g.k + k) * width : b + k * g.b_row + column};
-          brgemm(BatchReduce<T>{.products = &factors,
-                                .count = 1,
-                                .m = end - begin,
-                                .n = min_of(column_end - column, width),
-                                .k = min_of(g.k - k, depth),
-                                .a_row = a_row,
-                                .a_column = a_column,
-                                .b_row = packed ? width : g.b_row,
-                                .c = to,
-                                .c_row = streams ? width : g.c_row,
-                                .accumulate = k > 0,
-                                .b_ahead = packed && begin == 0 ? depth * width : 0});
-          if (streams)
-            row_epilogue.stream(to, width, static_cast<T*>(g.c), g.c_row, row + begin, row + end, column,
-                                min_of(column_end, column + width));
-          else if (last)
-            row_epilogue.run(product * g.m + row + begin, product * g.m + row + end, column,
-                             min_of(column_end, column + width));
-        }
+                         min_of(g.k - ahead_k, depth), shared && !by_rows ? parts : products);
+      for (int64_t i = 0; i < products; ++i) {
+        const int64_t part = by_rows ? i / block_panels : i % parts;
+        const int64_t panel = panel_begin + (by_rows ? i % block_panels : i / parts);
+        const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
+        const int64_t column = panel * width, last_column = min_of(column_end, column + width);
+        const int64_t first_column = by_rows ? panel_begin * width : column;
+        ahead.run_share();
+        if (last) row_epilogue.prefetch(product * g.m + row + begin, product * g.m + row + end, column, last_column);
+        T* const finished = streams ? static_cast<T*>(thread_scratch()) : c + begin * g.c_row + first_column;
+        const int64_t finished_row = streams ? width : g.c_row;
+        const Product<T> factors{a + begin * a_row + k * a_column,
+                                 packed ? b_packed + (panel * g.k + k) * width : b + k * g.b_row + column};
+        brgemm(BatchReduce<T>{.products = &factors,
+                              .count = 1,
+                              .m = end - begin,
+                              .n = last_column - column,
+                              .k = min_of(g.k - k, depth),
+                              .a_row = a_row,
+                              .a_column = a_column,
+                              .b_row = packed ? width : g.b_row,
+                              .c = finished + column - first_column,
+                              .c_row = finished_row,
+                              .accumulate = k > 0,
+                              .b_ahead = packed && begin == 0 ? depth * width : 0});
+        if (!last || (by_rows && panel + 1 < panel_end)) continue;
+        if (streams)
+          row_epilogue.stream(finished, finished_row, static_cast<T*>(g.c), g.c_row, row + begin, row + end,
+                              first_column, last_column);
+        else
+          row_epilogue.run(product * g.m + row + begin, product * g.m + row + end, first_column, last_column);
+      }
       k += depth;
     } while (k < g.k);
     EpilogueColumns(epilogue, panel_begin * width, column_end - panel_begin * width)

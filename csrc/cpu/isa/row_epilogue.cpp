@@ -8,6 +8,8 @@ using kernels::Opcode;
 using kernels::PointwiseArguments;
 using kernels::RegisterType;
 
+constexpr int64_t large_bytes = int64_t{1} << 24;  // of results that stay in no cache
+
 /// Elements from row to row, rows being counted over all outer loops; false if that is not one number.
 bool row_stride(const PointwiseArguments& arguments, const kernels::Operand& operand, int64_t& stride) {
   int64_t rows = 1;
@@ -36,7 +38,9 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
   Content content[kernels::max_registers] = {};
   uint8_t operand_in[kernels::max_registers] = {}, bound_in[kernels::max_registers] = {};
   int operand_count = 0, links = 0;
-  bool stored = false;
+  bool stored = false, gated = false;
+  int64_t elements = 1;
+  for (int d = 0; d < arguments.loops; ++d) elements *= arguments.sizes[d];
   for (int i = 0; i < arguments.code_size; ++i) {
     const Instruction& instruction = arguments.code[i];
     if (stored || instruction.type != RegisterType::F32) return 0;
@@ -88,6 +92,7 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
       if (links == most_links || content[from[1]] != Content::Operand || content[from[2]] != Content::Value) return 0;
       if (!same_scalar(operands_[bound], operands_[operand_in[from[1]]])) return 0;
       links_[links++] = {Opcode::LessEqual, gate_position, {operand_in[from[0]], bound}, {}};
+      gated = true;
       content[from[2]] = Content::Nothing;
       if (made == Content::Value) return 0;
       made = Content::Value;
@@ -115,7 +120,16 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
       made = Content::Value;
     }
   }
+  // What gates come with is read from memory then, faster row by row than block by block.
+  if (gated && elements * static_cast<int64_t>(sizeof(float)) >= large_bytes) return 0;
   return stored ? links : 0;
+}
+
+bool RowEpilogue::reads_matrices() const {
+  for (int i = 0; i < count_; ++i)
+    for (int j = 0; j < link_operands(links_[i].opcode) - 1; ++j)
+      if (operands_[links_[i].places[j]].row != 0) return true;
+  return false;
 }
 
 void RowEpilogue::run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
@@ -137,8 +151,7 @@ void RowEpilogue::prefetch(int64_t row, int64_t row_end, int64_t column, int64_t
 }
 
 bool RowEpilogue::streams(const PointwiseArguments* arguments, const float* result, int64_t row, int64_t rows) const {
-  constexpr int64_t streamed_bytes = int64_t{1} << 24;
-  return rest(arguments) == nullptr && rows * row * static_cast<int64_t>(sizeof(float)) >= streamed_bytes &&
+  return rest(arguments) == nullptr && rows * row * static_cast<int64_t>(sizeof(float)) >= large_bytes &&
          row % lanes<float> == 0 && reinterpret_cast<uintptr_t>(result) % vector_bytes == 0;
 }
 

@@ -16,6 +16,8 @@ class RowEpilogue {
   const kernels::PointwiseArguments* rest(const kernels::PointwiseArguments* arguments) const {
     return count_ > 0 ? nullptr : arguments;
   }
+  /// Whether run() reads matrices besides the result.
+  bool reads_matrices() const;
   void run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
   /// Brings what run() will read besides the result into the cache.
   void prefetch(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
