@@ -136,6 +136,7 @@ def roofline(step: Callable[[], object], calls: int = 3) -> dict[str, Any]:
 
     The floor of a kernel is the larger of operations / peak and bytes / bandwidth (Williams, Waterman and Patterson
     2009); that of the step is their sum. Operations are those of the definition: Winograd's algorithm may go below.
+    Products of bfloat16 have a peak of their own.
 
     Returns:
         seconds in kernels, floor and seconds by kind of kernel, all per step, and the machine's peak.
@@ -152,7 +153,7 @@ def roofline(step: Callable[[], object], calls: int = 3) -> dict[str, Any]:
             continue
         kind = kinds.setdefault(event.step, {"seconds": 0.0, "floor": 0.0, "flops": 0.0, "bytes": 0.0})
         kind["seconds"] += event.seconds / calls
-        kind["floor"] += max(event.flops / peak.flops_per_second, event.bytes / peak.bytes_per_second) / calls
+        kind["floor"] += peak.floor(event.flops, event.bytes, event.dtype) / calls
         kind["flops"] += event.flops / calls
         kind["bytes"] += event.bytes / calls
     return {

@@ -74,7 +74,9 @@ def measured(name: str, network: Network, runs: Mapping[Peer, Any], arguments: a
         "batch_size": network.batch_size,
         "peers": {peer: sample.to_json() for peer, sample in samples.items()},
         "ratios": ratios(samples, [*runs]),
-        "roofline": roofline(next(iter(runs.values()))),
+        "roofline": {
+            peer.dtype: roofline(run) for peer, run in runs.items() if peer.library == "pycnn" and not peer.compiled
+        },
     }
 
 

@@ -96,9 +96,18 @@ def ratio(row: Row, dtype: str) -> str:
 
 
 def networks_table(rows: list[Row]) -> str:
-    """Milliseconds per step; ratios of the best other to the best of ours; the floor, and its share of our kernels."""
+    """Milliseconds per step; ratios of the best other to the best of ours; floors, and their share of our kernels."""
     peers = peer_names(rows)
-    header = ["ms", *peers, "ratio float32", "ratio bfloat16", "floor", "of floor"]
+    dtypes = [dtype for dtype in ("float32", "bfloat16") if any(dtype in row["roofline"] for row in rows)]
+    header = ["ms", *peers, "ratio float32", "ratio bfloat16"]
+    header += [title for dtype in dtypes for title in (f"floor {dtype}", "of floor")]
+
+    def floors(row: Row, dtype: str) -> list[str]:
+        if dtype not in row["roofline"]:
+            return ["", ""]
+        roofline = row["roofline"][dtype]
+        return [number(1e3 * roofline["floor"]), f"{roofline['floor'] / roofline['seconds']:.2f}"]
+
     return table(
         header,
         (
@@ -107,8 +116,7 @@ def networks_table(rows: list[Row]) -> str:
                 *times(row, peers, 1e-3),
                 ratio(row, "float32"),
                 ratio(row, "bfloat16"),
-                number(1e3 * row["roofline"]["floor"]),
-                f"{row['roofline']['floor'] / row['roofline']['seconds']:.2f}",
+                *(cell for dtype in dtypes for cell in floors(row, dtype)),
             ]
             for row in rows
         ),
@@ -117,22 +125,26 @@ def networks_table(rows: list[Row]) -> str:
 
 def kinds_table(rows: list[Row]) -> str:
     """Where pycnn's time goes: of each kind of kernel its share of the step and, in parentheses, of its floor."""
+    steps = [
+        (f"{row['network']} b{row['batch_size']} {dtype}", roofline)
+        for row in rows
+        for dtype, roofline in row["roofline"].items()
+    ]
     seconds: dict[str, float] = {}
-    for row in rows:
-        for kind, values in row["roofline"]["kinds"].items():
-            seconds[kind] = seconds.get(kind, 0) + values["seconds"] / row["roofline"]["seconds"]
+    for _, roofline in steps:
+        for kind, values in roofline["kinds"].items():
+            seconds[kind] = seconds.get(kind, 0) + values["seconds"] / roofline["seconds"]
     kinds = sorted(seconds, key=lambda kind: -seconds[kind])
 
-    def cell(row: Row, kind: str) -> str:
-        values = row["roofline"]["kinds"].get(kind)
+    def cell(roofline: Row, kind: str) -> str:
+        values = roofline["kinds"].get(kind)
         if values is None:
             return ""
-        share = values["seconds"] / row["roofline"]["seconds"]
+        share = values["seconds"] / roofline["seconds"]
         return f"{100 * share:.0f} % ({values['floor'] / values['seconds']:.2f})"
 
     header = ["share of the time (of floor)", *(kind.replace("_", " ") for kind in kinds)]
-    title = (f"{row['network']} b{row['batch_size']}" for row in rows)
-    return table(header, ([name, *(cell(row, kind) for kind in kinds)] for name, row in zip(title, rows, strict=True)))
+    return table(header, ([name, *(cell(roofline, kind) for kind in kinds)] for name, roofline in steps))
 
 
 def convolutions_table(rows: list[Row]) -> str:

@@ -9,7 +9,8 @@
 
 A step is one kernel call and may stand for several fused operators. Its floor is the larger of floating-point
 operations over the machine's peak and bytes over its copy bandwidth (the roofline of Williams, Waterman and Patterson
-2009), both measured when the table is made; `of floor` says how near the step came to it.
+2009), both measured when the table is made; `of floor` says how near the step came to it. Products of bfloat16 are
+compared with the peak of bfloat16.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Event(NamedTuple):
     """One step of a plan, one compilation of a plan ("compile"), or one record_function() block ("function").
 
     Times in seconds, `begin` since the profile's start; `flops` as the operators define them, whatever the algorithm
-    does; `bytes` read and written, every tensor once.
+    does; `bytes` read and written, every tensor once; `dtype` that of what is multiplied.
     """
 
     step: str
@@ -117,22 +118,33 @@ class Event(NamedTuple):
     flops: float
     bytes: int
     thread: int
+    dtype: str = "float32"
 
 
 class Peak(NamedTuple):
-    """What this machine does at best on the threads in use: float32 operations and copied bytes per second."""
+    """What this machine does at best on the threads in use.
+
+    Per second: float32 multiply-adds and additions, bytes read and written in a copy, and bfloat16 operations with
+    float32 sums.
+    """
 
     flops_per_second: float
     bytes_per_second: float
+    bfloat16_flops_per_second: float
+
+    def floor(self, flops: float, bytes: float, dtype: str = "float32") -> float:
+        """The least seconds that so many operations on `dtype` and bytes could take."""
+        peak = self.bfloat16_flops_per_second if dtype == "bfloat16" else self.flops_per_second
+        return max(flops / peak, bytes / self.bytes_per_second)
 
 
 def measure_peak(seconds: float = 0.1) -> Peak:
-    """Measures the peak for about twice `seconds`: multiply-adds from registers, and a copy of 64 MiB."""
+    """Measures the peak for about three times `seconds`: multiply-adds from registers, and a copy of 64 MiB."""
     return Peak(*_core.measure_peak(seconds))
 
 
 class Row(NamedTuple):
-    """All events with the same step, operators and algorithm."""
+    """All events with the same step, operators, algorithm and dtype."""
 
     step: str
     operators: str
@@ -141,6 +153,7 @@ class Row(NamedTuple):
     seconds: float
     flops: float
     bytes: int
+    dtype: str = "float32"
 
 
 _SORT_KEYS = {
@@ -152,7 +165,7 @@ _SORT_KEYS = {
 
 
 class Averages(Sequence[Row]):
-    """Events added up by step, operators and algorithm; a sequence of rows, slowest first."""
+    """Events added up by step, operators, algorithm and dtype; a sequence of rows, slowest first."""
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._rows = sorted(rows, key=lambda row: -row.seconds)
@@ -191,7 +204,7 @@ class Averages(Sequence[Row]):
             f"{'ms':>9} {'share':>6} {'calls':>6} {'GFLOP/s':>8} {'GB/s':>6} {'of floor':>8}  step [algorithm] operator"
         ]
         for row in rows if row_limit < 0 else rows[:row_limit]:
-            floor = max(row.flops / peak.flops_per_second, row.bytes / peak.bytes_per_second)
+            floor = peak.floor(row.flops, row.bytes, row.dtype)
             algorithm = f" [{row.algorithm}]" if row.algorithm else ""
             lines.append(
                 f"{1e3 * row.seconds:9.3f} {row.seconds / (total or 1):6.1%} {row.calls:6d} "
@@ -199,7 +212,8 @@ class Averages(Sequence[Row]):
                 f"{floor / (row.seconds or 1):8.2f}  {row.step}{algorithm} {row.operators}"
             )
         lines.append(
-            f"{1e3 * total:9.3f} in all; peak {peak.flops_per_second / 1e9:.0f} GFLOP/s, "
+            f"{1e3 * total:9.3f} in all; peak {peak.flops_per_second / 1e9:.0f} GFLOP/s "
+            f"({peak.bfloat16_flops_per_second / 1e9:.0f} in bfloat16), "
             f"copy {peak.bytes_per_second / 1e9:.1f} GB/s, {_core.get_num_threads()} threads"
         )
         return "\n".join(lines)
@@ -302,18 +316,18 @@ class profile:  # noqa: N801 (PyTorch's name)
         return self._events
 
     def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> Averages:
-        """Steps added up by kind, operators and algorithm, without record_function() blocks. The arguments are accepted
-        for PyTorch's sake."""
-        sums: dict[tuple[str, str, str], list[Any]] = {}
+        """Steps added up by kind, operators, algorithm and dtype, without record_function() blocks. The arguments are
+        accepted for PyTorch's sake."""
+        sums: dict[tuple[str, str, str, str], list[Any]] = {}
         for event in self.events:
             if event.step == "function":
                 continue
             # A pointwise step's details are its whole program, a compilation's how long the plan is.
             algorithm = "" if event.step.startswith(("pointwise", "compile")) else event.details
-            values = sums.setdefault((event.step, event.operators, algorithm), [0, 0.0, 0.0, 0])
+            values = sums.setdefault((event.step, event.operators, algorithm, event.dtype), [0, 0.0, 0.0, 0])
             for index, value in enumerate((1, event.seconds, event.flops, event.bytes)):
                 values[index] += value
-        return Averages(Row(*key, *values) for key, values in sums.items())
+        return Averages(Row(*key[:-1], *values)._replace(dtype=key[-1]) for key, values in sums.items())
 
     def export_chrome_trace(self, path: str | os.PathLike[str]) -> None:
         """Writes the events as JSON in Chrome's trace event format, which chrome://tracing and Perfetto show.

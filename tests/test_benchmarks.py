@@ -51,7 +51,9 @@ def test_networks(command: str, tmp_path: Path) -> None:
         check_samples(row["peers"]["pycnn"])
         assert {*row["peers"], *row["skipped"]} == {"pycnn", "pycnn captured", "pycnn bf16"}
         assert all(row["skipped"].values())
-        assert row["roofline"]["kinds"]["convolution_forward"]["flops"] == 2 * 2 * (28**2 * 6 * 25 + 10**2 * 16 * 150)
+        for roofline in row["roofline"].values():
+            assert roofline["kinds"]["convolution_forward"]["flops"] == 2 * 2 * (28**2 * 6 * 25 + 10**2 * 16 * 150)
+        assert "float32" in row["roofline"]
 
 
 def test_convolutions(tmp_path: Path) -> None:
@@ -106,7 +108,8 @@ def test_report(tmp_path: Path) -> None:
     done = run("report", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "report.md").read_text(encoding="utf-8").splitlines()
-    assert sum(line.startswith("| lenet5 b2 | ") for line in lines) == 2
+    assert sum(line.startswith("| lenet5 b2 | ") for line in lines) == 1
+    assert sum(line.startswith("| lenet5 b2 float32 | ") for line in lines) == 1
     assert sum("| lenet5 ×1 |" in line for line in lines) == 6
     rules = [index for index, line in enumerate(lines) if line.startswith("| ---")]
     assert all(

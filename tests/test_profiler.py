@@ -67,10 +67,10 @@ def test_calls_add_up_and_the_table_is_sorted() -> None:
     assert sum(row.calls for row in forward) == 3
     assert sum(row.flops for row in forward) == 3 * 2 * 2 * 4 * 6 * 6 * 9
     assert averages.total() == pytest.approx(sum(event.seconds for event in prof.events))
-    peak = profiler.Peak(1e11, 1e10)
+    peak = profiler.Peak(1e11, 1e10, 2e11)
     lines = averages.table(sort_by="flops", row_limit=2, peak=peak).splitlines()
     assert len(lines) == 1 + 2 + 1
-    assert "peak 100 GFLOP/s, copy 10.0 GB/s" in lines[-1]
+    assert "peak 100 GFLOP/s (200 in bfloat16), copy 10.0 GB/s" in lines[-1]
     largest = max(averages, key=lambda row: row.flops)
     assert largest.operators in lines[1]
     with pytest.raises(ValueError, match="sort_by must be one of"):
@@ -152,3 +152,15 @@ def test_peak_is_positive() -> None:
     peak = profiler.measure_peak(0.01)
     assert peak.flops_per_second > 1e8
     assert peak.bytes_per_second > 1e7
+    assert peak.bfloat16_flops_per_second > 1e8
+
+
+def test_floor_is_of_the_dtype() -> None:
+    peak = profiler.Peak(flops_per_second=1e9, bytes_per_second=1e8, bfloat16_flops_per_second=4e9)
+    assert peak.floor(2e9, 1e8) == 2
+    assert peak.floor(2e9, 4e8, "float32") == 4
+    assert peak.floor(8e9, 1e8, "bfloat16") == 2
+    a, b = pycnn.randn(16, 8).bfloat16(), pycnn.randn(8, 4).bfloat16()
+    with profiler.profile() as prof:
+        (a @ b).float().numpy()
+    assert {event.dtype for event in prof.events if event.step == "matmul"} == {"bfloat16"}

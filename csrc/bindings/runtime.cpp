@@ -106,14 +106,14 @@ void bind_profiler(Module& module) {
     py::list events;
     for (const ProfileEvent& event : stop_profiling())
       events.append(py::make_tuple(event.step, event.operators, event.details, event.begin, event.seconds, event.flops,
-                                   event.bytes, event.thread));
+                                   event.bytes, event.thread, name_of(event.dtype)));
     return events;
   });
   module.def(
       "measure_peak",
       [](double seconds, int64_t bytes) {
         const MachinePeak peak = without_gil([&] { return measure_peak(seconds, bytes); });
-        return py::make_tuple(peak.flops_per_second, peak.bytes_per_second);
+        return py::make_tuple(peak.flops_per_second, peak.bytes_per_second, peak.bfloat16_flops_per_second);
       },
       py::arg("seconds") = 0.1, py::arg("bytes") = int64_t{1} << 26);
 }

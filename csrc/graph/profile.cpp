@@ -55,12 +55,14 @@ void note_step(const Primitive& step, ProfileClock::time_point begin, ProfileClo
   event.details = step.details();
   event.flops = step.flops();
   event.bytes = step.bytes();
+  event.dtype = step.multiplied_dtype();
   note(std::move(event), begin, end);
 }
 
 void note_compilation(size_t steps, ProfileClock::time_point begin, ProfileClock::time_point end) {
   ProfileEvent event{};
   event.step = "compile";
+  event.dtype = DType::Float32;
   event.details = std::to_string(steps) + " steps";
   note(std::move(event), begin, end);
 }
@@ -101,12 +103,16 @@ MachinePeak measure_peak(double seconds, int64_t bytes) {
   const kernels::Kernels& kernels = cpu::active_kernels();
   const int chunks = cpu::num_threads();
   constexpr int64_t rounds = 100'000;
+  const auto best_flops = [&](int64_t (*loop)(int64_t), int64_t loop_rounds) {
+    return best_rate([&] {
+      std::atomic<int64_t> flops = 0;
+      cpu::parallel_for(chunks, [&](int64_t) { flops += loop(loop_rounds); });
+      return static_cast<double>(flops.load());
+    });
+  };
   MachinePeak peak{};
-  peak.flops_per_second = best_rate([&] {
-    std::atomic<int64_t> flops = 0;
-    cpu::parallel_for(chunks, [&](int64_t) { flops += kernels.multiply_add_loop(rounds); });
-    return static_cast<double>(flops.load());
-  });
+  peak.flops_per_second = best_flops(kernels.multiply_add_loop, rounds);
+  peak.bfloat16_flops_per_second = best_flops(kernels.bfloat16_multiply_add_loop, rounds);
   const StoragePointer from = allocate_storage(static_cast<size_t>(bytes));
   const StoragePointer to = allocate_storage(static_cast<size_t>(bytes));
   std::memset(from->data(), 0, static_cast<size_t>(bytes));

@@ -310,6 +310,8 @@ struct Kernels {
   void (*random)(const RandomArguments&);
   /// Float32 multiply-adds from registers, in the calling thread; returns how many operations that were.
   int64_t (*multiply_add_loop)(int64_t rounds);
+  /// The same in bfloat16 with float32 sums, as products at this level multiply it.
+  int64_t (*bfloat16_multiply_add_loop)(int64_t rounds);
 };
 
 }  // namespace pycnn::kernels

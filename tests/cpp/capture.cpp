@@ -85,6 +85,7 @@ TEST(Profile, NotesStepsWhileItIsOn) {
 TEST(Profile, PeakIsMeasured) {
   const MachinePeak peak = measure_peak(0.01, 1 << 20);
   EXPECT_TRUE(std::isfinite(peak.flops_per_second) && peak.flops_per_second > 1e8);
+  EXPECT_TRUE(std::isfinite(peak.bfloat16_flops_per_second) && peak.bfloat16_flops_per_second > 1e8);
   EXPECT_TRUE(std::isfinite(peak.bytes_per_second) && peak.bytes_per_second > 1e7);
   EXPECT_THROW(measure_peak(-1), ValueError);
 }

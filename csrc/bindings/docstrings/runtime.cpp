@@ -194,12 +194,12 @@ Errors: ValueError for n < 1.)"},
       {"start_profiling", "Starts to note every step that plans run; see pycnn.profiler."},
       {"stop_profiling",
        "What was noted since start_profiling(), a list of (step, operators, details, begin, seconds, flops, bytes, "
-       "thread)."},
+       "thread, dtype of what is multiplied)."},
       {"measure_peak",
-       R"((float32 operations per second, bytes per second of a copy) on the threads in use, measured now.
+       R"((float32 operations, bytes of a copy, bfloat16 operations) per second on the threads in use, measured now.
 
 Args:
-    seconds: how long either is measured.
+    seconds: how long each is measured.
     bytes: how much is copied.
 
 Errors: ValueError unless both are positive.)"},

@@ -49,6 +49,7 @@ void scan(const kernels::ScanArguments& arguments);
 void sort(const kernels::SortArguments& arguments);
 void random(const kernels::RandomArguments& arguments);
 int64_t multiply_add_loop(int64_t rounds);
+int64_t bfloat16_multiply_add_loop(int64_t rounds);
 
 /// All of the above as the table the planner sees.
 const kernels::Kernels& table();

@@ -40,6 +40,7 @@ const kernels::Kernels& table() {
     k.sort = sort;
     k.random = random;
     k.multiply_add_loop = multiply_add_loop;
+    k.bfloat16_multiply_add_loop = bfloat16_multiply_add_loop;
     return k;
   }();
   return kernels;
