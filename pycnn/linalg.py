@@ -1,27 +1,43 @@
-"""torch.linalg as far as networks need it: norms and products of vectors and matrices."""
+"""torch.linalg as far as networks need it: norms, products, determinants, inverses and systems of equations."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn._core import matmul as matmul
 from pycnn._tensor.creation import vander as _vander
+from pycnn._tensor.linear_algebra import det as det
+from pycnn._tensor.linear_algebra import matrix_exp as matrix_exp
+from pycnn._tensor.linear_algebra import slogdet as slogdet
 from pycnn._tensor.norms import matrix_norm as matrix_norm
 from pycnn._tensor.norms import vector_norm as vector_norm
 from pycnn._tensor.products import chain_matmul, matrix_power
 from pycnn._tensor.products import cross as _cross
 from pycnn._tensor.shaping import diagonal as _diagonal
 
+# A matrix that cannot be inverted.
+LinAlgError: type[RuntimeError] = vars(_core)["_LinAlgError"]
+
 __all__ = [
+    "LinAlgError",
     "cross",
+    "det",
     "diagonal",
+    "inv",
     "matmul",
+    "matrix_exp",
     "matrix_norm",
     "matrix_power",
     "multi_dot",
     "norm",
+    "slogdet",
+    "solve",
+    "solve_triangular",
+    "tensorinv",
+    "tensorsolve",
     "vander",
     "vecdot",
     "vector_norm",
@@ -110,3 +126,68 @@ def multi_dot(tensors: Any) -> Tensor:
     if last:
         product = product.squeeze(1)
     return product.squeeze(0) if first else product
+
+
+def inv(A: Tensor) -> Tensor:
+    """The inverses of square matrices, of shape (..., N, N). Whether there are any is looked up at the call.
+
+    Errors: LinAlgError for a singular matrix; RuntimeError for other shapes and integers.
+    """
+    return _core._inverse(A)
+
+
+def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
+    """X with A X = B, or X A = B unless `left`.
+
+    Args:
+        A: (..., N, N), floating.
+        B: (..., N, K), leading dimensions broadcast; or vectors of shape (N,), or A's shape without the last size.
+        left: on which side A stands.
+
+    Errors: LinAlgError for a singular matrix, found at the call; RuntimeError for shapes or dtypes that do not fit.
+    """
+    return _core._solve(A, B, left)
+
+
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """X with A X = B (X A = B unless `left`), where only the upper or lower triangle of A counts; with ones on its
+    diagonal if `unitriangular`.
+
+    Errors: as in `solve`.
+    """
+    if B.dim() < 2:
+        raise RuntimeError("linalg.solve_triangular: The input tensor B must have at least 2 dimensions.")
+    offset = int(unitriangular)
+    part = _core.Tensor.triu(A, offset) if upper else _core.Tensor.tril(A, -offset)
+    if unitriangular:
+        part = part + _core.eye(A.shape[-1], dtype=A.dtype)
+    return solve(part, B, left=left)
+
+
+def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
+    """The inverse of A read as a map from its last dimensions to the first `ind`, which have as many elements.
+
+    Errors: RuntimeError for other sizes; LinAlgError if there is none.
+    """
+    if ind <= 0:
+        raise RuntimeError("Expected a strictly positive integer for 'ind'")
+    rows, columns = list(A.shape[:ind]), list(A.shape[ind:])
+    if math.prod(rows) != math.prod(columns):
+        raise RuntimeError("Expected self to satisfy the requirement prod(self.shape[ind:]) == "
+                           f"prod(self.shape[:ind]), but got {math.prod(columns)} != {math.prod(rows)}")  # fmt: skip
+    return inv(A.reshape(math.prod(rows), -1)).reshape(columns + rows)
+
+
+def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
+    """X with tensordot(A, X, X.dim()) = B; `dims` of A are moved to its end first.
+
+    Errors: RuntimeError for sizes that do not fit; LinAlgError if A is singular.
+    """
+    if dims is not None:
+        last = [d % A.dim() for d in dims]
+        A = A.permute([*(d for d in range(A.dim()) if d not in last), *last])
+    shape = list(A.shape[B.dim() :])
+    if math.prod(shape) != B.numel():
+        raise RuntimeError("Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == "
+                           f"prod(self.shape[:other.ndim]), but got {math.prod(shape)} != {B.numel()}")  # fmt: skip
+    return solve(A.reshape(B.numel(), -1), B.reshape(-1)).reshape(shape)

@@ -30,6 +30,8 @@ from pycnn._tensor.special import i0 as i0
 from pycnn._tensor.special import i0e as i0e
 from pycnn._tensor.special import i1 as i1
 from pycnn._tensor.special import i1e as i1e
+from pycnn._tensor.special import igamma as gammainc
+from pycnn._tensor.special import igammac as gammaincc
 from pycnn._tensor.special import log_ndtr as log_ndtr
 from pycnn._tensor.special import ndtr as ndtr
 from pycnn._tensor.special import ndtri as ndtri
@@ -45,6 +47,8 @@ __all__ = [
     "exp2",
     "expit",
     "expm1",
+    "gammainc",
+    "gammaincc",
     "gammaln",
     "i0",
     "i0e",

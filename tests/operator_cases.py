@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cases_elementary
+import cases_linear_algebra
 import cases_losses
 import cases_sequences
 import cases_tensor
@@ -589,7 +590,10 @@ def _scattered(x: Any, index: Any, y: Any, add: bool) -> Any:
     return result
 
 
-CASES += cases_elementary.CASES + cases_losses.CASES + cases_sequences.CASES + cases_tensor.CASES + cases_vision.CASES
+for _family in (
+    cases_elementary, cases_linear_algebra, cases_losses, cases_sequences, cases_tensor, cases_vision,
+):  # fmt: skip
+    CASES += _family.CASES
 
 NAMES = [case.name for case in CASES]
 assert len(set(NAMES)) == len(NAMES), sorted({name for name in NAMES if NAMES.count(name) > 1})

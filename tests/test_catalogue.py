@@ -32,14 +32,14 @@ OTHER_FORMS = {
 }  # fmt: skip
 # Functions and methods that compute nothing from tensors that a row could compare, and where they are tested.
 NOT_OPERATORS = {
-    "new tensors (test_tensor.py)": "arange|as_tensor|asarray|empty(_like|_strided)?|eye|full(_like)?|linspace|"
-    "scalar_tensor|logspace|range|(tril|triu)_indices|.*_window|tensor|(ones|zeros)(_like)?|from_(dlpack|numpy)|new_.*|"
-    "copy_|fill_|zero_",
+    "new tensors (test_tensor.py)": "arange|as_tensor|asarray|empty(_like|_permuted|_strided)?|eye|full(_like)?|"
+    "linspace|scalar_tensor|logspace|range|(tril|triu)_indices|.*_window|tensor|(ones|zeros)(_like)?|from_(dlpack|numpy)|new_.*|"
+    "copy_|fill_|zero_|new",
     "random numbers (test_random.py)": "bernoulli_?|binomial|poisson|multinomial|cauchy_|exponential_|geometric_|"
     "log_normal_|normal_?|uniform_|random_|rand.*|(initial_)?seed|manual_seed",
     "dtypes, devices, layout (test_tensor.py)": "bfloat16|bool|byte|char|double|float|half|int|long|short|to|type|"
     "type_as|typename|data_ptr|share_memory_|cpu|cuda|pin_memory|can_cast|promote_types|result_type|element_size|storage_offset|stride|size|dim|ndimension|"
-    "nelement|numel|broadcast_shapes|is_.*",
+    "nelement|numel|broadcast_shapes|is_.*|dim_order",
     "values (test_tensor.py)": "item|numpy|tolist",
     "derivatives (test_autograd.py)": "backward|register_hook|register_post_accumulate_grad_hook|requires_grad_|"
     "retain_grad",
@@ -48,7 +48,7 @@ NOT_OPERATORS = {
     "(use|are)_deterministic_algorithms.*",
     "files (test_serialization.py)": "load|save|load_idx",
 }
-ROWS_UNDER_OTHER_NAMES = r"\w+_with_indices|affine_grid_generator|feature_dropout|(frobenius|nuclear)_norm"
+ROWS_UNDER_OTHER_NAMES = r"imag|\w+_with_indices|affine_grid_generator|feature_dropout|(frobenius|nuclear)_norm"
 
 
 @pytest.fixture(scope="module")

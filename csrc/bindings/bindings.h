@@ -236,8 +236,13 @@ void explain_failing_calls(Module& module, TensorClass& tensor);
 inline constexpr const char* incompatible_arguments = " arguments. The following argument types are supported:\n";
 /// The function that Python is calling in this thread, if it is one of those and not private.
 const std::string* called_function();
-/// What `out=` means: the tensor (or each of several) takes the result, with its shape, and is returned.
-py::object write_out(const std::string& name, const py::object& result, const py::object& out);
+/// What `out=` means: the tensor (or each of several) takes the result, with its shape, and is returned. `arguments`
+/// are the call's others, which must not lie where it does.
+py::object write_out(const std::string& name, const py::object& result, const py::object& out,
+                     std::span<PyObject* const> arguments);
+
+/// Throws if one of the arguments (tensors, sequences of them, others) lies where `written` does and must not.
+void refuse_overlaps(const std::string& name, const Tensor& written, const py::args& arguments);
 
 /// Defines a function of a tensor both in the module (first argument "input") and as a method.
 template <typename Function, typename... Extra>

@@ -2,10 +2,13 @@
 // signature are listed by their types. pybind11 has hooks for neither, so its functions are called through these.
 // The same place handles what all of PyTorch's functions share: the keyword `out`, a tensor that takes the result, and
 // NumPy's names of arguments.
+#include <span>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "bindings/bindings.h"
+#include "ops/places.h"
 
 namespace pycnn::bindings {
 namespace {
@@ -99,14 +102,76 @@ void shorten(const std::string& name, PyObject* const* arguments, size_t positio
 
 // -- `out` -----------------------------------------------------------------------------------------------------------
 
-py::object store(const std::string& name, const Tensor& result, const py::object& out) {
+/// Functions whose result takes any dtype, since they compute in that of `out`; others convert to one that holds at
+/// least the result's kind; the rest want the result's own.
+bool takes_any_dtype(std::string_view name) {
+  static const std::unordered_set<std::string_view> names{
+      "sum", "prod", "cumsum", "cumprod", "bernoulli", "zeros", "ones", "empty", "full", "eye", "linspace", "logspace"};
+  return names.contains(name);
+}
+bool takes_own_dtype(std::string_view name) {
+  static const std::unordered_set<std::string_view> names{
+      "addbmm",      "addmm",        "addmv",        "amax",         "amin",           "aminmax",        "argmax",
+      "argmin",      "baddbmm",      "bmm",          "bucketize",    "chain_matmul",   "clamp",          "clamp_max",
+      "clamp_min",   "clip",         "cross",        "cummax",       "cummin",         "diag",           "dot",
+      "float_power", "frac",         "frexp",        "gather",       "heaviside",      "histc",          "index_add",
+      "index_copy",  "index_reduce", "index_select", "inner",        "inverse",        "isin",           "isneginf",
+      "isposinf",    "kthvalue",     "log_softmax",  "logcumsumexp", "masked_select",  "matmul",         "matrix_power",
+      "max",         "median",       "min",          "mm",           "mode",           "msort",          "multinomial",
+      "mv",          "nan_to_num",   "nanmedian",    "nanquantile",  "narrow_copy",    "nonzero",        "quantile",
+      "renorm",      "round",        "scatter",      "scatter_add",  "scatter_reduce", "searchsorted",   "sgn",
+      "signbit",     "slogdet",      "softmax",      "sort",         "take",           "take_along_dim", "tensordot",
+      "topk",        "tril",         "triu",         "vdot",         "where"};
+  return names.contains(name);
+}
+/// Functions that read what they have written already if `out` is one of their arguments.
+bool reads_while_writing(std::string_view name) {
+  static const std::unordered_set<std::string_view> names{
+      "bucketize",      "cat",      "column_stack", "concat",         "concatenate",   "dstack",
+      "gather",         "hstack",   "index_select", "kthvalue",       "masked_select", "median",
+      "mode",           "outer",    "searchsorted", "sort",           "stack",         "take",
+      "take_along_dim", "vstack",   "index_add_",   "index_copy_",    "index_put_",    "index_reduce_",
+      "put_",           "scatter_", "scatter_add_", "scatter_reduce_"};
+  return names.contains(name);
+}
+
+void check_overlap(const std::string& name, const Tensor& target, py::handle argument) {
+  if (is_tensor(argument)) {
+    const Tensor& read = tensor_of(argument);
+    if (reads_while_writing(name))
+      check(ops::overlap_of(target, read) == ops::Overlap::None, name,
+            "(): unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+            "memory location. Please clone() the tensor before performing the operation.");
+    else
+      ops::check_no_partial_overlap(target, read);
+  } else if (PyTuple_Check(argument.ptr()) != 0 || PyList_Check(argument.ptr()) != 0) {
+    for (py::handle item : argument)
+      if (is_tensor(item)) check_overlap(name, target, item);
+  }
+}
+
+}  // namespace
+
+void refuse_overlaps(const std::string& name, const Tensor& written, const py::args& arguments) {
+  for (py::handle argument : arguments) check_overlap(name, written, argument);
+}
+
+namespace {
+
+py::object store(const std::string& name, const Tensor& result, const py::object& out,
+                 std::span<PyObject* const> arguments) {
   check<TypeError>(is_tensor(out), name, "(): argument 'out' must be Tensor, not ", Py_TYPE(out.ptr())->tp_name);
   Tensor target = out.cast<Tensor>();
   check(!is_grad_enabled() || !(result.requires_grad() || target.requires_grad()), name,
         "(): functions with out=... arguments don't support automatic differentiation, but one of the arguments "
         "requires grad.");
-  check(can_cast(result.dtype(), target.dtype()), name, "(): result type ", result.dtype(),
-        " can't be cast to the desired output type ", target.dtype());
+  if (takes_own_dtype(name))
+    check(result.dtype() == target.dtype(), name, "(): Expected out tensor to have dtype ", result.dtype(),
+          ", but got ", target.dtype(), " instead");
+  else
+    check(takes_any_dtype(name) || can_cast(result.dtype(), target.dtype()), name, "(): result type ", result.dtype(),
+          " can't be cast to the desired output type ", target.dtype());
+  for (PyObject* argument : arguments) check_overlap(name, target, argument);
   target.check_in_place(name);
   if (target.shape() == result.shape())
     target.assign_(result);
@@ -129,12 +194,12 @@ class Out {
     return true;
   }
   template <typename Call>
-  PyObject* around(const Call& call) const {
+  PyObject* around(std::span<PyObject* const> arguments, const Call& call) const {
     PyObject* result = call();
     if (result == nullptr || out_.is_none()) return result;
     py::object owned = py::reinterpret_steal<py::object>(result);
     try {
-      return write_out(function_.name, owned, out_).release().ptr();
+      return write_out(function_.name, owned, out_, arguments).release().ptr();
     } catch (py::error_already_set& error) {
       error.restore();
     } catch (const TypeError& error) {
@@ -208,7 +273,7 @@ PyObject* call_fast(PyObject* self, PyObject* const* arguments, Py_ssize_t count
   }
   const py::tuple names(left);
   return taken.around(
-      [&] { return dispatch_fast(self, rest.data(), positional, py::len(names) == 0 ? nullptr : names.ptr()); });
+      rest, [&] { return dispatch_fast(self, rest.data(), positional, py::len(names) == 0 ? nullptr : names.ptr()); });
 }
 
 PyObject* dispatch_tuple(PyObject* self, PyObject* arguments, PyObject* keywords) {
@@ -254,7 +319,10 @@ PyObject* call_tuple(PyObject* self, PyObject* arguments, PyObject* keywords) {
   py::dict left;
   for (auto [key, value] : py::reinterpret_borrow<py::dict>(keywords))
     if (!taken.take(key.ptr(), value.ptr())) left[key] = value;
-  return taken.around([&] { return dispatch_tuple(self, arguments, py::len(left) == 0 ? nullptr : left.ptr()); });
+  std::vector<PyObject*> all;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arguments); ++i) all.push_back(PyTuple_GET_ITEM(arguments, i));
+  for (auto [key, value] : left) all.push_back(value.ptr());
+  return taken.around(all, [&] { return dispatch_tuple(self, arguments, py::len(left) == 0 ? nullptr : left.ptr()); });
 }
 
 void wrap(py::handle object, const std::string& name, bool takes_out = false) {
@@ -277,8 +345,9 @@ const std::string* called_function() {
   return found == functions().end() || found->second.name.starts_with("_") ? nullptr : &found->second.name;
 }
 
-py::object write_out(const std::string& name, const py::object& result, const py::object& out) {
-  if (is_tensor(result)) return store(name, result.cast<Tensor>(), out);
+py::object write_out(const std::string& name, const py::object& result, const py::object& out,
+                     std::span<PyObject* const> arguments) {
+  if (is_tensor(result)) return store(name, result.cast<Tensor>(), out, arguments);
   check<TypeError>(
       py::isinstance<py::sequence>(result) && py::isinstance<py::sequence>(out) && py::len(result) == py::len(out),
       name, "(): argument 'out' must be a tuple of as many Tensors as there are results");
@@ -286,7 +355,7 @@ py::object write_out(const std::string& name, const py::object& result, const py
   for (size_t i = 0; i < py::len(result); ++i) {
     const py::object one = result.attr("__getitem__")(i);
     check<TypeError>(is_tensor(one), name, "(): takes no argument 'out'");
-    stored.append(store(name, one.cast<Tensor>(), out.attr("__getitem__")(i)));
+    stored.append(store(name, one.cast<Tensor>(), out.attr("__getitem__")(i), arguments));
   }
   if (py::type::of(result).ptr() == reinterpret_cast<PyObject*>(&PyTuple_Type)) return py::tuple(stored);
   // A structure of the C API is made of a sequence, one of collections of its elements.

@@ -115,8 +115,15 @@ void bind_ranges(Module& module) {
       py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false);
   module.def(
       "linspace",
-      [](double start, double end, int64_t steps, OptionalDType dtype, CpuDevice, bool requires_grad) {
-        return marked(linspace(start, end, steps, dtype.value_or(default_dtype())), requires_grad);
+      [](const Operand& start, const Operand& end, int64_t steps, OptionalDType dtype, CpuDevice, bool requires_grad) {
+        const auto bound = [](const Operand& operand) {
+          if (!operand.is_tensor()) return operand.scalar.to_double();
+          check(operand.tensor.dim() == 0,
+                "linspace: only supports 0-dimensional start and end tensors, but got start with ",
+                operand.tensor.dim(), " dimension(s).");
+          return operand.tensor.item<double>();
+        };
+        return marked(linspace(bound(start), bound(end), steps, dtype.value_or(default_dtype())), requires_grad);
       },
       py::arg("start"), py::arg("end"), py::arg("steps"), py::kw_only(), py::arg("dtype") = py::none(),
       py::arg("device") = py::none(), py::arg("requires_grad") = false);
@@ -165,7 +172,10 @@ void bind_random(Module& module, TensorClass& tensor) {
   define(
       module, tensor, "bernoulli",
       [](const Tensor& input, std::optional<double> p, const GeneratorArgument& generator) {
-        return p ? bernoulli(input.shape(), *p, input.dtype(), generator) : bernoulli(input, generator);
+        if (p) return bernoulli(input.shape(), *p, input.dtype(), generator);
+        const Tensor drawn = bernoulli(input, generator);
+        // What is drawn depends on the probabilities, with a gradient of zero.
+        return input.requires_grad() ? where(scalar_tensor(false, DType::Bool), input, drawn) : drawn;
       },
       py::arg("p") = py::none(), py::arg("generator") = py::none());
   define(
@@ -176,13 +186,14 @@ void bind_random(Module& module, TensorClass& tensor) {
       py::arg("num_samples"), py::arg("replacement") = false, py::kw_only(), py::arg("generator") = py::none());
   module.def(
       "normal",
-      [](const Operand& mean, const Operand& std, std::optional<Dimensions> size, OptionalDType dtype,
-         const GeneratorArgument& generator) {
+      [](const Operand& mean, const Operand& std, std::optional<Dimensions> size, OptionalDType dtype, CpuDevice,
+         bool requires_grad, const GeneratorArgument& generator) {
         check<TypeError>(size || mean.is_tensor() || std.is_tensor(), "normal(): size is missing");
         if (size) {
           check<TypeError>(!mean.is_tensor() && !std.is_tensor(), "normal(): with a size, mean and std are numbers");
-          return normal(*size, mean.scalar.to_double(), std.scalar.to_double(), dtype.value_or(default_dtype()),
-                        generator);
+          return marked(normal(*size, mean.scalar.to_double(), std.scalar.to_double(), dtype.value_or(default_dtype()),
+                               generator),
+                        requires_grad);
         }
         Tensor a = mean.is_tensor() ? mean.tensor : mean.against(std.tensor);
         Tensor b = std.is_tensor() ? std.tensor : std.against(mean.tensor);
@@ -191,7 +202,7 @@ void bind_random(Module& module, TensorClass& tensor) {
         return add(a, mul(randn(shape, like.dtype(), generator), b));
       },
       py::arg("mean"), py::arg("std") = 1.0, py::arg("size") = py::none(), py::kw_only(), py::arg("dtype") = py::none(),
-      py::arg("generator") = py::none());
+      py::arg("device") = py::none(), py::arg("requires_grad") = false, py::arg("generator") = py::none());
 }
 
 }  // namespace

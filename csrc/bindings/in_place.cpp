@@ -1,11 +1,18 @@
 // Methods that end in an underscore, and augmented assignment: the handle is bound to a new value, `self` is returned.
 #include "bindings/bindings.h"
 #include "bindings/generator.h"
+#include "ops/places.h"
 
 namespace pycnn::bindings {
 namespace {
 
 using Binary = Tensor (*)(const Tensor&, const Tensor&);
+
+/// The operand beside a tensor that it is written into.
+Tensor read_by(const Tensor& written, const Operand& operand) {
+  if (operand.is_tensor()) ops::check_no_partial_overlap(written, operand.tensor);
+  return operand.against(written);
+}
 
 void bind_unary(TensorClass& tensor) {
   struct Row {
@@ -24,9 +31,10 @@ void bind_unary(TensorClass& tensor) {
 }
 
 void bind_binary(TensorClass& tensor, const char* name, const char* augmented, Binary function,
-                 const char* argument = "other") {
-  auto apply = [name, function](const py::object& self, const Operand& other) {
-    return in_place(self, name, [&](const Tensor& t) { return function(t, other.against(t)); });
+                 const char* argument = "other", bool numbers = true) {
+  auto apply = [=](const py::object& self, const Operand& other) {
+    check<TypeError>(numbers || other.is_tensor(), name, "(): argument '", argument, "' must be Tensor, not a number");
+    return in_place(self, name, [&](const Tensor& t) { return function(t, read_by(t, other)); });
   };
   tensor.def(name, apply, py::arg(argument));
   if (augmented != nullptr) tensor.def(augmented, apply, py::is_operator());
@@ -37,31 +45,31 @@ void bind_arithmetic(TensorClass& tensor) {
     tensor.def(
         name,
         [name, function = name[0] == 'a' ? &add : &sub](const py::object& self, const Operand& other, Scalar alpha) {
-          return in_place(self, name, [&](const Tensor& t) { return function(t, other.against(t), alpha); });
+          return in_place(self, name, [&](const Tensor& t) { return function(t, read_by(t, other), alpha); });
         },
         py::arg("other"), py::kw_only(), py::arg("alpha") = 1);
   tensor.def(
       "div_",
       [](const py::object& self, const Operand& other, const std::optional<std::string>& mode) {
-        return in_place(self, "div_", [&](const Tensor& t) { return div(t, other.against(t), mode.value_or("")); });
+        return in_place(self, "div_", [&](const Tensor& t) { return div(t, read_by(t, other), mode.value_or("")); });
       },
       py::arg("other"), py::kw_only(), py::arg("rounding_mode") = py::none());
   tensor.def(
       "__iadd__",
       [](const py::object& self, const Operand& other) {
-        return in_place(self, "add_", [&](const Tensor& t) { return add(t, other.against(t)); });
+        return in_place(self, "add_", [&](const Tensor& t) { return add(t, read_by(t, other)); });
       },
       py::is_operator());
   tensor.def(
       "__isub__",
       [](const py::object& self, const Operand& other) {
-        return in_place(self, "sub_", [&](const Tensor& t) { return sub(t, other.against(t)); });
+        return in_place(self, "sub_", [&](const Tensor& t) { return sub(t, read_by(t, other)); });
       },
       py::is_operator());
   tensor.def(
       "__itruediv__",
       [](const py::object& self, const Operand& other) {
-        return in_place(self, "div_", [&](const Tensor& t) { return div(t, other.against(t)); });
+        return in_place(self, "div_", [&](const Tensor& t) { return div(t, read_by(t, other)); });
       },
       py::is_operator());
   bind_binary(tensor, "mul_", "__imul__", &mul);
@@ -69,14 +77,14 @@ void bind_arithmetic(TensorClass& tensor) {
   bind_binary(tensor, "remainder_", "__imod__", &remainder);
   bind_binary(tensor, "fmod_", nullptr, &fmod);
   bind_binary(tensor, "pow_", "__ipow__", &pow, "exponent");
-  for (const char* name : {"atan2_", "arctan2_"}) bind_binary(tensor, name, nullptr, &atan2);
+  for (const char* name : {"atan2_", "arctan2_"}) bind_binary(tensor, name, nullptr, &atan2, "other", false);
   bind_binary(tensor, "copysign_", nullptr, &copysign);
-  bind_binary(tensor, "hypot_", nullptr, &hypot);
-  bind_binary(tensor, "nextafter_", nullptr, &nextafter);
-  bind_binary(tensor, "heaviside_", nullptr, &heaviside, "values");
+  bind_binary(tensor, "hypot_", nullptr, &hypot, "other", false);
+  bind_binary(tensor, "nextafter_", nullptr, &nextafter, "other", false);
+  bind_binary(tensor, "heaviside_", nullptr, &heaviside, "values", false);
   bind_binary(tensor, "xlogy_", nullptr, &xlogy);
-  bind_binary(tensor, "gcd_", nullptr, &gcd);
-  bind_binary(tensor, "lcm_", nullptr, &lcm);
+  bind_binary(tensor, "gcd_", nullptr, &gcd, "other", false);
+  bind_binary(tensor, "lcm_", nullptr, &lcm, "other", false);
   bind_binary(tensor, "bitwise_and_", "__iand__", &bitwise_and);
   bind_binary(tensor, "bitwise_or_", "__ior__", &bitwise_or);
   bind_binary(tensor, "bitwise_xor_", "__ixor__", &bitwise_xor);
@@ -95,8 +103,10 @@ void bind_arithmetic(TensorClass& tensor) {
     tensor.def(
         name,
         [name = name, function = function](const py::object& self, const Operand& other) {
+          check<TypeError>(std::strncmp(name, "logical", 7) != 0 || other.is_tensor(), name,
+                           "(): argument 'other' must be Tensor, not a number");
           return in_place(
-              self, name, [&](const Tensor& t) { return function(t, other.against(t)); }, true);
+              self, name, [&](const Tensor& t) { return function(t, read_by(t, other)); }, true);
         },
         py::arg("other"));
 }
@@ -125,7 +135,7 @@ void bind_ternary(TensorClass& tensor) {
   tensor.def(
       "lerp_",
       [](const py::object& self, const Tensor& end, const Operand& weight) {
-        return in_place(self, "lerp_", [&](const Tensor& t) { return lerp(t, end, weight.against(t)); });
+        return in_place(self, "lerp_", [&](const Tensor& t) { return lerp(t, read_by(t, {end}), read_by(t, weight)); });
       },
       py::arg("end"), py::arg("weight"));
   for (const char* name : {"addcmul_", "addcdiv_"})
@@ -133,7 +143,8 @@ void bind_ternary(TensorClass& tensor) {
         name,
         [name, function = name[4] == 'm' ? &addcmul : &addcdiv](const py::object& self, const Tensor& a,
                                                                 const Tensor& b, Scalar value) {
-          return in_place(self, name, [&](const Tensor& t) { return function(t, a, b, value); });
+          return in_place(self, name,
+                          [&](const Tensor& t) { return function(t, read_by(t, {a}), read_by(t, {b}), value); });
         },
         py::arg("tensor1"), py::arg("tensor2"), py::kw_only(), py::arg("value") = 1);
 }
@@ -161,9 +172,9 @@ void bind_fills(TensorClass& tensor) {
           py::arg("value"))
       .def(
           "copy_",
-          [](const py::object& self, const Tensor& source, bool) {
+          [](const py::object& self, const Operand& source, bool) {
             return in_place(
-                self, "copy_", [&](const Tensor& t) { return broadcast_to(source, t.shape()); }, true);
+                self, "copy_", [&](const Tensor& t) { return broadcast_to(read_by(t, source), t.shape()); }, true);
           },
           py::arg("src"), py::arg("non_blocking") = false)
       .def(

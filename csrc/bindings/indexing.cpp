@@ -1,8 +1,10 @@
 // tensor[index] and tensor[index] = value. Integers, slices, None and Ellipsis become views, which write back to their
 // base; index tensors and masks become one index_select (or scatter) over the flattened indexed dimensions.
 #include <numeric>
+#include <utility>
 
 #include "bindings/bindings.h"
+#include "ops/places.h"
 
 namespace pycnn::bindings {
 namespace {
@@ -34,8 +36,10 @@ Tensor index_tensor(py::handle item) {
   // An empty list indexes nothing, whatever dtype it was given.
   if (!is_tensor(item) && index.numel() == 0) index = cast(index, DType::Int64);
   if (index.dtype() == DType::UInt8) index = cast(index, DType::Bool);
-  check<IndexError>(!is_floating_point(index.dtype()),
-                    "tensors used as indices must be long, int, byte or bool tensors, got ", index.dtype());
+  const DType dtype = index.dtype();
+  const bool narrow = (dtype == DType::Int8 || dtype == DType::Int16) && is_tensor(item);
+  check<IndexError>(!is_floating_point(dtype) && !narrow,
+                    "tensors used as indices must be long, int, byte or bool tensors, got ", dtype);
   return index;
 }
 
@@ -76,18 +80,27 @@ Tensor apply_integer(const Tensor& view, int dimension, int64_t index) {
   return select(view, dimension, index);
 }
 
+/// The evaluated elements one row after the other.
+Memory row_major(const Tensor& tensor) {
+  const Memory memory = evaluated_memory(tensor);
+  return memory.strides == contiguous_strides(memory.shape) ? memory : copy_memory(memory).memory();
+}
+
 /// Negative indices count from the end; each must be inside. Evaluates the index.
 Tensor checked_index(const Tensor& index, int64_t size) {
-  Memory flat = evaluated_memory(reshape(cast(index.detach(), DType::Int64), Shape{-1}));
-  std::vector<Scalar> positions;
-  const auto* data = static_cast<const int64_t*>(flat.data);
-  for (int64_t i = 0; i < flat.shape[0]; ++i) {
-    const int64_t position = data[i * flat.strides[0]];
-    check<IndexError>(position >= -size && position < size, "index ", position,
+  const Tensor positions = cast(index.detach(), DType::Int64);
+  const Memory memory = row_major(positions);
+  const auto* data = static_cast<const int64_t*>(memory.data);
+  bool wrapped = false;
+  for (int64_t i = 0; i < positions.numel(); ++i) {
+    check<IndexError>(data[i] >= -size && data[i] < size, "index ", data[i],
                       " is out of bounds for dimension with size ", size);
-    positions.push_back(position < 0 ? position + size : position);
+    wrapped |= data[i] < 0;
   }
-  return from_scalars(positions, index.shape(), DType::Int64);
+  if (!wrapped) return positions;
+  std::vector<int64_t> counted(data, data + positions.numel());
+  for (int64_t& position : counted) position += position < 0 ? size : 0;
+  return from_data(std::span<const int64_t>(counted), index.shape());
 }
 
 /// The same for an index that is not known yet: what is outside raises when it runs.
@@ -119,13 +132,11 @@ py::tuple items_of(py::handle index) {
 ParsedIndex parse_index(const Tensor& self, py::handle index) {
   const py::tuple items = items_of(index);
   int used = 0;
-  int ellipses = 0;
+  bool spread = false;  // the first ellipsis stands for what is left, others for nothing
   for (py::handle item : items) {
     used += consumed(item);
-    ellipses += py::isinstance<py::ellipsis>(item);
   }
   check<IndexError>(used <= self.dim(), "too many indices for tensor of dimension ", self.dim());
-  check<IndexError>(ellipses <= 1, "an index can only have a single ellipsis ('...')");
   ParsedIndex parsed{self, {}, true};
   int dimension = 0;
   bool interrupted = false;  // a view dimension came after an index tensor
@@ -137,6 +148,7 @@ ParsedIndex parse_index(const Tensor& self, py::handle index) {
       parsed.view = unsqueeze(parsed.view, dimension++);
       interrupted = !parsed.indices.empty();
     } else if (py::isinstance<py::ellipsis>(item)) {
+      if (std::exchange(spread, true)) continue;
       dimension += self.dim() - used;
       interrupted = interrupted || (!parsed.indices.empty() && self.dim() > used);
     } else if (PyBool_Check(item.ptr())) {
@@ -243,8 +255,10 @@ Shape replaced(const Shape& shape, int dimension, const Shape& by) {
 }
 
 Tensor value_tensor(const Tensor& target, py::handle value) {
-  if (is_tensor(value)) return cast(tensor_of(value), target.dtype());
+  if (is_tensor(value)) return tensor_of(value);
   if (auto number = parse_scalar(value)) return full({}, *number, target.dtype());
+  check<TypeError>(is_numpy_array(value), "can't assign a ", Py_TYPE(value.ptr())->tp_name, " to a tensor of dtype ",
+                   target.dtype());
   return tensor_from_object(value, target.dtype());
 }
 
@@ -263,26 +277,31 @@ Tensor fitted(Tensor value, const Shape& shape) {
 }  // namespace
 
 Tensor nonzero(const Tensor& input) {
-  Memory memory = evaluated_memory(input);
-  std::vector<Scalar> found;
-  int64_t count = 0;
-  Shape position = Shape::filled(memory.shape.size(), 0);
-  const int64_t total = element_count(memory.shape);
-  int64_t offset = 0;
-  for (int64_t i = 0; i < total; ++i) {
-    Scalar value = read_element(memory, offset);
-    if (value.kind() == Scalar::Kind::Float ? value.to_double() != 0 : value.to_int() != 0) {
-      ++count;
-      for (int64_t p : position) found.emplace_back(p);
+  const Memory memory = row_major(input);
+  const Shape& shape = memory.shape;
+  const int64_t total = element_count(shape);
+  std::vector<int64_t> found;
+  visit_dtype(memory.dtype, [&]<typename T>(T) {
+    const T* data = static_cast<const T*>(memory.data);
+    for (int64_t i = 0; i < total; ++i) {
+      bool there;
+      if constexpr (std::is_same_v<T, Float16> || std::is_same_v<T, BFloat16>)
+        there = to_float(data[i]) != 0;
+      else
+        there = data[i] != T{};
+      if (there) found.push_back(i);
     }
-    for (int d = memory.shape.size() - 1; d >= 0; --d) {
-      offset += memory.strides[d];
-      if (++position[d] < memory.shape[d]) break;
-      offset -= memory.strides[d] * memory.shape[d];
-      position[d] = 0;
+  });
+  const auto count = static_cast<int64_t>(found.size());
+  std::vector<int64_t> places(static_cast<size_t>(count * shape.size()));
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t rest = found[static_cast<size_t>(i)];
+    for (int d = shape.size() - 1; d >= 0; --d) {
+      places[static_cast<size_t>(i * shape.size() + d)] = rest % shape[d];
+      rest /= shape[d];
     }
   }
-  return from_scalars(found, Shape{count, memory.shape.size()}, DType::Int64);
+  return from_data(std::span<const int64_t>(places), Shape{count, shape.size()});
 }
 
 Tensor get_item(const Tensor& self, py::handle index) {
@@ -298,12 +317,18 @@ Tensor get_item(const Tensor& self, py::handle index) {
 
 void set_item(Tensor& self, py::handle index, py::handle value) {
   self.check_in_place("__setitem__");
-  ParsedIndex parsed = parse_index(self, index);
   Tensor assigned = value_tensor(self, value);
+  ParsedIndex parsed = parse_index(self, index);
   if (parsed.indices.empty()) {
-    parsed.view.assign_(fitted(assigned, parsed.view.shape()));
+    ops::check_no_partial_overlap(parsed.view, assigned);
+    parsed.view.assign_(fitted(cast(assigned, self.dtype()), parsed.view.shape()));
     return;
   }
+  // One element is filled in, several are put.
+  check(assigned.numel() == 1 || assigned.dtype() == self.dtype(),
+        "Index put requires the source and destination dtypes match, got ", self.dtype(), " for the destination and ",
+        assigned.dtype(), " for the source.");
+  assigned = cast(assigned, self.dtype());
   FlatIndex flat = flatten_index(parsed);
   Shape selected = flat.flat.shape();
   selected[flat.dimension] = flat.index.shape()[0];
@@ -324,7 +349,16 @@ void bind_indexing(Module& module, TensorClass& tensor) {
           [](const py::object& self, py::handle index, py::handle value) { set_item(tensor_of(self), index, value); },
           py::arg("index"), py::arg("value"));
   define(module, tensor, "select", &select, py::arg("dim"), py::arg("index"));
-  define(module, tensor, "narrow", &narrow, py::arg("dim"), py::arg("start"), py::arg("length"));
+  define(
+      module, tensor, "narrow",
+      [](const Tensor& input, int64_t dim, const Operand& start, int64_t length) {
+        check(!start.is_tensor() || (start.tensor.dim() == 0 && is_integral(start.tensor.dtype())),
+              "narrow: start must be an 0-dim integral Tensor.");
+        check<TypeError>(start.is_tensor() || start.scalar.kind() == Scalar::Kind::Int,
+                         "narrow(): argument 'start' must be an integer or a Tensor");
+        return narrow(input, dim, start.is_tensor() ? start.tensor.item<int64_t>() : start.scalar.to_int(), length);
+      },
+      py::arg("dim"), py::arg("start"), py::arg("length"));
   module.def("flip", &flip, py::arg("input"), py::arg("dims"));
   tensor.def(
       "flip",
@@ -341,10 +375,18 @@ void bind_indexing(Module& module, TensorClass& tensor) {
                        source.is_tensor() ? source.tensor : full(index.shape(), source.scalar, input.dtype()));
       },
       py::arg("dim"), py::arg("index"), py::arg("src"));
+  module.def("_as_strided", &as_strided, py::arg("input"), py::arg("size"), py::arg("stride"),
+             py::arg("storage_offset"));
+  module.def("_sliding_windows", &sliding_windows, py::arg("input"), py::arg("dimension"), py::arg("size"),
+             py::arg("step"));
+  module.def("_scatter_reduce", &scatter_reduce, py::arg("input"), py::arg("dim"), py::arg("index"), py::arg("src"),
+             py::arg("reduce"));
   define(module, tensor, "scatter_add", &scatter_add, py::arg("dim"), py::arg("index"), py::arg("src"));
   define(
       module, tensor, "masked_select",
       [](const Tensor& input, const Tensor& mask) {
+        check(mask.dtype() == DType::Bool || mask.dtype() == DType::UInt8,
+              "masked_select: expected BoolTensor for mask");
         const Shape shape = broadcast_shapes(input.shape(), mask.shape(), "masked_select");
         Tensor position = reshape(nonzero(reshape(broadcast_to(mask, shape), Shape{-1})), Shape{-1});
         return index_select(reshape(broadcast_to(input, shape), Shape{-1}), 0, position);

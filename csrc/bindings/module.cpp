@@ -59,6 +59,8 @@ void warn_in_python(const std::string& message) {
   if (PyErr_WarnEx(PyExc_RuntimeWarning, message.c_str(), 1) != 0) PyErr_WriteUnraisable(nullptr);
 }
 
+PyObject* linear_algebra_error = nullptr;
+
 void translate(std::exception_ptr pointer) {
   try {
     try {
@@ -80,6 +82,8 @@ void translate(std::exception_ptr pointer) {
     PyErr_SetString(PyExc_TypeError, error.what());
   } catch (const IndexError& error) {
     PyErr_SetString(PyExc_IndexError, error.what());
+  } catch (const LinAlgError& error) {
+    PyErr_SetString(linear_algebra_error, error.what());
   } catch (const NotImplementedError& error) {
     PyErr_SetString(PyExc_NotImplementedError, error.what());
   } catch (const Error& error) {
@@ -113,6 +117,9 @@ PYBIND11_MODULE(_core, core) {
   Module module(core);
   module.doc() = "pycnn's compiled core.";
   main_thread = std::this_thread::get_id();
+  linear_algebra_error = PyErr_NewExceptionWithDoc("pycnn.linalg.LinAlgError", "A matrix that cannot be inverted.",
+                                                   PyExc_RuntimeError, nullptr);
+  core.attr("_LinAlgError") = py::handle(linear_algebra_error);
   py::register_exception_translator(&translate);
   pycnn::set_interrupt_check(&signal_pending);
   pycnn::set_warning_handler(&warn_in_python);
@@ -141,7 +148,15 @@ PYBIND11_MODULE(_core, core) {
   bind_autocast(module);
   bind_runtime(module);
   bind_optimizers(module);
-  module.def("_write_out", &write_out, py::arg("name"), py::arg("result"), py::arg("out"));
+  module.def(
+      "_write_out",
+      [](const std::string& name, const py::object& result, const py::object& out, const py::args& arguments) {
+        std::vector<PyObject*> all;
+        for (py::handle argument : arguments) all.push_back(argument.ptr());
+        return write_out(name, result, out, all);
+      },
+      py::arg("name"), py::arg("result"), py::arg("out"));
+  module.def("_refuse_overlaps", &refuse_overlaps, py::arg("name"), py::arg("written"));
   explain_failing_calls(module, tensor);
   bind_io(module);
   core.def("_unused_docstrings", &unused_docstrings);

@@ -36,7 +36,11 @@ void bind_unary(Module& module, TensorClass& tensor) {
   tensor.def("__neg__", static_cast<Unary>(&pycnn::neg))
       .def("__abs__", static_cast<Unary>(&pycnn::abs))
       .def("__pos__", [](py::object self) { return self; })
-      .def("__invert__", &bitwise_not);
+      .def("__invert__", [](const Tensor& self) {
+        check<TypeError>(!is_floating_point(self.dtype()),
+                         "~ (operator.invert) is only implemented on integer and Boolean-type tensors");
+        return bitwise_not(self);
+      });
 }
 
 /// Which operands PyTorch lets be numbers.
@@ -258,6 +262,10 @@ void bind_ternary(Module& module, TensorClass& tensor) {
 }
 
 Tensor is_close(const Tensor& input, const Tensor& other, double rtol, double atol, bool equal_nan) {
+  check(input.dtype() == other.dtype(), "isclose: ", input.dtype(), " did not match ", other.dtype());
+  check(rtol >= 0 && atol >= 0, "isclose: rtol and atol must be greater than or equal to zero, but got ", rtol, " and ",
+        atol);
+  if (input.dtype() == DType::Bool) return eq(input, other);
   Tensor bound = add(abs(other) * rtol, wrap_scalar(atol, other));
   Tensor close = logical_or(eq(input, other), logical_and(le(abs(input - other), bound), isfinite(other)));
   return equal_nan ? logical_or(close, logical_and(isnan(input), isnan(other))) : close;

@@ -30,11 +30,19 @@ void bind_sums(Module& module, TensorClass& tensor) {
       no_dim, keepdim, py::kw_only(), py::arg("dtype") = py::none());
   define(
       module, tensor, "any",
-      [](const Tensor& input, const OptionalDimensions& dim, bool keep) { return any(input, reduced(dim), keep); },
+      [](const Tensor& input, const OptionalDimensions& dim, bool keep) {
+        // No dimension at all leaves every element its own.
+        if (dim && dim->empty()) return ne(input, wrap_scalar(0, input));
+        return any(input, reduced(dim), keep);
+      },
       no_dim, keepdim);
   define(
       module, tensor, "all",
-      [](const Tensor& input, const OptionalDimensions& dim, bool keep) { return all(input, reduced(dim), keep); },
+      [](const Tensor& input, const OptionalDimensions& dim, bool keep) {
+        // No dimension at all leaves every element its own.
+        if (dim && dim->empty()) return ne(input, wrap_scalar(0, input));
+        return all(input, reduced(dim), keep);
+      },
       no_dim, keepdim);
   define(
       module, tensor, "count_nonzero",
@@ -43,6 +51,11 @@ void bind_sums(Module& module, TensorClass& tensor) {
       },
       no_dim);
   define(module, tensor, "logsumexp", &logsumexp, py::arg("dim"), keepdim);
+  module.def(
+      "_topk", [](const Tensor& input, int64_t k, int64_t dim, bool largest) { return topk(input, k, dim, largest); },
+      py::arg("input"), py::arg("k"), py::arg("dim"), py::arg("largest"));
+  module.def("_kthvalue", &kthvalue, py::arg("input"), py::arg("k"), py::arg("dim"), py::arg("keepdim"));
+  module.def("_searchsorted", &searchsorted, py::arg("boundaries"), py::arg("values"), py::arg("right"));
   define(module, tensor, "cumsum", &cumsum, py::arg("dim"), py::kw_only(), py::arg("dtype") = py::none());
   define(module, tensor, "cumprod", &cumprod, py::arg("dim"), py::kw_only(), py::arg("dtype") = py::none());
   define(module, tensor, "logcumsumexp", &logcumsumexp, py::arg("dim"));
@@ -156,6 +169,10 @@ void bind_products(Module& module, TensorClass& tensor) {
         return norm(dtype ? cast(input, *dtype) : input, read_order(p), reduced(dim), keep);
       },
       py::arg("p") = "fro", no_dim, keepdim, py::arg("dtype") = py::none());
+  module.def("_det", &det, py::arg("input"));
+  module.def("_slogdet", &slogdet, py::arg("input"));
+  module.def("_inverse", &inverse, py::arg("input"));
+  module.def("_solve", &solve, py::arg("a"), py::arg("b"), py::arg("left"));
   define(module, tensor, "matmul", &matmul, py::arg("other"));
   define(module, tensor, "mm", &mm, py::arg("mat2"));
   define(module, tensor, "bmm", &bmm, py::arg("mat2"));

@@ -109,15 +109,29 @@ void bind_shapes_in_place(TensorClass& tensor) {
       py::arg("dim"));
 }
 
+/// The bits read as another dtype: a copy, which does not follow the tensor.
+Tensor reinterpreted(const Tensor& tensor, DType dtype) {
+  Shape shape = tensor.shape();
+  const auto from = static_cast<int64_t>(size_of(tensor.dtype())), to = static_cast<int64_t>(size_of(dtype));
+  if (from != to) {
+    check(!shape.empty(), "view: self.dim() cannot be 0 to view ", tensor.dtype(), " as ", dtype,
+          " (different element sizes)");
+    const int last = shape.size() - 1;
+    check(shape[last] * from % to == 0, "view: self.size(-1) must be divisible by ", to / from, " to view ",
+          tensor.dtype(), " as ", dtype, " (different element sizes), but got ", shape[last]);
+    shape[last] = shape[last] * from / to;
+  }
+  const Memory rows = evaluated_memory(copy_memory(evaluated_memory(tensor.detach())));
+  return copy_memory({rows.owner, rows.data, dtype, shape, contiguous_strides(shape)});
+}
+
 void bind_views(Module& module, TensorClass& tensor) {
   tensor.def(
       "view",
       [](const py::object& self, const py::args& sizes, std::optional<Dimensions> shape) -> py::object {
-        // PyTorch's view(dtype) reinterprets bits; between equal dtypes it is the tensor itself.
         if (sizes.size() == 1 && parse_dtype(sizes[0])) {
-          check<NotImplementedError>(*parse_dtype(sizes[0]) == tensor_of(self).dtype(),
-                                     "view(dtype): reinterpreting elements as another dtype is not supported");
-          return self;
+          const DType dtype = *parse_dtype(sizes[0]);
+          return dtype == tensor_of(self).dtype() ? self : py::cast(reinterpreted(tensor_of(self), dtype));
         }
         return py::cast(view(tensor_of(self), shape ? *shape : sizes_of(sizes, "view")));
       },
@@ -155,6 +169,7 @@ void bind_views(Module& module, TensorClass& tensor) {
       py::arg("dim") = py::none());
   define(module, tensor, "unsqueeze", &unsqueeze, py::arg("dim"));
   tensor.def_property_readonly("T", &reversed_dimensions).def_property_readonly("mT", [](const Tensor& self) {
+    if (self.dim() == 0) return self;
     check(self.dim() >= 2, "tensor.mT is only supported on matrices or batches of matrices. Got ", self.dim(),
           "-D tensor.");
     return transpose(self, -2, -1);
@@ -202,15 +217,17 @@ void bind_expansion(Module& module, TensorClass& tensor) {
 
 /// vstack and hstack after NumPy.
 Tensor join_rows(const TensorList& list) {
+  check(!list.tensors.empty(), "vstack expects a non-empty TensorList");
   Tensors tensors;
   for (const Tensor& t : list.tensors)
     tensors.push_back(t.dim() == 0 ? reshape(t, {1, 1}) : t.dim() == 1 ? unsqueeze(t, 0) : t);
   return cat(tensors, 0);
 }
 Tensor join_columns(const TensorList& list) {
+  check(!list.tensors.empty(), "hstack expects a non-empty TensorList");
   Tensors tensors;
   for (const Tensor& t : list.tensors) tensors.push_back(t.dim() == 0 ? reshape(t, {1}) : t);
-  return cat(tensors, !tensors.empty() && tensors.front().dim() == 1 ? 0 : 1);
+  return cat(tensors, tensors.front().dim() == 1 ? 0 : 1);
 }
 
 void bind_joining(Module& module, TensorClass& tensor) {

@@ -1,6 +1,7 @@
 // class Tensor: attributes, conversion to Python's numbers, copying, pickling, dtype and layout changes.
 #include "bindings/bindings.h"
 #include "graph/node.h"
+#include "ops/places.h"
 #include "ops/views.h"
 
 namespace pycnn::bindings {
@@ -23,6 +24,8 @@ void bind_attributes(TensorClass& tensor) {
       .def(
           "size",
           [](const Tensor& self, std::optional<int64_t> dim) -> py::object {
+            check<IndexError>(!dim || self.dim() > 0, "Dimension specified as ", dim.value_or(0),
+                              " but tensor has no dimensions");
             return dim ? py::object(py::int_(self.size(*dim))) : size_tuple(self.shape());
           },
           py::arg("dim") = py::none())
@@ -52,7 +55,7 @@ void bind_attributes(TensorClass& tensor) {
           },
           py::arg("dim") = py::none())
       .def("is_contiguous", &is_contiguous, py::arg("memory_format") = MemoryFormat::Contiguous)
-      .def("storage_offset", [](const Tensor&) { return 0; })
+      .def("storage_offset", &ops::first_place_of)
       .def("is_evaluated", &Tensor::is_evaluated)
       .def("is_same_value", &Tensor::is_same_value, py::arg("other"))
       .def("is_set_to", &Tensor::is_same_value, py::arg("tensor"))

@@ -543,7 +543,6 @@ bool index_strides(const Slot& slot, int dimension, int64_t* strides) {
 
 Slot Lowering::gather(const Slot& table, const Slot& index, int dimension) {
   auto primitive = std::make_unique<IndexPrimitive>();
-  primitive->kind = IndexPrimitive::Kind::Gather;
   primitive->table = table;
   if (!index_strides(table, dimension, primitive->table_strides))
     index_strides(primitive->table = contiguous(table), dimension, primitive->table_strides);
@@ -563,10 +562,10 @@ Slot Lowering::gather(const Slot& table, const Slot& index, int dimension) {
   return result;
 }
 
-Slot Lowering::scatter(const Slot& table, const Slot& index, const Slot& values, int dimension, bool add) {
+Slot Lowering::scatter(const Slot& table, const Slot& index, const Slot& values, int dimension, ScatterKind kind) {
   auto primitive = std::make_unique<IndexPrimitive>();
-  primitive->kind = add ? IndexPrimitive::Kind::ScatterAdd : IndexPrimitive::Kind::Scatter;
-  const DType compute = add ? accumulation_dtype(table.dtype) : table.dtype;
+  primitive->kind = kind;
+  const DType compute = kind == ScatterKind::Store ? table.dtype : accumulation_dtype(table.dtype);
   primitive->table = allocate(compute, table.shape);
   copy_into(primitive->table, table);
   index_strides(primitive->table, dimension, primitive->table_strides);
@@ -596,19 +595,6 @@ Slot Lowering::scan(kernels::ScanKind kind, const Slot& input) {
   primitive->reads = {primitive->input};
   primitive->writes = {primitive->output};
   const Slot result = primitive->output;
-  append(std::move(primitive));
-  return result;
-}
-
-Slot Lowering::sort(const Slot& input, bool descending) {
-  auto primitive = std::make_unique<SortPrimitive>();
-  primitive->descending = descending;
-  primitive->input = contiguous(input);
-  primitive->indices = allocate(DType::Int64, input.shape);
-  primitive->scratch = allocate(DType::Int64, input.shape);
-  primitive->reads = {primitive->input};
-  primitive->writes = {primitive->indices, primitive->scratch};
-  const Slot result = primitive->indices;
   append(std::move(primitive));
   return result;
 }

@@ -160,12 +160,24 @@ class Lowering {
   /// values[i] = table[i with coordinate `dimension` replaced by index[i]]; index has the result's shape (expanded
   /// slots are fine), table has it too but for `dimension`. Raises IndexError when run if an index is out of range.
   Slot gather(const Slot& table, const Slot& index, int dimension);
-  /// A copy of `table` with values added (or stored, the last one wins) at index.
-  Slot scatter(const Slot& table, const Slot& index, const Slot& values, int dimension, bool add);
+  /// A copy of `table` with values stored (the last one wins) at index, or combined with what is there.
+  enum class ScatterKind : uint8_t { Store, Sum, Product, Maximum, Minimum };
+  Slot scatter(const Slot& table, const Slot& index, const Slot& values, int dimension, ScatterKind kind);
   /// Along the last dimension; Maximum and Minimum give Int64 places. Input of Float32, Float64 or Int64.
   Slot scan(kernels::ScanKind kind, const Slot& input);
   /// The order of the elements along the last dimension as Int64 places.
   Slot sort(const Slot& input, bool descending);
+  /// Places of the smallest (largest) elements along the last dimension: see kernels::SelectArguments.
+  Slot select(kernels::SelectKind kind, const Slot& input, int64_t selected, bool largest);
+  /// For each value, its place among the ascending boundaries, whose leading dimensions are the values' or none.
+  Slot search(const Slot& boundaries, const Slot& values, bool right);
+  /// P A = L U of matrices (…, n, n) of float32 or float64, pivots (…, n), and P's determinant (…).
+  struct Factors {
+    Slot matrices, pivots, signs;
+  };
+  Factors factor(const Slot& matrices);
+  /// A⁻¹ B or A⁻ᵀ B, with B (…, n, columns).
+  Slot solve(const Slot& factors, const Slot& pivots, const Slot& sides, bool transposed);
   /// Calls `refuse` when run if the 0-d bool is false.
   void require(const Slot& condition, std::function<void()> refuse);
   struct Random {
@@ -185,6 +197,9 @@ class Lowering {
     int input = -1;  ///< index among the plan's inputs, or -1
   };
   void append(std::unique_ptr<Primitive> primitive);
+  /// One call of the table's function of that name.
+  template <typename Call>
+  void append_call(const char* kernel, std::vector<Slot> reads, std::vector<Slot> writes, Call call);
   /// The slot where it was before it was copied, if it was.
   Slot original(Slot slot) const;
   Slot laid_out(const Slot& slot, bool (Slot::*lies_so)() const, const Strides& strides);

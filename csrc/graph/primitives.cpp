@@ -483,8 +483,8 @@ void ArgReducePrimitive::run(const kernels::Kernels& kernels, const Addresses& a
 }
 
 const char* IndexPrimitive::name() const {
-  constexpr const char* names[] = {"gather", "scatter", "scatter_add"};
-  return names[static_cast<size_t>(kind)];
+  constexpr const char* names[] = {"scatter", "scatter_add", "scatter_product", "scatter_maximum", "scatter_minimum"};
+  return kind ? names[static_cast<size_t>(*kind)] : "gather";
 }
 
 void IndexPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
@@ -504,9 +504,13 @@ void IndexPrimitive::run(const kernels::Kernels& kernels, const Addresses& addre
   }
   result.axis_stride = table_strides[1];
   result.axis_size = axis_size;
-  const auto kernel = kind == Kind::Gather    ? kernels.gather
-                      : kind == Kind::Scatter ? kernels.scatter
-                                              : kernels.scatter_add;
+  using Kind = Lowering::ScatterKind;
+  const auto kernel = !kind                   ? kernels.gather
+                      : kind == Kind::Store   ? kernels.scatter
+                      : kind == Kind::Sum     ? kernels.scatter_add
+                      : kind == Kind::Product ? kernels.scatter_product
+                      : kind == Kind::Maximum ? kernels.scatter_maximum
+                                              : kernels.scatter_minimum;
   check<IndexError>(kernel(result), operator_name, ": index out of range: the indexed dimension has size ", axis_size);
 }
 
@@ -523,19 +527,6 @@ void ScanPrimitive::run(const kernels::Kernels& kernels, const Addresses& addres
   else
     result.values = addresses.of(output);
   kernels.scan(result);
-}
-
-void SortPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
-  if (input.count() == 0) return;
-  kernels::SortArguments result{};
-  result.dtype = input.dtype;
-  result.descending = descending;
-  result.count = input.shape.back();
-  result.lines = input.count() / result.count;
-  result.input = addresses.of(input);
-  result.indices = static_cast<int64_t*>(addresses.of(indices));
-  result.workspace = static_cast<int64_t*>(addresses.of(scratch));
-  kernels.sort(result);
 }
 
 void RequirePrimitive::run(const kernels::Kernels&, const Addresses& addresses) const {

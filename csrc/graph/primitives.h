@@ -302,8 +302,8 @@ struct ArgReducePrimitive final : Primitive {
 };
 
 struct IndexPrimitive final : Primitive {
-  enum class Kind : uint8_t { Gather, Scatter, ScatterAdd } kind;
-  int64_t sizes[3];  ///< outer, axis, inner of index and values
+  std::optional<Lowering::ScatterKind> kind;  ///< none: gather
+  int64_t sizes[3];                           ///< outer, axis, inner of index and values
   int64_t axis_size = 0;
   int64_t index_strides[3], values_strides[3], table_strides[3];
   Slot values, index, table;
@@ -320,12 +320,13 @@ struct ScanPrimitive final : Primitive {
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
 };
 
-struct SortPrimitive final : Primitive {
-  bool descending = false;
-  Slot input, indices, scratch;
-  const char* name() const override { return "sort"; }
+/// A call of one of the table's functions on dense operands.
+struct CallPrimitive final : Primitive {
+  const char* kernel = "";
+  std::function<void(const kernels::Kernels&, const Addresses&)> call;
+  const char* name() const override { return kernel; }
   void prepare(const kernels::Kernels&) override {}
-  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
+  void run(const kernels::Kernels& kernels, const Addresses& addresses) const override { call(kernels, addresses); }
 };
 
 /// Writes nothing; alive in every plan that it is lowered into.

@@ -220,6 +220,7 @@ struct SampleArguments {
 /// gather:       values[i] = table[i with coordinate `axis` replaced by index[i]]
 /// scatter_add:  table[…] += values[i], in increasing order of i along the axis (table is initialised by the caller)
 /// scatter:      table[…]  = values[i], the last one wins
+/// scatter_product, _maximum, _minimum: as scatter_add with *, max and min (NaN wins)
 /// Returns false, having touched no memory out of bounds, if an index is outside 0…axis_size-1.
 struct IndexArguments {
   DType dtype;
@@ -256,6 +257,54 @@ struct SortArguments {
   const void* input;  ///< dense: (lines, count), as indices and workspace
   int64_t* indices;
   int64_t* workspace;
+};
+
+/// The places of the `selected` smallest (largest) elements of each line; NaN counts as the largest.
+enum class SelectKind : uint8_t {
+  Ranked,  ///< in order; what is equal comes as the C++ library's selection and sort put it
+  Last,    ///< only the last of them, found by Hoare's selection
+};
+struct SelectArguments {
+  SelectKind kind;
+  DType dtype;  ///< Float32, Float64 or Int64
+  bool largest;
+  int64_t lines, count, selected;
+  const void* input;  ///< dense: (lines, count)
+  int64_t* indices;   ///< (lines, selected), or (lines, 1) for Last
+  void* workspace;    ///< 16 bytes for each element of input
+};
+
+/// How many elements of an ascending line are less than each value (not greater than it, if `right`).
+struct SearchArguments {
+  DType dtype;  ///< Float32, Float64 or Int64
+  bool right;
+  int64_t lines, count, values_per_line;
+  const void* boundaries;  ///< dense: (lines, count), or (count) for all if `shared`
+  bool shared;
+  const void* values;  ///< dense: (lines, values_per_line), as places
+  int64_t* places;
+};
+
+// -- linear algebra ---------------------------------------------------------------------------------------------------
+/// P A = L U with partial pivoting of square matrices in place: U on and above the diagonal, L below it, where its ones
+/// are not stored. Row i was exchanged with row pivots[i] ≥ i, one after the other; signs: -1 for an odd number of
+/// exchanges. A column without a pivot leaves its zero on the diagonal.
+struct FactorArguments {
+  DType dtype;  ///< Float32 or Float64
+  int64_t batch, size;
+  void* matrices;  ///< dense: (batch, size, size)
+  int64_t* pivots;
+  void* signs;
+};
+
+/// Replaces the right sides B, dense (batch, size, columns), by A⁻¹B or A⁻ᵀB.
+struct SolveArguments {
+  DType dtype;
+  bool transposed;
+  int64_t batch, size, columns;
+  const void* factors;
+  const int64_t* pivots;
+  void* sides;
 };
 
 // -- random -----------------------------------------------------------------------------------------------------------
@@ -305,8 +354,15 @@ struct Kernels {
   bool (*gather)(const IndexArguments&);
   bool (*scatter_add)(const IndexArguments&);
   bool (*scatter)(const IndexArguments&);
+  bool (*scatter_product)(const IndexArguments&);
+  bool (*scatter_maximum)(const IndexArguments&);
+  bool (*scatter_minimum)(const IndexArguments&);
   void (*scan)(const ScanArguments&);
   void (*sort)(const SortArguments&);
+  void (*select)(const SelectArguments&);
+  void (*search)(const SearchArguments&);
+  void (*factor)(const FactorArguments&);
+  void (*solve)(const SolveArguments&);
   void (*random)(const RandomArguments&);
   /// Float32 multiply-adds from registers, in the calling thread; returns how many operations that were.
   int64_t (*multiply_add_loop)(int64_t rounds);

@@ -1,4 +1,8 @@
 // Rows with two operands.
+#include <algorithm>
+#include <vector>
+
+#include "graph/capture.h"
 #include "ops/pointwise.h"
 
 namespace pycnn {
@@ -141,9 +145,14 @@ void check_alpha(const char* operation, const Tensor& a, const Tensor& b, Scalar
 }
 
 /// Integer division by a divisor that is known to be zero.
+/// Integers that are known already and divide by zero raise here.
 void check_divisor(const char* operation, const Tensor& a, const Tensor& b) {
-  if (b.dim() > 0 || is_floating_point(b.dtype()) || is_floating_point(a.dtype()) || !b.is_evaluated()) return;
-  check(b.item<int64_t>() != 0, operation, ": ZeroDivisionError");
+  if (is_floating_point(b.dtype()) || is_floating_point(a.dtype()) || !b.is_evaluated() || a.numel() == 0) return;
+  if (b.dim() == 0) return check(b.item<int64_t>() != 0, operation, ": ZeroDivisionError");
+  if (graph::capture_log() != nullptr) return;
+  const Tensor wide = b.dtype() == DType::Int64 ? b : cast(b.detach(), DType::Int64);
+  const std::vector<int64_t> divisors = wide.to_vector<int64_t>();
+  check(std::find(divisors.begin(), divisors.end(), 0) == divisors.end(), operation, ": ZeroDivisionError");
 }
 
 bool is_one(Scalar alpha) { return alpha.to_double() == 1; }
@@ -186,6 +195,10 @@ Tensor div(const Tensor& a, const Tensor& b, std::string_view rounding_mode) {
   check(rounding_mode == "floor" || rounding_mode == "trunc",
         "div: expected rounding_mode to be one of None, 'trunc', or 'floor' but found '", rounding_mode, "'");
   check_divisor("div", a, b);
+  // PyTorch truncates the quotient that 16 bits hold.
+  const DType result = result_type({a, b});
+  if (rounding_mode == "trunc" && is_floating_point(result) && size_of(result) == 2)
+    return trunc(pointwise(div_row, {a, b}));
   return pointwise(rounding_mode == "floor" ? floor_divide_row : truncate_divide_row, {a, b});
 }
 

@@ -95,7 +95,8 @@ class CtcLossBackward final : public Operator {
     const Slot ends = l.allocate(dtype, {rows, states + 2});
     l.fill(ends, -infinity);
     const Slot last_places = inputs[5];
-    const Slot end = l.scatter(ends, last_places, zeros_of(l, dtype, last_places.shape), 1, false);
+    const Slot end =
+        l.scatter(ends, last_places, zeros_of(l, dtype, last_places.shape), 1, Lowering::ScatterKind::Store);
     // beta[t]: what follows frame t - 1. Two more states behind the last, which no path reaches.
     const Slot beta = l.allocate(dtype, {frames + 1, rows, states + 2});
     const Slot skips = l.allocate(DType::Bool, {rows, states + 2});
@@ -133,7 +134,8 @@ class CtcLossBackward final : public Operator {
     const Slot probabilities =
         l.pointwise(std::array{log_probs}, classes, dtype, dtype,
                     [](ProgramBuilder& p, std::span<const Expression> x) { return p.apply(Opcode::Exp, x[0]); });
-    const Slot sums = l.scatter(probabilities, labels.unsqueezed(0).expanded(all), share, 2, true);
+    const Slot sums =
+        l.scatter(probabilities, labels.unsqueezed(0).expanded(all), share, 2, Lowering::ScatterKind::Sum);
     const Slot time = l.allocate(DType::Int64, {frames, 1, 1});
     for (int64_t t = 0; t < frames; ++t) l.fill(time.sliced(0, t, 1), static_cast<double>(t));
     // An infinite loss has no gradient, 0 · ∞, unless nobody asks for it (zero_infinity).

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <vector>
 
+#include "graph/capture.h"
 #include "graph/lowering.h"
 #include "graph/operator.h"
+#include "ops/indexing.h"
 #include "ops/promotion.h"
 #include "ops/views.h"
 
@@ -89,16 +91,7 @@ class Scatter final : public graph::Operator {
     return gradients;
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
-    const Slot index = l.cast(at_least_1d(inputs[1]), DType::Int64), values = at_least_1d(inputs[2]);
-    const Slot table = at_least_1d(inputs[0]), touched = cropped(table, index.shape, dimension_);
-    Slot result = l.scatter(touched, index, values, dimension_, add_);
-    if (touched.shape != table.shape) {
-      const Slot whole = l.allocate(table.dtype, table.shape);
-      l.copy_into(whole, table);
-      l.copy_into(cropped(whole, index.shape, dimension_), result);
-      result = whole;
-    }
-    return {l.reshape(result, inputs[0].shape)};
+    return {lower_scatter(l, inputs, dimension_, add_ ? Lowering::ScatterKind::Sum : Lowering::ScatterKind::Store)};
   }
 
  private:
@@ -106,10 +99,17 @@ class Scatter final : public graph::Operator {
   bool add_;
 };
 
+/// Whether nothing that is known stands behind it but numbers: a full() or arange(), perhaps cast.
+bool is_constant(const graph::Value& value) {
+  const graph::Node& node = *value.node;
+  return node.inputs.empty() ||
+         (node.inputs.size() == 1 && !node.inputs[0].node->is_evaluated() && is_constant(node.inputs[0]));
+}
+
 /// Indices that are known already raise here rather than when run.
 template <typename E>
 void check_known_indices(const char* operation, const Tensor& index, int dimension, int64_t size) {
-  if (!index.is_evaluated()) return;
+  if (!index.is_evaluated() && (graph::capture_log() != nullptr || !is_constant(index.value()))) return;
   const Tensor wide = index.dtype() == DType::Int64 ? index : cast(index, DType::Int64);
   for (int64_t i : wide.to_vector<int64_t>())
     check<E>(i >= 0 && i < size, operation, ": index ", i, " is out of bounds for dimension ", dimension, " with size ",
@@ -127,22 +127,8 @@ int64_t size_along(const Tensor& tensor, int dimension) { return tensor.dim() ==
 Tensor record_scatter(const char* operation, const Tensor& input, int64_t dimension, const Tensor& index,
                       const Tensor& source, bool add) {
   const int along = normalize_dimension(dimension, input.dim(), operation);
-  check_index_dtype(operation, index);
-  check(input.dtype() == source.dtype(), operation, ": Expected self.dtype to be equal to src.dtype, got ",
-        name_of(input.dtype()), " and ", name_of(source.dtype()));
+  const Tensor values = checked_source(operation, input, along, index, source);
   if (index.numel() == 0) return clone(input);
-  check(rank_of(index) == rank_of(input) && rank_of(source) == rank_of(input), operation,
-        ": Index tensor and source must have the same number of dimensions as input tensor, got index ", index.shape(),
-        ", source ", source.shape(), ", input ", input.shape());
-  Tensor values = source;
-  for (int d = 0; d < index.dim(); ++d) {
-    const int64_t size = index.shape()[d];
-    check(size <= size_along(source, d) && (d == along || size <= size_along(input, d)), operation, ": Expected index ",
-          brackets(index.shape()), " to be no larger than self ", brackets(input.shape()), " apart from dimension ",
-          along, " and to be no larger size than src ", brackets(source.shape()));
-    if (size < size_along(source, d)) values = sliced(values, d, 0, size);
-  }
-  check_known_indices<Error>(operation, index, along, size_along(input, along));
   return graph::record(std::make_shared<Scatter>(along, add), {input, index, values},
                        {input.shape(), input.dtype(), is_floating_point(input.dtype())});
 }
@@ -173,6 +159,40 @@ int64_t clamped_bound(int64_t bound, int64_t size) {
 }
 
 }  // namespace
+
+Slot lower_scatter(Lowering& l, std::span<const Slot> inputs, int dimension, Lowering::ScatterKind kind) {
+  const Slot index = l.cast(at_least_1d(inputs[1]), DType::Int64), values = at_least_1d(inputs[2]);
+  const Slot table = at_least_1d(inputs[0]), touched = cropped(table, index.shape, dimension);
+  Slot result = l.scatter(touched, index, values, dimension, kind);
+  if (touched.shape != table.shape) {
+    const Slot whole = l.allocate(table.dtype, table.shape);
+    l.copy_into(whole, table);
+    l.copy_into(cropped(whole, index.shape, dimension), result);
+    result = whole;
+  }
+  return l.reshape(result, inputs[0].shape);
+}
+
+Tensor checked_source(const char* operation, const Tensor& input, int along, const Tensor& index,
+                      const Tensor& source) {
+  check_index_dtype(operation, index);
+  check(input.dtype() == source.dtype(), operation, ": Expected self.dtype to be equal to src.dtype, got ",
+        name_of(input.dtype()), " and ", name_of(source.dtype()));
+  if (index.numel() == 0) return source;
+  check(rank_of(index) == rank_of(input) && rank_of(source) == rank_of(input), operation,
+        ": Index tensor and source must have the same number of dimensions as input tensor, got index ", index.shape(),
+        ", source ", source.shape(), ", input ", input.shape());
+  Tensor values = source;
+  for (int d = 0; d < index.dim(); ++d) {
+    const int64_t size = index.shape()[d];
+    check(size <= size_along(source, d) && (d == along || size <= size_along(input, d)), operation, ": Expected index ",
+          brackets(index.shape()), " to be no larger than self ", brackets(input.shape()), " apart from dimension ",
+          along, " and to be no larger size than src ", brackets(source.shape()));
+    if (size < size_along(source, d)) values = sliced(values, d, 0, size);
+  }
+  check_known_indices<Error>(operation, index, along, size_along(input, along));
+  return values;
+}
 
 Tensor part_view(const Tensor& input, const Tensor& part, int dimension, int64_t start, bool drop) {
   const int64_t count = part.size(dimension);
@@ -263,7 +283,9 @@ Tensor index_select(const Tensor& input, int64_t dimension, const Tensor& index)
   check<IndexError>(index.dim() <= 1, "index_select(): Index is supposed to be a vector");
   check(index.dtype() == DType::Int64 || index.dtype() == DType::Int32,
         "index_select(): Expected dtype int32 or int64 for index");
-  check_known_indices<IndexError>("index_select()", index, along, size_along(input, along));
+  // As PyTorch, whose kernels differ.
+  const auto check_indices = along == 0 ? check_known_indices<IndexError> : check_known_indices<Error>;
+  check_indices("index_select()", index, along, size_along(input, along));
   // Every element's index, broadcast; gather reads it with stride 0.
   Shape shape = input.shape(), line = Shape::filled(input.dim(), 1);
   if (input.dim() > 0) shape[along] = line[along] = index.numel();
@@ -274,11 +296,12 @@ Tensor index_select(const Tensor& input, int64_t dimension, const Tensor& index)
 
 Tensor gather(const Tensor& input, int64_t dimension, const Tensor& index) {
   const int along = normalize_dimension(dimension, input.dim(), "gather");
-  check_index_dtype("gather()", index);
+  // Of an index without elements PyTorch does not look at the dtype.
+  if (index.numel() > 0) check_index_dtype("gather()", index);
   check(index.numel() == 0 || rank_of(index) == rank_of(input),
         "gather(): Index tensor must have the same number of dimensions as input tensor, got ", index.shape(), " and ",
         input.shape());
-  if (index.numel() == 0) return zeros(index.shape(), input.dtype());
+  if (index.numel() == 0) return reshape(slice(reshape(input, Shape{input.numel()}), 0, 0, 0), index.shape());
   for (int d = 0; d < index.dim(); ++d)
     check(d == along || index.shape()[d] <= size_along(input, d), "gather(): Size does not match at dimension ", d,
           " expected index ", brackets(index.shape()), " to be no larger than self ", brackets(input.shape()),

@@ -5,6 +5,7 @@
 #include "graph/operator.h"
 #include "ops/arguments.h"
 #include "ops/pointwise.h"
+#include "ops/promotion.h"
 #include "ops/views.h"
 
 namespace pycnn {
@@ -112,6 +113,48 @@ class ArgSort final : public graph::Operator {
   bool descending_;
 };
 
+class Select final : public graph::Operator {
+ public:
+  Select(kernels::SelectKind kind, int dimension, int64_t selected, bool largest)
+      : kind_(kind), dimension_(dimension), selected_(selected), largest_(largest) {}
+  const char* name() const override { return kind_ == kernels::SelectKind::Ranked ? "topk" : "kthvalue"; }
+  void fingerprint(Fingerprint& f) const override { f.add(int64_t{dimension_}).add(selected_).add(int64_t{largest_}); }
+  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
+    return {
+        along(l, inputs[0], dimension_, [&](const Slot& slot) { return l.select(kind_, slot, selected_, largest_); })};
+  }
+
+ private:
+  kernels::SelectKind kind_;
+  int dimension_;
+  int64_t selected_;
+  bool largest_;
+};
+
+class SearchSorted final : public graph::Operator {
+ public:
+  explicit SearchSorted(bool right) : right_(right) {}
+  const char* name() const override { return "searchsorted"; }
+  void fingerprint(Fingerprint& f) const override { f.add(int64_t{right_}); }
+  std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
+    const DType dtype = compute_dtype(promote_types(inputs[0].dtype, inputs[1].dtype));
+    return {l.search(l.cast(inputs[0], dtype), l.cast(inputs[1], dtype), right_)};
+  }
+
+ private:
+  bool right_;
+};
+
+/// {the elements at the places, the places}, with `selected` entries along the dimension.
+std::pair<Tensor, Tensor> selected_places(kernels::SelectKind kind, const Tensor& input, int dimension,
+                                          int64_t selected, bool largest) {
+  Shape shape = input.shape();
+  if (!shape.empty()) shape[dimension] = kind == kernels::SelectKind::Ranked ? selected : 1;
+  const Tensor indices = graph::record(std::make_shared<Select>(kind, dimension, selected, largest), {input.detach()},
+                                       {shape, DType::Int64, false});
+  return {gather(input, dimension, indices), indices};
+}
+
 Tensor record_scan(ScanKind kind, const Tensor& input, int dimension) {
   return graph::record(std::make_shared<Scan>(kind, dimension), {input},
                        {input.shape(), input.dtype(), is_floating_point(input.dtype())});
@@ -143,6 +186,40 @@ Tensor argsort(const Tensor& input, int64_t dimension, bool descending) {
 std::pair<Tensor, Tensor> sort(const Tensor& input, int64_t dimension, bool descending) {
   const Tensor indices = argsort(input, dimension, descending);
   return {gather(input, dimension, indices), indices};
+}
+
+std::pair<Tensor, Tensor> topk(const Tensor& input, int64_t k, int64_t dimension, bool largest) {
+  const int d = normalize_dimension(dimension, input.dim(), "topk");
+  const int64_t size = input.dim() == 0 ? 1 : input.shape()[d];
+  check(k >= 0 && k <= size, "topk: selected index k out of range");
+  if (k == 0 || input.numel() == 0) {
+    Shape shape = input.shape();
+    if (!shape.empty()) shape[d] = k;
+    const Tensor indices = zeros(shape, DType::Int64);
+    return {gather(input, d, indices), indices};
+  }
+  return selected_places(kernels::SelectKind::Ranked, input, d, k, largest);
+}
+
+std::pair<Tensor, Tensor> kthvalue(const Tensor& input, int64_t k, int64_t dimension, bool keepdim) {
+  const int d = normalize_dimension(dimension, input.dim(), "kthvalue");
+  const int64_t size = input.dim() == 0 ? 1 : input.shape()[d];
+  check(k >= 1 && k <= size, "kthvalue(): selected number k out of range for dimension ", d);
+  auto result = selected_places(kernels::SelectKind::Last, input, d, k, false);
+  if (keepdim || input.dim() == 0) return result;
+  return {squeeze(result.first, Dimensions{d}), squeeze(result.second, Dimensions{d})};
+}
+
+Tensor searchsorted(const Tensor& boundaries, const Tensor& values, bool right) {
+  check(boundaries.dim() > 0, "searchsorted: boundaries should have at least one dimension");
+  bool fits = boundaries.dim() == 1 || values.dim() == boundaries.dim();
+  for (int d = 0; fits && d + 1 < boundaries.dim(); ++d) fits = boundaries.shape()[d] == values.shape()[d];
+  check(fits,
+        "searchsorted: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
+        "input value tensor must match, but we got boundaries tensor ",
+        brackets(boundaries.shape()), " and input value tensor ", brackets(values.shape()));
+  return graph::record(std::make_shared<SearchSorted>(right), {boundaries.detach(), values.detach()},
+                       {values.shape(), DType::Int64, false});
 }
 
 Tensor cumsum(const Tensor& input, int64_t dimension, std::optional<DType> dtype) {

@@ -281,6 +281,12 @@ Tensor masked_fill(const Tensor& input, const Tensor& mask, const Tensor& value)
 
 Tensor clamp(const Tensor& input, const Tensor& min, const Tensor& max) {
   check(min.defined() || max.defined(), "clamp: At least one of 'min' or 'max' must not be None");
+  if (!min.defined() || !max.defined()) {
+    // With one tensor as bound it is maximum or minimum, which bool has, too.
+    const Tensor& bound = min.defined() ? min : max;
+    if (input.dtype() == DType::Bool && bound.dtype() == DType::Bool && !is_wrapped_number(bound))
+      return min.defined() ? logical_or(input, bound) : logical_and(input, bound);
+  }
   if (!max.defined()) return pointwise(clamp_min_row, {input, min});
   if (!min.defined()) return pointwise(clamp_max_row, {input, max});
   return pointwise(clamp_row, {input, min, max});

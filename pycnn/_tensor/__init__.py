@@ -11,6 +11,8 @@ from pycnn._tensor import (
     creation,
     indexing,
     information,
+    linear_algebra,
+    native,
     norms,
     ordering,
     pointwise,
@@ -19,13 +21,15 @@ from pycnn._tensor import (
     shaping,
     special,
     statistics,
+    storage,
     windows,
 )
 from pycnn._tensor.registry import FUNCTIONS, METHODS
 
 _MODULES = (
     pointwise, special, comparing, shaping, windows, creation, sampling, indexing, ordering, statistics, products,
-    norms, information, aliases,
+    linear_algebra, norms, information, native,
+    storage, aliases,
 )  # fmt: skip
 
 

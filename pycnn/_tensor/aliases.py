@@ -24,12 +24,25 @@ _FUNCTIONS_IN_PLACE = (
     "erf_", "erfc_", "exp2_", "exp_", "expm1_", "fill_", "fix_", "floor_", "frac_", "gcd_", "lcm_", "ldexp_",
     "log10_", "log1p_", "log2_", "log_", "logit_", "nan_to_num_", "neg_", "negative_", "rad2deg_", "reciprocal_",
     "relu_", "round_", "rsqrt_", "sigmoid_", "sin_", "sinc_", "sinh_", "sqrt_", "square_", "tan_", "tanh_", "trunc_",
-    "xlogy_", "zero_", "index_put_", "addmv_", "i0_", "sgn_",
+    "xlogy_", "zero_", "index_put_", "addmv_", "i0_", "sgn_", "resize_as_",
+    "conj_physical_",
 )  # fmt: skip
 
 
-for _changing in (_core.addmm, _core.cumprod, _core.cumsum):
+for _changing in (_core.addmm, _core.bitwise_not, _core.cumprod, _core.cumsum):
     in_place(_changing)
+
+
+def _layer_function(name: str) -> Any:
+    def method(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
+        # The package's modules are loaded when they are first used.
+        from pycnn.nn import functional
+
+        return getattr(functional, name)(self, *args, **keywords)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"nn.functional.{name} of self, any shape. Arguments and errors as in it."
+    return method
 
 
 def _as_function(name: str) -> Any:
@@ -50,5 +63,7 @@ def install(package: dict[str, Any]) -> None:
         setattr(Tensor, alias, getattr(Tensor, name))
     for alias, name in _SAME_METHODS.items():
         setattr(Tensor, alias, getattr(Tensor, name))
+    for name in ("hardshrink", "prelu"):
+        setattr(Tensor, name, _layer_function(name))
     for name in _FUNCTIONS_IN_PLACE:
         package[name] = _as_function(name)

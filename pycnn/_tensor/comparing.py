@@ -19,7 +19,13 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
         raise RuntimeError("isin: one of elements and test_elements must be a tensor")
     left = elements if isinstance(elements, Tensor) else _core.tensor(elements)
     right = test_elements if isinstance(test_elements, Tensor) else _core.tensor(test_elements)
-    found = (left.detach().unsqueeze(-1) == right.detach().reshape(-1)).any(-1)
+    left, wanted = left.detach(), right.detach().reshape(-1)
+    if wanted.numel() < 16 or _core.bool in (left.dtype, wanted.dtype):
+        found = (left.unsqueeze(-1) == wanted).any(-1)
+    else:
+        ascending = _core.sort(wanted, 0, False, True)[0]
+        places = _core._searchsorted(ascending, left, False).clamp(max=wanted.numel() - 1)
+        found = left == ascending.index_select(0, places.reshape(-1)).reshape(left.shape)
     return ~found if invert else found
 
 

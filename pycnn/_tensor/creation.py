@@ -8,6 +8,7 @@ from typing import Any
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn._tensor.registry import function, method
+from pycnn._tensor.special import i0
 
 
 def _made(result: Tensor, requires_grad: bool) -> Tensor:
@@ -15,13 +16,17 @@ def _made(result: Tensor, requires_grad: bool) -> Tensor:
 
 
 @function
-def logspace(start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None,
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None,
              requires_grad: bool = False, layout: Any = None) -> Tensor:  # fmt: skip
     """base ** start to base ** end in `steps` steps, of shape (steps,).
 
     Arguments and errors as in `linspace`.
     """
     wanted = dtype or _core.get_default_dtype()
+    for bound in (start, end):
+        if isinstance(bound, Tensor) and bound.dim():
+            raise RuntimeError(f"logspace only supports 0-dimensional start and end tensors, but got start with "
+                               f"{bound.dim()} dimension(s).")  # fmt: skip
     first, last = float(start), float(end)
     if not wanted.is_floating_point:
         first, last = float(int(first)), float(int(last))
@@ -169,3 +174,20 @@ def bartlett_window(window_length: int, periodic: bool = True, *, dtype: Any = N
         return _core.ones(window_length, dtype=wanted)
     places = _core.arange(window_length, dtype=_core.float64) * (2 / (window_length - (not periodic)))
     return _made((1 - (places - 1).abs()).to(wanted), requires_grad)
+
+
+@function
+def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0, *, dtype: Any = None,
+                  requires_grad: bool = False, device: Any = None, layout: Any = None) -> Tensor:  # fmt: skip
+    """Kaiser's window, of shape (window_length,).
+
+    Arguments and errors as in PyTorch.
+    """
+    wanted = dtype or _core.get_default_dtype()
+    if window_length < 0:
+        raise RuntimeError(f"kaiser_window requires non-negative window_length, got window_length={window_length}")
+    if window_length <= 1:
+        return _made(_core.ones(window_length, dtype=wanted), requires_grad)
+    places = _core.arange(window_length, dtype=_core.float64) * (2 / (window_length - (not periodic))) - 1
+    heights = i0((1 - places * places).clamp(min=0).sqrt() * beta) / i0(_core.tensor(beta, dtype=_core.float64))
+    return _made(heights.to(wanted), requires_grad)

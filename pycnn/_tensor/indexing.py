@@ -188,9 +188,9 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
 
     Arguments, shapes and errors as in PyTorch.
     """
+    d = normalized(dim, input.dim())
     if reduce not in _REDUCTIONS:
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
-    d = normalized(dim, input.dim())
     source = src[tuple(slice(n) for n in index.shape)] if index.dim() else src
     target = input
     if not include_self and index.numel():
@@ -204,9 +204,7 @@ def scatter_reduce(input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: 
         counts = _core.ones_like(input) if include_self else _core.zeros_like(input)
         counts = _scatter_add(counts, d, index, ones).clamp(min=1)
         return total / counts if input.is_floating_point() else total // counts
-    if index.numel() == 0:
-        return target.clone()
-    return _folded(target, d, index, source, reduce)
+    return _core._scatter_reduce(target, d, index, source, reduce)
 
 
 def _extreme(input: Tensor, largest: bool) -> Any:
@@ -218,57 +216,6 @@ def _extreme(input: Tensor, largest: bool) -> Any:
     if input.dtype is _core.uint8:
         return 255 if largest else 0
     return 2 ** (bits - 1) - 1 if largest else -(2 ** (bits - 1))
-
-
-def _folded(input: Tensor, d: int, index: Tensor, source: Tensor, reduce: str) -> Tensor:
-    """Rounds, in each of which every place takes at most one element: the i-th of those that want it."""
-    if input.dim() == 0:
-        return _folded(input.reshape(1), 0, index.reshape(1), source.reshape(1), reduce).reshape([])
-    order = _core.argsort(index, d, False, True)
-    wanted = index.gather(d, order).movedim(d, -1)
-    places = _core.arange(wanted.shape[-1])
-    begins = _core.cat([_core.ones([*wanted.shape[:-1], 1], dtype=_core.bool), wanted[..., 1:] != wanted[..., :-1]], -1)
-    numbers = (places - _core.cummax(_core.where(begins, places.expand(wanted.shape), 0), -1)[0]).movedim(-1, d)
-    rounds = _scatter(_core.zeros_like(index), d, order, numbers)
-    neutral = {"prod": 1, "amax": _extreme(input, False), "amin": _extreme(input, True)}[reduce]
-    combine = {"prod": _core.mul, "amax": _core.maximum, "amin": _core.minimum}[reduce]
-    if reduce != "prod":
-        return _extremes(input, d, index, source, rounds, neutral, combine)
-    result = input
-    for number in range(int(rounds.max()) + 1):
-        result = combine(result, _round(input, d, index, source, rounds == number, neutral))
-    return result
-
-
-def _round(input: Tensor, d: int, index: Tensor, source: Tensor, chosen: Tensor, neutral: Any) -> Tensor:
-    # One place more takes what is not meant this time.
-    size = input.shape[d]
-    shape = [n + 1 if i == d else n for i, n in enumerate(input.shape)]
-    table = _core.full(shape, neutral, dtype=input.dtype)
-    places = _core.where(chosen, index.long(), size)
-    return _scatter(table, d, places, source).narrow(d, 0, size)
-
-
-def _extremes(
-    input: Tensor, d: int, index: Tensor, source: Tensor, rounds: Tensor, neutral: Any, combine: Any
-) -> Tensor:
-    result = input.detach()
-    for number in range(int(rounds.max()) + 1):
-        result = combine(result, _round(result, d, index, source.detach(), rounds == number, neutral))
-    if not (input.requires_grad or source.requires_grad):
-        return result
-    # Equal extremes share the gradient: each adds its share of (x - x), which is zero.
-    hit_self = input.detach() == result
-    hit_source = source.detach() == result.gather(d, index)
-    counts = _scatter_add(hit_self.to(input.dtype), d, index, hit_source.to(input.dtype)).clamp(min=1)
-    share = _scatter_add(_nothing(input, hit_self), d, index, _nothing(source, hit_source))
-    return result + share / counts
-
-
-def _nothing(x: Tensor, chosen: Tensor) -> Tensor:
-    """Zeros through which a gradient of 1 flows where chosen."""
-    flows = _core.where(chosen & x.detach().isfinite(), x, 0)
-    return flows - flows.detach()
 
 
 @everywhere

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pycnn._core import Tensor
-from pycnn._tensor.registry import both, function, method
+from pycnn._tensor.registry import both, everywhere, function, method
 
 
 class layout:
@@ -54,7 +55,7 @@ def conj(input: Tensor) -> Tensor:
     return input
 
 
-@both
+@everywhere
 def conj_physical(input: Tensor) -> Tensor:
     """The tensor itself, of any shape: numbers are real.
 
@@ -106,8 +107,13 @@ def _grad_fn(self: Tensor) -> Any:
 PROPERTIES: dict[str, Any] = {
     "grad_fn": property(_grad_fn, doc="The operator that made it, a `pycnn.autograd.graph.Node`, or None for leaves."),
     "is_cpu": property(lambda self: True, doc="True."),
+    "real": property(lambda self: self, doc="self: numbers are real."),
+    "output_nr": property(lambda self: 0, doc="0."),
     "layout": property(lambda self: strided, doc="pycnn.strided"),
-    **{name: property(_no, doc="False.") for name in ("is_meta", "is_mps", "is_xla", "is_xpu", "is_maia", "is_mtia")},
+    **{
+        name: property(_no, doc="False.")
+        for name in ("is_meta", "is_nested", "is_mps", "is_xla", "is_xpu", "is_maia", "is_mtia")
+    },
     "H": property(lambda self: _matrix(self).t(), doc="A matrix, of shape (N, M), transposed. RuntimeError else."),
     "mH": property(lambda self: self.mT, doc="Matrices, of shape (..., N, M), transposed."),
 }
@@ -119,4 +125,6 @@ def _matrix(tensor: Tensor) -> Tensor:
     return tensor
 
 
-VALUES: dict[str, Any] = {"layout": layout, "strided": strided}
+VALUES: dict[str, Any] = {
+    "layout": layout, "strided": strided, "e": math.e, "pi": math.pi, "inf": math.inf, "nan": math.nan, "newaxis": None,
+}  # fmt: skip

@@ -44,7 +44,8 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
     places = dimensions(None if dim is not None and not isinstance(dim, int) and len(dim) == 0 else dim, x.dim())
     if ord >= 0 and (ord != math.inf or x.numel() > 0):
         if ord == 0:
-            return x.sign().abs().sum(places, keepdim) if x.dim() else x.sign().abs()
+            counted = _core.where(x.isnan(), 1.0, x.sign().abs()).to(x.dtype)
+            return counted.sum(places, keepdim) if x.dim() else counted
         return _plain_norm(x, ord, places if x.dim() else None, keepdim)
     if any(x.shape[d] == 0 for d in places[: x.dim()]):
         raise RuntimeError(f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation "
@@ -62,11 +63,9 @@ class _SingularNorm(Function):
     """The sum of the singular values of matrices (..., M, N) ("nuc"), the largest (2) or the smallest (-2)."""
 
     @staticmethod
-    def forward(ctx: Any, A: Tensor, name: str, kind: Any) -> Tensor:
+    def forward(ctx: Any, A: Tensor, kind: Any) -> Tensor:
         u, s, v = np.linalg.svd(A.detach().double().numpy(), full_matrices=False)
         if kind != "nuc":
-            if s.shape[-1] == 0:
-                raise RuntimeError(f"{name}: the input has no singular values")
             at = slice(0, 1) if kind == 2 else slice(s.shape[-1] - 1, None)
             u, s, v = u[..., :, at], s[..., at], v[..., at, :]
         ctx.save_for_backward(_core.tensor(np.ascontiguousarray(u @ v)).to(A.dtype))
@@ -75,7 +74,7 @@ class _SingularNorm(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return gradient[..., None, None] * ctx.saved_tensors[0], None, None
+        return gradient[..., None, None] * ctx.saved_tensors[0], None
 
 
 def matrix_norm(
@@ -109,16 +108,23 @@ def matrix_norm(
         raise RuntimeError(f"{name}: Order {ord} not supported.")
     if ord == "nuc" or abs(ord) == 2:
         moved = A.movedim((rows, columns), (-2, -1))
-        result = _SingularNorm.apply(moved, name, ord)
+        if 0 in moved.shape[-2:]:
+            if ord == -2:
+                raise IndexError(f"{name}: Expected the matrices to have singular values, got shape {list(A.shape)}")
+            result = moved.sum((-2, -1))
+        else:
+            result = _SingularNorm.apply(moved, ord)
         for d in sorted((rows, columns)) if keepdim else ():
             result = result.unsqueeze(d)
         return result
     summed, kept = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = A.abs().sum(summed, keepdim=True)
+    if sums.shape[kept] == 0 and ord < 0:
+        raise IndexError(f"{name}: Expected reduction dim {kept} to have non-zero size.")
     if sums.shape[kept] == 0:
-        raise RuntimeError(f"{name}: cannot compute the {ord} norm on an empty tensor because the operation does not "
-                           f"have an identity")  # fmt: skip
-    result = sums.amax(kept, keepdim=True) if ord > 0 else sums.amin(kept, keepdim=True)
+        result = sums.sum(kept, keepdim=True)
+    else:
+        result = sums.amax(kept, keepdim=True) if ord > 0 else sums.amin(kept, keepdim=True)
     return result if keepdim else result.squeeze((rows, columns))
 
 

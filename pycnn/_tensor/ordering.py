@@ -36,14 +36,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     """
     if input.dtype is _core.bool:
         raise RuntimeError("Sort currently does not support bool dtype on CPU: topk")
-    d = normalized(dim, input.dim())
-    size = input.shape[d] if input.dim() else 1
-    if not 0 <= k <= size:
-        raise RuntimeError("selected index k out of range")
-    indices = _core.argsort(input, d, largest, True)
-    if input.dim():
-        indices = indices.narrow(d, 0, k)
-    return _TYPES["topk"](input.gather(d, indices), indices)
+    values, indices = _core._topk(input, k, dim, largest)
+    return _TYPES["topk"](values, indices)
 
 
 @both
@@ -53,14 +47,8 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     Arguments, shapes and errors as in PyTorch.
     """
     _refuse_bool("kthvalue", input)
-    d = normalized(dim, input.dim())
-    size = input.shape[d] if input.dim() else 1
-    if not 1 <= k <= size:
-        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
-    indices = _core.argsort(input, d, False, True)
-    if input.dim():
-        indices = indices.narrow(d, k - 1, 1)
-    return _finished("kthvalue", input.gather(d, indices), indices, d, keepdim)
+    values, indices = _core._kthvalue(input, k, dim, keepdim)
+    return _TYPES["kthvalue"](values, indices)
 
 
 def _middle(name: str, input: Tensor, dim: int | None, keepdim: bool, skip_nan: bool) -> Any:
@@ -75,15 +63,17 @@ def _middle(name: str, input: Tensor, dim: int | None, keepdim: bool, skip_nan: 
     size = input.shape[d] if input.dim() else 1
     if size == 0:
         raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
-    order = _core.argsort(input, d, False, True)
     if input.dim() == 0:
-        return _TYPES[name](input.gather(0, order), order)
+        return _TYPES[name](input.clone(), _core.zeros([], dtype=_core.int64))
+    if not skip_nan:
+        indices = _core._kthvalue(input.detach(), (size - 1) // 2 + 1, d, True)[1]
+        if input.is_floating_point():
+            missing = input.detach().isnan()
+            indices = _core.where(missing.any(d, True), missing.long().argmax(d, True), indices)
+        return _finished(name, input.gather(d, indices), indices, d, keepdim)
+    order = _core.argsort(input, d, False, True)
     missing = input.detach().isnan().sum(d, keepdim=True)
-    if skip_nan:
-        place = _core.clamp_min((size - 1 - missing) // 2, 0)
-    else:
-        place = _core.where(missing > 0, size - missing, (size - 1) // 2)
-    indices = order.gather(d, place)
+    indices = order.gather(d, _core.clamp_min((size - 1 - missing) // 2, 0))
     return _finished(name, input.gather(d, indices), indices, d, keepdim)
 
 
@@ -232,6 +222,8 @@ def unique(
     Arguments, shapes and errors as in PyTorch.
     """
     if dim is not None:
+        if input.numel() == 0 and any(n == 0 for i, n in enumerate(input.shape) if i != normalized(dim, input.dim())):
+            raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
         found, inverse, counts = _distinct(input, normalized(dim, input.dim()))
     else:
         flat = input.detach().reshape(-1)
@@ -291,14 +283,8 @@ def searchsorted(
     boundaries = sorted_sequence.detach()
     if sorter is not None:
         boundaries = boundaries.gather(-1, sorter)
-    if boundaries.dim() != 1 and tuple(boundaries.shape[:-1]) != tuple(values.shape[:-1]):
-        raise RuntimeError("torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions "
-                           "of boundaries tensor and input value tensor must match")  # fmt: skip
-    dtype = _core.int32 if out_int32 else _core.int64
-    edges = boundaries.unsqueeze(-2) if boundaries.dim() > 1 else boundaries
-    wanted = values.detach().unsqueeze(-1)
-    before = ~(edges > wanted) if right or side == "right" else edges < wanted
-    return before.sum(-1).to(dtype)
+    places = _core._searchsorted(boundaries, values, right or side == "right")
+    return places.to(_core.int32) if out_int32 else places
 
 
 @function

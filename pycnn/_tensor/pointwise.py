@@ -38,7 +38,8 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
 
     Arguments and errors as in `mul`.
     """
-    return input * _core.pow(2.0, other)
+    scale = _core.pow(2.0, other)
+    return input * (scale.to(input.dtype) if input.is_floating_point() and not other.is_floating_point() else scale)
 
 
 @everywhere

@@ -344,14 +344,17 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
 
 @both
 def matrix_power(input: Tensor, n: int) -> Tensor:
-    """Square matrices of shape (..., N, N) multiplied n >= 0 times.
+    """Square matrices of shape (..., N, N) to an integer power; a negative one is that of their inverses.
 
     Arguments and errors as in PyTorch.
     """
-    if input.dim() < 2 or input.shape[-1] != input.shape[-2]:
-        raise RuntimeError("linalg.matrix_power: A must be batches of square matrices")
+    if input.dim() < 2:
+        raise RuntimeError("linalg.matrix_power: The input tensor A must have at least 2 dimensions.")
+    if input.shape[-1] != input.shape[-2]:
+        raise RuntimeError(f"linalg.matrix_power: A must be batches of square matrices, but they are "
+                           f"{input.shape[-2]} by {input.shape[-1]} matrices")  # fmt: skip
     if n < 0:
-        raise NotImplementedError("matrix_power: negative powers need an inverse, which is not implemented")
+        return matrix_power(_core._inverse(input), -n)
     result = _core.eye(input.shape[-1], dtype=input.dtype).expand(input.shape)
     square = input
     while n:
@@ -384,7 +387,19 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> T
         raise RuntimeError("cdist only supports non-negative p values")
     if x1.shape[-1] == 0:
         return (x1.sum(-1).unsqueeze(-1) + x2.sum(-1).unsqueeze(-2)) * 0
+    modes = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
+    mode = modes.index(compute_mode or modes[0])
+    many = x1.shape[-2] > 25 or x2.shape[-2] > 25
+    if p == 2 and (mode == 1 or (mode == 0 and many)):
+        return _euclidean_distances(x1, x2)
     return (x1.unsqueeze(-2) - x2.unsqueeze(-3)).norm(p, -1)
+
+
+def _euclidean_distances(x1: Tensor, x2: Tensor) -> Tensor:
+    """Through one matrix product: |x|² - 2xy + |y|²."""
+    squares = (x1 * x1).sum(-1, keepdim=True) + (x2 * x2).sum(-1).unsqueeze(-2) - 2 * (x1 @ x2.transpose(-2, -1))
+    apart = squares > 0
+    return _core.where(apart, _core.where(apart, squares, 1).sqrt(), _core.where(squares.isnan(), squares, 0))
 
 
 @function

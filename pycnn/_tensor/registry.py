@@ -48,19 +48,33 @@ def _taking_numpy_names(f: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def _check_integers(f: Callable[..., Any], places: list[tuple[int, str]], args: Any, keywords: dict[str, Any]) -> None:
+    for place, name in places:
+        value = args[place] if place < len(args) else keywords.get(name, 0)
+        if isinstance(value, (float, str)) or value is None:
+            kind = type(value).__name__
+            raise TypeError(f"{f.__name__}(): argument '{name}' (position {place + 1}) must be int, not {kind}")
+
+
 def function(f: Function) -> Function:
     """A name of the package, which takes `out`, a tensor for the result, and refuses devices as the core's do."""
     called = _taking_numpy_names(f)
+    positional = list(inspect.signature(f).parameters.values())
+    integers = [
+        (i, p.name) for i, p in enumerate(positional) if p.annotation == "int" and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
 
     @functools.wraps(f)
     def written(*args: Any, **keywords: Any) -> Any:
         out = keywords.pop("out", None)
         check_device(keywords.get("device"))
+        if integers:
+            _check_integers(f, integers, args, keywords)
         try:
             result = called(*args, **keywords)
         except AttributeError as error:
             raise _wrong_type(f, args, keywords) or error from None
-        return result if out is None else _core._write_out(f.__name__, result, out)
+        return result if out is None else _core._write_out(f.__name__, result, out, *args, *keywords.values())
 
     FUNCTIONS[f.__name__] = written
     return f
@@ -100,6 +114,7 @@ def in_place(f: Function) -> Function:
     @functools.wraps(f)
     def changed(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
         _core._begin_in_place(self, name)
+        _core._refuse_overlaps(name, self, *args, *keywords.values())
         return stored(self, f(self, *args, **keywords), name)
 
     if not isinstance(f, types.FunctionType):

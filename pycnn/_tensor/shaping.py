@@ -246,6 +246,8 @@ def trace(input: Tensor) -> Tensor:
     """
     if input.dim() != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.dim()}")
+    if input.dtype is _core.bool:
+        raise NotImplementedError("trace: not implemented for 'Bool'")
     return diagonal(input).sum()
 
 
@@ -322,8 +324,6 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 
     Arguments, shapes and errors as in PyTorch.
     """
-    if input.dim() == 0 and isinstance(dims, (int, list, tuple)) and dims != () and dims != []:
-        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     amounts = [shifts] if isinstance(shifts, int) else list(shifts)
     if not amounts:
         raise RuntimeError("`shifts` required")
@@ -334,6 +334,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         return roll(input.reshape(-1), amounts, 0).reshape(input.shape)
     if len(amounts) != len(along):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(amounts)}, dims:{len(along)}")
+    if input.dim() == 0:
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     result = input.clone()
     for amount, dim in zip(amounts, along, strict=True):
         d = normalized(dim, input.dim())
@@ -395,22 +397,34 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
     Arguments, shapes and errors as in PyTorch.
     """
     if repeats is None:
-        counts = input.tolist()
-        return _core.tensor([i for i, n in enumerate(counts) for _ in range(n)], dtype=_core.int64)
+        if input.dim() != 1:
+            raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+        return _repeated_places(input)
     source, along = (input.reshape(-1), 0) if dim is None else (input, normalized(dim, input.dim()))
     if source.dim() == 0:
-        source = source.reshape(1)
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     size = source.shape[along]
-    counts = repeats.reshape(-1).tolist() if isinstance(repeats, Tensor) else [repeats]
-    if len(counts) == 1:
-        counts = counts * size
-    if len(counts) != size:
+    if not isinstance(repeats, Tensor) or repeats.numel() == 1:
+        times = int(repeats)
+        if times < 0:
+            raise RuntimeError("repeats must be non-negative")
+        shape = list(source.shape)
+        shape.insert(along + 1, times)
+        return source.unsqueeze(along + 1).expand(shape).flatten(along, along + 1).clone()
+    if repeats.dim() != 1 or repeats.numel() != size:
         raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
-                           f"{len(counts)} and input.size({along}) = {size}")  # fmt: skip
-    if any(n < 0 for n in counts):
+                           f"{repeats.numel()} and input.size({along}) = {size}")  # fmt: skip
+    return source.index_select(along, _repeated_places(repeats))
+
+
+def _repeated_places(counts: Tensor) -> Tensor:
+    if counts.dtype not in (_core.int64, _core.int32):
+        raise RuntimeError("repeats has to be Long or Int tensor")
+    if bool((counts < 0).any()):
         raise RuntimeError("repeats can not be negative")
-    places = [i for i, n in enumerate(counts) for _ in range(n)]
-    return source.index_select(along, _core.tensor(places, dtype=_core.int64))
+    ends = counts.cumsum(0)
+    total = int(ends[-1]) if counts.numel() else 0
+    return _core._searchsorted(ends, _core.arange(total), True)
 
 
 @function
@@ -463,7 +477,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     places = list(choose(range(input.numel()), r))
     if not places or r == 0:
-        return _core.zeros(0 if r == 0 else len(places), *([r] if r else []), dtype=input.dtype)
+        return input[:0] if r == 0 else input[:0].reshape(0, 1).expand(0, r)
     return input[_core.tensor(places)]
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn._tensor.registry import everywhere
+from pycnn._tensor.registry import broadcast, everywhere
 from pycnn.autograd.function import Function
 
 Context = Any
@@ -213,3 +215,84 @@ def xlog1py(input: Any, other: Any) -> Tensor:
     zero = (x == 0) & ~y.isnan()
     flows = x * _core.where(zero & (y <= -1), 0.0, y).log1p()
     return _core.where(zero & (y <= -1), 0.0, flows)
+
+
+def _lower_gamma(a: Any, x: Any) -> Any:
+    """The regularised lower incomplete gamma function of arrays of float64: its series below a + 1, from there on the
+    continued fraction of what is missing to 1."""
+    with np.errstate(all="ignore"):
+        scale = np.exp(a * np.log(x) - x - np.vectorize(math.lgamma, otypes=[np.float64])(np.where(a > 0, a, 1.0)))
+        term = total = 1 / a
+        place = a
+        while True:
+            place = place + 1
+            term = term * x / place
+            total = total + np.where(np.isfinite(term), term, 0)
+            if not np.any((x < a + 1) & (term > total * 1e-17)):
+                break
+        series = scale * total
+        # Lentz's method, modified by Thompson and Barnett (1986).
+        b = x + 1 - a
+        c, d = np.full_like(b, 1e300), 1 / np.where(b == 0, 1e-300, b)
+        fraction, n = d, 0
+        while True:
+            n += 1
+            factor = n * (a - n)
+            b = b + 2
+            d = 1 / np.where(factor * d + b == 0, 1e-300, factor * d + b)
+            c = np.where(b + factor / c == 0, 1e-300, b + factor / c)
+            fraction = fraction * c * d
+            if n >= 2000 or not np.any((x >= a + 1) & (np.abs(c * d - 1) > 1e-16)):
+                break
+        result = np.where(x < a + 1, series, 1 - scale * fraction), np.where(x < a + 1, 1 - series, scale * fraction)
+    limits = ((x == 0) & (a > 0), (a == 0) & (x > 0), np.isinf(x) & (x > 0) & (a > 0) & np.isfinite(a))
+    outside = (a < 0) | (x < 0) | ((a == 0) & (x == 0)) | np.isnan(a) | np.isnan(x) | (np.isinf(a) & np.isinf(x))
+    found = []
+    for values, at_zero in zip(result, (0.0, 1.0), strict=True):
+        values = np.where(limits[0] | np.isinf(a), at_zero, np.where(limits[1] | limits[2], 1 - at_zero, values))
+        found.append(np.where(outside, np.nan, values))
+    return found
+
+
+class _IncompleteGamma(Function):
+    @staticmethod
+    def forward(ctx: Context, a: Tensor, x: Tensor, upper: bool) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(a, x)
+        ctx.upper = upper
+        parts = _lower_gamma(a.detach().double().numpy(), x.detach().double().numpy())
+        return _core.tensor(np.asarray(parts[upper])).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Context, gradient: Tensor) -> Any:  # type: ignore[override]
+        if ctx.needs_input_grad[0]:
+            raise NotImplementedError("the derivative for 'igamma: input' is not implemented.")
+        a, x = ctx.saved_tensors
+        slope = ((a - 1) * x.log() - x - a.lgamma()).exp()
+        return None, gradient * (-slope if ctx.upper else slope), None
+
+
+def _incomplete_gamma(name: str, a: Tensor, x: Tensor, upper: bool) -> Tensor:
+    dtype = _core.promote_types(a.dtype, x.dtype)
+    if not dtype.is_floating_point:
+        raise NotImplementedError(f"{name}: not implemented for '{dtype}'")
+    shape = broadcast(a.shape, x.shape)
+    return _IncompleteGamma.apply(a.to(dtype).expand(shape), x.to(dtype).expand(shape), upper)
+
+
+@everywhere
+def igamma(input: Tensor, other: Tensor) -> Tensor:
+    """The regularised lower incomplete gamma function P(input, other), elementwise, shapes broadcast. Only other's
+    derivative is there.
+
+    Arguments and errors as in PyTorch.
+    """
+    return _incomplete_gamma("igamma", input, other, False)
+
+
+@everywhere
+def igammac(input: Tensor, other: Tensor) -> Tensor:
+    """The regularised upper incomplete gamma function, 1 - igamma(input, other), elementwise, shapes broadcast.
+
+    Arguments and errors as in `igamma`.
+    """
+    return _incomplete_gamma("igammac", input, other, True)

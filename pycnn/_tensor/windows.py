@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from pycnn import _core
@@ -13,43 +12,36 @@ from pycnn._tensor.shaping import diagonal
 
 @method
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """Windows of `size` elements every `step` along a dimension, as a last dimension (a copy, not a view).
+    """Windows of `size` elements every `step` along a dimension, as a last dimension: a view.
 
     Arguments, shapes and errors as in PyTorch.
     """
-    along = normalized(dimension, self.dim())
-    available = self.shape[along] if self.dim() else 1
-    if size < 0 or size > available:
-        raise RuntimeError(f"maximum size for tensor at dimension {along} is {available} but size is {size}")
-    if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
-    if self.dim() == 0:
-        return self.reshape(1)[:size]
-    count = (available - size) // step + 1
-    places = (_core.arange(count).unsqueeze(1) * step + _core.arange(size)).reshape(-1)
-    windows = self.index_select(along, places)
-    return windows.unflatten(along, (count, size)).movedim(along + 1, -1)
+    return _core._sliding_windows(self, dimension, size, step)
 
 
 @both
 def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """The elements of a contiguous tensor of any shape at offset + strides (a copy, not a view).
+    """A view of the elements at offset + strides of the tensor that input is a view of, or of itself, whose elements
+    count row by row.
 
-    NotImplementedError unless it is contiguous. Arguments and errors as in PyTorch.
+    Arguments, shapes and errors as in PyTorch.
     """
-    if not input.is_contiguous() or input.storage_offset() != 0:
-        raise NotImplementedError("as_strided: only contiguous tensors that begin their storage")
-    if len(size) != len(stride):
-        raise RuntimeError("mismatch in length of strides and shape")
-    start = storage_offset or 0
-    reach = start + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    if math.prod(size) > 0 and (start < 0 or reach >= input.numel()):
-        raise RuntimeError(f"setStorage: sizes {list(size)}, strides {list(stride)}, storage offset {start} are out of "
-                           f"bounds for storage of {input.numel()} elements")  # fmt: skip
-    places = _core.zeros([], dtype=_core.int64) + start
-    for d, (n, s) in enumerate(zip(size, stride, strict=True)):
-        places = places + (_core.arange(n) * s).reshape([-1] + [1] * (len(size) - d - 1))
-    return input.reshape(-1).index_select(0, places.reshape(-1)).reshape(list(size))
+    return _core._as_strided(input, size, stride, storage_offset)
+
+
+@both
+def as_strided_scatter(input: Tensor, src: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """A copy of input with src in the places that `as_strided` shows.
+
+    Arguments, shapes and errors as in PyTorch.
+    """
+    result = input.clone()
+    window = as_strided(result, size, stride, storage_offset)
+    if tuple(window.shape) != tuple(src.shape):
+        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
+                           f"slice size = {list(window.shape)}")  # fmt: skip
+    window.copy_(src)
+    return result
 
 
 @both

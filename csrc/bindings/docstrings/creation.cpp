@@ -245,6 +245,8 @@ Args:
     std: a number, or a tensor of standard deviations whose shape broadcasts with mean's.
     size: the sizes, if both are numbers.
     dtype: None for the default dtype; with a size only.
+    device: "cpu".
+    requires_grad: whether the result wants its gradient; with a size only.
     generator: what draws; None for the default generator.
 
 Returns:

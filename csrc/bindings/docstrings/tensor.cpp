@@ -51,7 +51,8 @@ Errors: IndexError for a dimension out of range.)"},
 
 Args:
     memory_format: contiguous_format, channels_last or channels_last_3d.)"},
-      {"Tensor.storage_offset", "0: a view's elements count from its own first one."},
+      {"Tensor.storage_offset",
+       "Where the first element of a view lies in the tensor it is a view of, whose elements count row by row."},
       {"Tensor.is_evaluated", "Whether the value has been computed already. Never computes it."},
       {"Tensor.is_same_value", R"(Whether both denote the same value of the graph now (not merely equal elements).
 

@@ -43,22 +43,65 @@ struct Space {
   }
 };
 
-void add(float& to, float value) { to += value; }
-void add(double& to, double value) { to += value; }
-template <typename T>
-void add(T& to, T value) {
-  to = static_cast<T>(static_cast<uint64_t>(to) + static_cast<uint64_t>(value));
+/// How an entry of the table and a value combine: floats as they are, integers wrapping around, bool as 0 and 1.
+struct Sum {
+  static float of(float a, float b) { return a + b; }
+  static double of(double a, double b) { return a + b; }
+  static uint64_t of(uint64_t a, uint64_t b, int64_t, int64_t) { return a + b; }
+};
+struct Product {
+  static float of(float a, float b) { return a * b; }
+  static double of(double a, double b) { return a * b; }
+  static uint64_t of(uint64_t a, uint64_t b, int64_t, int64_t) { return a * b; }
+};
+struct Maximum {
+  template <typename T>
+  static T of(T a, T b) {
+    return a != a || a > b ? a : b;
+  }
+  static uint64_t of(uint64_t a, uint64_t b, int64_t x, int64_t y) { return x > y ? a : b; }
+};
+struct Minimum {
+  template <typename T>
+  static T of(T a, T b) {
+    return a != a || a < b ? a : b;
+  }
+  static uint64_t of(uint64_t a, uint64_t b, int64_t x, int64_t y) { return x < y ? a : b; }
+};
+
+template <typename Combination>
+void combine(float& to, float value) {
+  to = Combination::of(to, value);
 }
-void add(BoolByte& to, BoolByte value) { to.byte = (to.byte != 0 || value.byte != 0) ? 1 : 0; }
-template <typename Half>
-void add_halves(Half& to, Half value) {
-  float sum, other;
-  widen(to, sum);
+template <typename Combination>
+void combine(double& to, double value) {
+  to = Combination::of(to, value);
+}
+template <typename Combination, typename T>
+void combine(T& to, T value) {
+  to = static_cast<T>(
+      Combination::of(static_cast<uint64_t>(to), static_cast<uint64_t>(value), int64_t{to}, int64_t{value}));
+}
+template <typename Combination>
+void combine(BoolByte& to, BoolByte value) {
+  const int64_t a = to.byte != 0, b = value.byte != 0;
+  to.byte = Combination::of(static_cast<uint64_t>(a), static_cast<uint64_t>(b), a, b) != 0 ? 1 : 0;
+}
+template <typename Combination, typename Half>
+void combine_halves(Half& to, Half value) {
+  float entry, other;
+  widen(to, entry);
   widen(value, other);
-  narrow(sum + other, to);
+  narrow(Combination::of(entry, other), to);
 }
-void add(Float16& to, Float16 value) { add_halves(to, value); }
-void add(BFloat16& to, BFloat16 value) { add_halves(to, value); }
+template <typename Combination>
+void combine(Float16& to, Float16 value) {
+  combine_halves<Combination>(to, value);
+}
+template <typename Combination>
+void combine(BFloat16& to, BFloat16 value) {
+  combine_halves<Combination>(to, value);
+}
 
 struct Gather {
   template <typename T>
@@ -72,10 +115,11 @@ struct Scatter {
     entry = value;
   }
 };
-struct ScatterAdd {
+template <typename Combination>
+struct Combine {
   template <typename T>
   static void apply(T& value, T& entry) {
-    add(entry, value);
+    combine<Combination>(entry, value);
   }
 };
 
@@ -143,7 +187,10 @@ bool run_index(const IndexArguments& arguments) {
 }  // namespace
 
 bool gather(const IndexArguments& arguments) { return run_index<Gather>(arguments); }
-bool scatter_add(const IndexArguments& arguments) { return run_index<ScatterAdd>(arguments); }
 bool scatter(const IndexArguments& arguments) { return run_index<Scatter>(arguments); }
+bool scatter_add(const IndexArguments& arguments) { return run_index<Combine<Sum>>(arguments); }
+bool scatter_product(const IndexArguments& arguments) { return run_index<Combine<Product>>(arguments); }
+bool scatter_maximum(const IndexArguments& arguments) { return run_index<Combine<Maximum>>(arguments); }
+bool scatter_minimum(const IndexArguments& arguments) { return run_index<Combine<Minimum>>(arguments); }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -1,4 +1,5 @@
 #include "cpu/isa/isa.h"
+#include "cpu/reference/reference.h"
 
 #define PYCNN_TEXT(name) #name
 #define PYCNN_NAME_OF(name) PYCNN_TEXT(name)
@@ -36,8 +37,15 @@ const kernels::Kernels& table() {
     k.gather = gather;
     k.scatter_add = scatter_add;
     k.scatter = scatter;
+    k.scatter_product = scatter_product;
+    k.scatter_maximum = scatter_maximum;
+    k.scatter_minimum = scatter_minimum;
     k.scan = scan;
     k.sort = sort;
+    k.select = reference::select;
+    k.search = reference::search;
+    k.factor = reference::factor;
+    k.solve = reference::solve;
     k.random = random;
     k.multiply_add_loop = multiply_add_loop;
     k.bfloat16_multiply_add_loop = bfloat16_multiply_add_loop;

@@ -29,4 +29,10 @@ void convolution_input_gradient(const kernels::ConvolutionArguments& arguments);
 void convolution_weight_gradient(const kernels::ConvolutionArguments& arguments);
 void matmul(const kernels::MatmulArguments& arguments);
 
+// These have no other version.
+void select(const kernels::SelectArguments& arguments);
+void search(const kernels::SearchArguments& arguments);
+void factor(const kernels::FactorArguments& arguments);
+void solve(const kernels::SolveArguments& arguments);
+
 }  // namespace pycnn::cpu::reference

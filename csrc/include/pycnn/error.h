@@ -51,6 +51,12 @@ class NotImplementedError : public Error {
   using Error::Error;
 };
 
+/// A matrix that cannot be inverted; linalg.LinAlgError, a RuntimeError, in Python.
+class LinAlgError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Evaluation was interrupted (Ctrl-C); KeyboardInterrupt in Python.
 class Interrupted : public Error {
  public:

@@ -245,6 +245,29 @@ Tensor logcumsumexp(const Tensor& input, int64_t dimension);
 std::pair<Tensor, Tensor> cummax(const Tensor& input, int64_t dimension);
 std::pair<Tensor, Tensor> cummin(const Tensor& input, int64_t dimension);
 
+/// The k largest (smallest) elements in order: {values, indices}. Equal ones come as the selection leaves them.
+std::pair<Tensor, Tensor> topk(const Tensor& input, int64_t k, int64_t dimension = -1, bool largest = true);
+/// The k-th smallest element, counted from 1: {values, indices}.
+std::pair<Tensor, Tensor> kthvalue(const Tensor& input, int64_t k, int64_t dimension = -1, bool keepdim = false);
+/// How many of the ascending boundaries (a vector, or one for each line of values) are less than each value; or, if
+/// `right`, not greater. int64.
+Tensor searchsorted(const Tensor& boundaries, const Tensor& values, bool right = false);
+
+// -- scatter_reduce.cpp -----------------------------------------------------------------------------------------------
+/// input with source's elements reduced into the places at `index`: "prod", "amax" or "amin".
+Tensor scatter_reduce(const Tensor& input, int64_t dimension, const Tensor& index, const Tensor& source,
+                      std::string_view reduce);
+
+// -- linear_algebra.cpp -----------------------------------------------------------------------------------------------
+/// Square matrices (…, n, n) of float32 or float64.
+Tensor det(const Tensor& input);
+/// {sign, log|det|}
+std::pair<Tensor, Tensor> slogdet(const Tensor& input);
+/// Both look at the factors at once: a singular matrix throws LinAlgError here.
+Tensor inverse(const Tensor& input);
+/// X with A X = B (X A = B unless `left`); B holds matrices, or vectors where its shape is A's without the last size.
+Tensor solve(const Tensor& a, const Tensor& b, bool left = true);
+
 // -- matmul.cpp -------------------------------------------------------------------------------------------------------
 /// Vectors, matrices and batches as numpy.matmul.
 Tensor matmul(const Tensor& a, const Tensor& b);
