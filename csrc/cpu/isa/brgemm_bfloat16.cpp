@@ -52,12 +52,15 @@ struct Dot {
 };
 #endif
 
+/// Rows of a register tile: few columns leave registers for more.
+constexpr int rows_of_tile(int vectors) { return vectors == 1 && vector_bytes == 64 ? 20 : row_tile; }
+
 /// One register tile; `last` columns of its last vector count.
 template <typename Products, int Rows, int Vectors>
 void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
   Vector<float> sums[Rows][Vectors];
   float* c = g.c + row * g.c_row + column;
-#pragma GCC unroll 16
+#pragma GCC unroll 20
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) sums[r][v] = Vector<float>{};
@@ -72,7 +75,7 @@ void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v)
         right[v] = Products::panel(load(reinterpret_cast<const float*>(b) + v * lanes<float>));
-#pragma GCC unroll 16
+#pragma GCC unroll 20
       for (int r = 0; r < Rows; ++r) Products::add(left(a[r / 3] + (r % 3) * a_row), right, sums[r], Vectors);
     };
     for (int64_t k = 0; k < pairs; ++k) {
@@ -84,7 +87,7 @@ void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
     if (g.k % 2 != 0) step([](const BFloat16* p) __attribute__((always_inline)) { return uint32_t{p->bits}; });
   }
   const Mask<float> mask(last);
-#pragma GCC unroll 16
+#pragma GCC unroll 20
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
@@ -112,11 +115,12 @@ void column_of_tiles(const BFloatBatchReduce& g, int64_t column, int64_t columns
   if constexpr (Vectors > 1)
     if (columns <= (Vectors - 1) * lanes<float>) return column_of_tiles<Products, Vectors - 1>(g, column, columns);
   const int last = static_cast<int>(columns - (Vectors - 1) * lanes<float>);
-  const int64_t tiles = ceil_divide(g.m, row_tile);
+  constexpr int most_rows = rows_of_tile(Vectors);
+  const int64_t tiles = ceil_divide(g.m, most_rows);
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t row = g.m * t / tiles;
     const int rows = static_cast<int>(g.m * (t + 1) / tiles - row);
-    tile_of_rows<Products, row_tile, Vectors>(rows, g, row, column, last);
+    tile_of_rows<Products, most_rows, Vectors>(rows, g, row, column, last);
   }
 }
 

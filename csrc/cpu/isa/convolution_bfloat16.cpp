@@ -1,5 +1,10 @@
 // bfloat16 forward pass and input gradient: as in convolution.cpp, with a panel of pairs per tap, or per row of taps
-// where none of them ever leaves the source. The float32 sums of a row wait in scratch memory and are rounded once.
+// where none of them ever leaves the source. Source rows are copied with their borders, a few at a time, so that one
+// product takes all taps; where they are too long for that, taps at the borders are products of their own, whose
+// float32 sums wait in scratch memory and are rounded once.
+#include <cstring>
+
+#include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/brgemm_bfloat16.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/tap_panels.h"
@@ -17,6 +22,8 @@ constexpr int64_t segment_pixels = 256;         // of a row: their sums stay in 
 constexpr int64_t gathered_channels = 2 * 512;  // floats per tap of a 3x3 kernel that are gathered at once
 constexpr int64_t merged_channels = 12;
 constexpr int64_t few_group_channels = 16;
+constexpr int64_t copied_row_bytes = 20 * 1024;    // of a source row with its borders
+constexpr int64_t copied_rows_bytes = 128 * 1024;  // they stay in L2
 
 bool leaves_source(const Taps& taps) {
   for (const Axis& axis : taps.axis) {
@@ -26,7 +33,22 @@ bool leaves_source(const Taps& taps) {
   return false;
 }
 
+/// Whether no element, of whole vectors of pairs, is infinite or no number.
+bool all_finite(const BFloat16* elements, int64_t count) {
+  BFloatPairs found{};
+  for (int64_t i = 0; i < count; i += 2 * lanes<float>) {
+    const BFloatPairs pairs = reinterpret_cast<BFloatPairs>(load(reinterpret_cast<const float*>(elements + i)));
+    found |= reinterpret_cast<BFloatPairs>((pairs & 0x7f80u) == 0x7f80u);
+    found |= reinterpret_cast<BFloatPairs>((pairs & 0x7f800000u) == 0x7f800000u);
+  }
+  uint32_t any = 0;
+  for (int i = 0; i < lanes<float>; ++i) any |= found[i];
+  return any == 0;
+}
+
 class BFloatTapGemm {
+  static constexpr int64_t most_copied_rows = 16;
+
  public:
   BFloatTapGemm(const Taps& taps, const BFloat16* source, const BFloat16* weight, BFloat16* result,
                 const BFloat16* packed)
@@ -36,6 +58,11 @@ class BFloatTapGemm {
     rows_may_be_whole_ = adjacent && row.taps > 1 && taps.source_channels <= merged_channels;
     whole_rows_ = rows_may_be_whole_ && !leaves_source(taps);
     depth_ = bfloat_panel_depth(whole_rows_ ? row.taps * taps.source_group() : taps.source_group());
+    const int64_t lines = (taps.axis[1].taps - 1) * taps.axis[1].offset_step + 1;
+    const int64_t row_bytes = (extent_.end - extent_.begin) * taps.source_channels * 2;
+    if (adjacent && row.taps > 1 && taps.axis[0].taps == 1 && (extent_.begin < 0 || extent_.end > row.source_size) &&
+        lines <= most_copied_rows && row_bytes <= copied_row_bytes && lines * row_bytes <= copied_rows_bytes)
+      copied_rows_ = lines;
     // Taps that are adjacent in panels too may share a product.
     merge_ = whole_rows_ || (adjacent && depth_ == taps.source_group());
     const int64_t products = whole_rows_ ? taps.axis[0].taps * taps.axis[1].taps : taps.tap_count();
@@ -54,12 +81,14 @@ class BFloatTapGemm {
   void run(const kernels::PointwiseArguments* arguments) const {
     const int64_t pixels = taps_.axis[2].count;
     if (taps_.rows() * pixels * taps_.result_channels == 0) return;
+    const bool copies = copied_rows_ > 0 && borders_are_harmless();
     panels_.run(arguments, [&](int64_t first, int64_t stop, int64_t panel_begin, int64_t panel_end) {
       BFloatGemm gemm;
+      CopiedRows copied(copies);
       for (int64_t panel = panel_begin; panel < panel_end; ++panel)
         for (int64_t row = first; row < stop; ++row)
           for (int64_t begin = 0; begin < pixels; begin += segment_pixels)
-            run_segment(gemm, row, {begin, min_of(begin + segment_pixels, pixels)}, panel);
+            run_segment(gemm, copied, row, {begin, min_of(begin + segment_pixels, pixels)}, panel);
       gemm.release();
     });
   }
@@ -126,8 +155,45 @@ class BFloatTapGemm {
     });
   }
 
+  /// Which source rows lie with their borders in scratch memory, behind the sums: row s in place s mod copied_rows_.
+  struct CopiedRows {
+    bool used;  ///< else rows are read where they are
+    int64_t held[most_copied_rows];
+    explicit CopiedRows(bool use) : used(use) {
+      for (int64_t& row : held) row = -1;
+    }
+  };
+
+  /// Whether the weight times the zeros of borders is zero everywhere.
+  bool borders_are_harmless() const {
+    bool harmful = false;
+    parallel_for(panels_.all(), [&](int64_t panel) {
+      if (!all_finite(packed_ + panel * panel_elements_, panel_elements_))
+        __atomic_store_n(&harmful, true, __ATOMIC_RELAXED);
+    });
+    return !harmful;
+  }
+
+  /// The copy of source row s1 of image n, which is made if it is not there.
+  const BFloat16* copied_row(CopiedRows& copied, int64_t n, int64_t s0, int64_t s1) const {
+    const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
+    const int64_t channels = taps_.source_channels, place = s1 % copied_rows_;
+    const int64_t row = (n * depth.source_size + s0) * height.source_size + s1;
+    BFloat16* const to = reinterpret_cast<BFloat16*>(static_cast<float*>(thread_scratch()) + segment_pixels * width_) +
+                         place * (extent_.end - extent_.begin) * channels;
+    if (copied.held[place] == row) return to;
+    copied.held[place] = row;
+    const int64_t begin = max_of(extent_.begin, 0), end = max_of(begin, min_of(extent_.end, width.source_size));
+    const int64_t before = (begin - extent_.begin) * channels, count = (end - begin) * channels;
+    std::memset(to, 0, static_cast<size_t>(before) * sizeof(BFloat16));
+    std::memcpy(to + before, source_ + (row * width.source_size + begin) * channels,
+                static_cast<size_t>(count) * sizeof(BFloat16));
+    std::memset(to + before + count, 0, static_cast<size_t>((extent_.end - end) * channels) * sizeof(BFloat16));
+    return to;
+  }
+
   /// Pixels [segment.begin, segment.end) of a row of results.
-  void run_segment(BFloatGemm& gemm, int64_t row, Range segment, int64_t all_panel) const {
+  void run_segment(BFloatGemm& gemm, CopiedRows& copied, int64_t row, Range segment, int64_t all_panel) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
     const int64_t q1 = row % height.count, q0 = row / height.count % depth.count, n = row / height.count / depth.count;
     Call call{.n = n,
@@ -149,6 +215,10 @@ class BFloatTapGemm {
     // only one rounds.
     Range full{0, 0};
     bool alone = true;
+    if (copied.used && call.taps0.begin < call.taps0.end && call.taps1.begin < call.taps1.end) {
+      call.taps2 = {0, width.taps};
+      return run_taps(gemm, copied, call, segment, false, result, result_row);
+    }
     if (call.taps0.begin < call.taps0.end && call.taps1.begin < call.taps1.end)
       for (int64_t j = 0; j < width.taps; j = run_end(j, segment)) {
         const Range valid = valid_results(j, segment);
@@ -160,7 +230,7 @@ class BFloatTapGemm {
       }
     if (full.begin < full.end) {
       call.taps2 = full;
-      run_taps(gemm, call, false, alone ? result : nullptr, result_row);
+      run_taps(gemm, copied, call, valid_results(full.begin, segment), false, alone ? result : nullptr, result_row);
       if (alone) return;
     } else {
       const int64_t elements = (segment.end - segment.begin) * width_;
@@ -168,7 +238,8 @@ class BFloatTapGemm {
     }
     for (int64_t j = 0; j < width.taps; j = call.taps2.end) {
       call.taps2 = {j, run_end(j, segment)};
-      if (j != full.begin || full.end == full.begin) run_taps(gemm, call, true, nullptr, 0);
+      if (j != full.begin || full.end == full.begin)
+        run_taps(gemm, copied, call, valid_results(j, segment), true, nullptr, 0);
     }
     round_to_bfloat(call.sums, width_, segment.end - segment.begin, call.columns, result, result_row);
   }
@@ -199,9 +270,10 @@ class BFloatTapGemm {
     float* sums;  ///< of the segment
   };
 
-  void run_taps(BFloatGemm& gemm, const Call& call, bool accumulate, BFloat16* rounded, int64_t rounded_row) const {
+  /// `valid` are the results that these taps meet.
+  void run_taps(BFloatGemm& gemm, CopiedRows& copied, const Call& call, Range valid, bool accumulate, BFloat16* rounded,
+                int64_t rounded_row) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
-    const Range valid = valid_results(call.taps2.begin, call.segment);
     if (valid.begin == valid.end) return;
     const int64_t in = taps_.source_group(), channels = taps_.source_channels;
     const int64_t adjacent = call.taps2.end - call.taps2.begin;
@@ -225,8 +297,10 @@ class BFloatTapGemm {
       for (int64_t j1 = call.taps1.begin; j1 < call.taps1.end; ++j1) {
         const int64_t s0 = call.q0 * depth.source_step + depth.offset(j0);
         const int64_t s1 = call.q1 * height.source_step + height.offset(j1);
-        const BFloat16* line =
-            source_ + ((call.n * depth.source_size + s0) * height.source_size + s1) * width.source_size * channels;
+        const BFloat16* const line = copied_rows_ > 0
+                                         ? copied_row(copied, call.n, s0, s1) - extent_.begin * channels
+                                         : source_ + ((call.n * depth.source_size + s0) * height.source_size + s1) *
+                                                         width.source_size * channels;
         for (int64_t j2 = call.taps2.begin; j2 < call.taps2.end; j2 += merged) {
           if (g.count == max_products) {
             gemm.run(g);
@@ -248,6 +322,8 @@ class BFloatTapGemm {
   BFloat16* result_;
   const BFloat16* packed_;
   bool rows_may_be_whole_, whole_rows_, merge_;
+  Range extent_ = source_extent(taps_.axis[2]);
+  int64_t copied_rows_ = 0;  ///< places for copies of source rows
   int64_t depth_, panel_elements_;
   int64_t width_ = bfloat_panel_width(taps_.result_group());
   TapPanels panels_{taps_, width_, ceil_divide(taps_.result_group(), width_), 0};
