@@ -19,7 +19,7 @@ using kernels::ConvolutionShape;
 constexpr int64_t block_pixels = 448;     // K of one product: long enough to load and store sums rarely
 constexpr int64_t most_products = 64;     // images of a block
 constexpr int64_t most_outs = 128;        // out channels of a chunk
-constexpr int64_t most_sums = 64 * 1024;  // of a chunk: they stay in L2
+constexpr int64_t most_sums = 80 * 1024;  // of a chunk: they stay in L2
 constexpr int64_t most_chunk_panels = 8;
 constexpr int64_t split_pixels = 512;  // fewer would spend the time on adding up
 constexpr int64_t few_channels = 16;
@@ -149,32 +149,90 @@ Layout::Layout(const ConvolutionArguments& a, const Taps& taps) {
   padded_elements = images * plane_rows * padded_row + lanes<float>;
 }
 
+#if defined(__AVX512F__)
+/// Where pairs of elements from two vectors of 2·lanes<float> come from, the first half of the pairs or the second.
+struct PairOrder {
+  alignas(64) uint16_t words[2][2 * lanes<float>];
+};
+constexpr PairOrder pair_order = [] {
+  PairOrder order{};
+  for (int half = 0; half < 2; ++half)
+    for (int i = 0; i < 2 * lanes<float>; ++i)
+      order.words[half][i] = static_cast<uint16_t>(half * lanes<float> + i / 2 + i % 2 * 2 * lanes<float>);
+  return order;
+}();
+#endif
+
+/// Pairs of the elements at `even` and `odd`: the first lanes<float> of them, then as many behind.
+PYCNN_INLINE void load_pairs(const BFloat16* even, const BFloat16* odd, Vector<float>& first, Vector<float>& second) {
+#if defined(__AVX512F__)
+  const __m512i a = _mm512_loadu_si512(even), b = _mm512_loadu_si512(odd);
+  const __m512i low = _mm512_load_si512(pair_order.words[0]), high = _mm512_load_si512(pair_order.words[1]);
+  first = reinterpret_cast<Vector<float>>(_mm512_permutex2var_epi16(a, low, b));
+  second = reinterpret_cast<Vector<float>>(_mm512_permutex2var_epi16(a, high, b));
+#else
+  first = pairs_of(load(even), load(odd));
+  second = pairs_of(load(even + lanes<float>), load(odd + lanes<float>));
+#endif
+}
+
 /// rows[i][x] = pixels[x][i] for i < channels and x < count, a multiple of position_unit.
 void pack_transposed_pixels(const BFloat16* const* pixels, int64_t count, int64_t channels, int64_t ahead, BFloat16* to,
                             int64_t to_row) {
-  for (int64_t x = 0; x < count; x += position_unit)
-    for (int64_t i = 0; i < channels; i += lanes<float>) {
-      const int64_t left = channels - i;
-      const Mask<float> mask(static_cast<int>(min_of(left, lanes<float>)));
+  const auto store_rows = [&](Vector<float>(&tile)[lanes<float>], int64_t i, int64_t x, int64_t rows)
+      __attribute__((always_inline)) {
+    transpose<float>(tile);
+#pragma GCC unroll 16
+    for (int r = 0; r < lanes<float>; ++r)
+      if (r < rows) store(reinterpret_cast<float*>(to + (i + r) * to_row + x), tile[r]);
+  };
+  for (int64_t x = 0; x < count; x += position_unit) {
+    int64_t i = 0;
+    // Two vectors of channels are a line of the cache, which is read once.
+    for (; i + 2 * lanes<float> <= channels; i += 2 * lanes<float>) {
+      Vector<float> first[lanes<float>], second[lanes<float>];
+#pragma GCC unroll 16
+      for (int p = 0; p < lanes<float>; ++p) {
+        const BFloat16 *even = pixels[x + 2 * p] + i, *odd = pixels[x + 2 * p + 1] + i;
+        __builtin_prefetch(even + ahead, 0, 2);
+        __builtin_prefetch(odd + ahead, 0, 2);
+        load_pairs(even, odd, first[p], second[p]);
+      }
+      store_rows(first, i, x, lanes<float>);
+      store_rows(second, i + lanes<float>, x, lanes<float>);
+    }
+    for (; i < channels; i += lanes<float>) {
+      const int64_t left = min_of(channels - i, lanes<float>);
+      const Mask<float> mask(static_cast<int>(left));
       Vector<float> tile[lanes<float>];
 #pragma GCC unroll 16
       for (int p = 0; p < lanes<float>; ++p) {
         const BFloat16 *even = pixels[x + 2 * p] + i, *odd = pixels[x + 2 * p + 1] + i;
         __builtin_prefetch(even + ahead, 0, 2);
         __builtin_prefetch(odd + ahead, 0, 2);
-        tile[p] = left >= lanes<float> ? pairs_of(load(even), load(odd)) : pairs_of(load(even, mask), load(odd, mask));
+        tile[p] = left == lanes<float> ? pairs_of(load(even), load(odd)) : pairs_of(load(even, mask), load(odd, mask));
       }
-      transpose<float>(tile);
-#pragma GCC unroll 16
-      for (int r = 0; r < lanes<float>; ++r)
-        if (r < left) store(reinterpret_cast<float*>(to + (i + r) * to_row + x), tile[r]);
+      store_rows(tile, i, x, left);
     }
+  }
 }
 
 /// A panel of pairs of pixels: to[x/2·2·width + 2·j + x%2] = pixels[x][j] for j < n, zeros for n ≤ j < width.
 void pack_pixel_pairs(const BFloat16* const* pixels, int64_t count, int64_t n, int64_t width, int64_t ahead,
                       BFloat16* to) {
-  for (int64_t j = 0; j < width; j += lanes<float>) {
+  int64_t j = 0;
+  for (; j + 2 * lanes<float> <= min_of(n, width); j += 2 * lanes<float>)
+    for (int64_t x = 0; x < count; x += 2) {
+      const BFloat16 *even = pixels[x] + j, *odd = pixels[x + 1] + j;
+      __builtin_prefetch(even + ahead, 0, 2);
+      __builtin_prefetch(odd + ahead, 0, 2);
+      Vector<float> first, second;
+      load_pairs(even, odd, first, second);
+      float* const pairs = reinterpret_cast<float*>(to + x * width) + j;
+      store(pairs, first);
+      store(pairs + lanes<float>, second);
+    }
+  for (; j < width; j += lanes<float>) {
     const int64_t left = max_of(0, min_of(n - j, lanes<float>));
     const Mask<float> mask(static_cast<int>(left));
     for (int64_t x = 0; x < count; x += 2) {
@@ -212,7 +270,7 @@ class BFloatWeightGradient {
                    c.panels = ceil_divide(c.columns, l.width);
                    run_chunk(c);
                  });
-    combine_bfloat16_splits(a_, l.splits);
+    if (l.splits > 1) combine_bfloat16_splits(a_, l.splits);
   }
 
  private:
@@ -367,7 +425,7 @@ class BFloatWeightGradient {
     }
   }
 
-  /// The sums of a chunk become a part of its split's, (out, tap, in).
+  /// The sums of a chunk become a part of its split's, (out, tap, in), or of the weight gradient if there is one split.
   void keep(const Chunk& c, const float* sums) const {
     const Layout& l = layout_;
     const int64_t width_taps = taps_.axis[2].taps, row = weight_elements(a_.shape) / a_.shape.out_channels;
@@ -375,11 +433,31 @@ class BFloatWeightGradient {
     for (int64_t tap = 0; tap < (c.tap_row_end - c.tap_row) * width_taps; ++tap)
       for (int64_t panel = 0; panel < c.panels; ++panel, sums += c.outs * l.width) {
         const int64_t at = (c.depth_tap * taps_.axis[1].taps + c.tap_row) * width_taps + tap;
-        float* to = split + c.out * row + at * l.columns + c.column + panel * l.width;
+        const int64_t first = at * l.columns + c.column + panel * l.width;
         const int64_t n = min_of(l.width, c.columns - panel * l.width);
+        if (l.splits == 1) {
+          for (int64_t o = 0; o < c.outs; ++o) keep_rounded(sums + o * l.width, c.out + o, first, n);
+          continue;
+        }
+        float* to = split + c.out * row + first;
         for (int64_t o = 0; o < c.outs; ++o)
           for (int64_t i = 0; i < n; ++i) to[o * row + i] = sums[o * l.width + i];
       }
+  }
+
+  /// n adjacent elements of (tap, in), at most a panel's width.
+  void keep_rounded(const float* sums, int64_t out, int64_t first, int64_t n) const {
+    constexpr int64_t most = 64;
+    BFloat16 rounded[most];
+    round_to_bfloat(sums, n, 1, n, rounded, n);
+    const int64_t in = a_.shape.in_channels / a_.shape.groups, *strides = a_.weight_strides;
+    BFloat16* const to = static_cast<BFloat16*>(a_.weight) + out * strides[0];
+    for (int64_t i = 0; i < n;) {
+      const int64_t channel = (first + i) % in, count = min_of(n - i, in - channel);
+      BFloat16* const place = to + (first + i) / in * strides[2] + channel * strides[1];
+      for (int64_t j = 0; j < count; ++j) place[j * strides[1]] = rounded[i + j];
+      i += count;
+    }
   }
 
   const ConvolutionArguments& a_;
@@ -461,7 +539,8 @@ const char* bfloat16_weight_gradient_declines(const ConvolutionArguments& a) {
 }
 
 size_t bfloat16_weight_gradient_workspace(const ConvolutionArguments& a) {
-  return aligned_bytes(Layout(a, taps_of(a)).splits * weight_elements(a.shape), sizeof(float));
+  const int64_t splits = Layout(a, taps_of(a)).splits;
+  return splits == 1 ? 0 : aligned_bytes(splits * weight_elements(a.shape), sizeof(float));
 }
 
 void bfloat16_weight_gradient(const ConvolutionArguments& a) { BFloatWeightGradient(a).run(); }
