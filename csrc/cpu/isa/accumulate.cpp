@@ -1,5 +1,6 @@
 #include "cpu/isa/accumulate.h"
 
+#include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/convert.h"
 #include "cpu/isa/interpreter.h"
 #include "cpu/isa/simd.h"
@@ -131,14 +132,16 @@ void reduce_rows(T* result, const T* x, int64_t rows, int64_t width) {
 // each.
 constexpr int sum_vectors = 8, deviation_vectors = 4;
 
+// Chunks are of type T, or of bfloat16 that is widened to it.
+
 /// sum[i] = Σ over rows of x[row·n + i], for `Vectors` vectors.
-template <typename T, int Vectors>
-PYCNN_INLINE void sum_columns(T* sum, const T* x, int64_t rows, int64_t n, const Mask<T>& last) {
+template <typename T, int Vectors, typename M>
+PYCNN_INLINE void sum_columns(T* sum, const M* x, int64_t rows, int64_t n, const Mask<T>& last) {
   Vector<T> sums[Vectors] = {};
   for (int64_t row = 0; row < rows; ++row)
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) {
-      const T* from = x + row * n + v * lanes<T>;
+      const M* from = x + row * n + v * lanes<T>;
       sums[v] += Vectors == 1 ? load(from, last) : load(from);
     }
 #pragma GCC unroll 8
@@ -162,16 +165,16 @@ PYCNN_INLINE void for_each_column(int64_t n, const Function& function) {
 
 /// result[c] = Σ over the rows of x, (rows, width), the sums in registers; `abreast` rows are seen as one. result has
 /// room for those.
-template <typename T>
-void sum_rows(T* result, const T* x, int64_t rows, int64_t width, int64_t abreast) {
+template <typename T, typename M>
+void sum_rows(T* result, const M* x, int64_t rows, int64_t width, int64_t abreast) {
   const int64_t n = abreast * width, groups = rows / abreast;
   for_each_column<T, sum_vectors>(
       n, [&]<int Vectors>(int64_t i, const Mask<T>& mask)
              __attribute__((always_inline)) { sum_columns<T, Vectors>(result + i, x + i, groups, n, mask); });
-  const T* last = x + groups * n;
+  const M* last = x + groups * n;
   const int64_t rest = (rows - groups * abreast) * width;
 #pragma GCC ivdep
-  for (int64_t i = 0; i < rest; ++i) result[i] += last[i];
+  for (int64_t i = 0; i < rest; ++i) result[i] += element(last[i]);
   fold<Sum>(result, abreast, width);
 }
 
@@ -182,23 +185,44 @@ void clear_plain(Partial* first, Partial*, int64_t n) {
 }
 
 template <typename Operation, typename T>
-void add_plain(Partial* first, Partial*, const void* chunk, int64_t blocks, int64_t rows, int64_t width, int64_t) {
+void add_plain(Partial* first, Partial*, const void* chunk, bool, int64_t blocks, int64_t rows, int64_t width,
+               int64_t) {
   using P = typename PartialType<T>::Type;
   const T* x = static_cast<const T*>(chunk);
   T buffer[max_chunk];
   for (int64_t block = 0; block < blocks; ++block, x += rows * width, first += width) {
     const T* row = x;
     if (rows > 1) {
-      if constexpr (__is_same(Operation, Sum) && !__is_same(T, int64_t))
-        sum_rows(buffer, x, rows, width, rows_abreast(rows, width));
-      else
-        reduce_rows<Operation>(buffer, x, rows, width);
+      reduce_rows<Operation>(buffer, x, rows, width);
       row = buffer;
     }
 #pragma GCC ivdep
     for (int64_t c = 0; c < width; ++c)
       value_of(first[c], P{}) = Operation::combine(value_of(first[c], P{}), static_cast<P>(row[c]));
   }
+}
+
+template <typename T, typename M>
+void add_sums_of(Partial* first, const M* x, int64_t blocks, int64_t rows, int64_t width) {
+  T buffer[max_chunk];
+  for (int64_t block = 0; block < blocks; ++block, x += rows * width, first += width) {
+    if (rows > 1) {
+      sum_rows(buffer, x, rows, width, rows_abreast(rows, width));
+#pragma GCC ivdep
+      for (int64_t c = 0; c < width; ++c) first[c].floating += static_cast<double>(buffer[c]);
+    } else {
+#pragma GCC ivdep
+      for (int64_t c = 0; c < width; ++c) first[c].floating += static_cast<double>(element(x[c]));
+    }
+  }
+}
+
+template <typename T>
+void add_sums(Partial* first, Partial*, const void* chunk, bool narrow, int64_t blocks, int64_t rows, int64_t width,
+              int64_t) {
+  if constexpr (__is_same(T, float))
+    if (narrow) return add_sums_of<T>(first, static_cast<const BFloat16*>(chunk), blocks, rows, width);
+  add_sums_of<T>(first, static_cast<const T*>(chunk), blocks, rows, width);
 }
 
 template <typename Operation, typename T>
@@ -245,8 +269,8 @@ int64_t moment_rows_abreast(int64_t rows, int64_t width) {
 }
 
 /// sum[i] = Σ d, squares[i] = Σ d² of the deviations d from pivot[i].
-template <typename T, int Vectors>
-PYCNN_INLINE void deviate_columns(T* sum, T* squares, const T* pivot, const T* x, int64_t rows, int64_t n,
+template <typename T, int Vectors, typename M>
+PYCNN_INLINE void deviate_columns(T* sum, T* squares, const T* pivot, const M* x, int64_t rows, int64_t n,
                                   const Mask<T>& last) {
   Vector<T> sums[Vectors] = {}, products[Vectors] = {}, center[Vectors];
 #pragma GCC unroll 4
@@ -254,7 +278,7 @@ PYCNN_INLINE void deviate_columns(T* sum, T* squares, const T* pivot, const T* x
   for (int64_t row = 0; row < rows; ++row)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
-      const T* from = x + row * n + v * lanes<T>;
+      const M* from = x + row * n + v * lanes<T>;
       __builtin_prefetch(from + moment_elements, 0, 2);  // this chunk is at hand, the next is on its way
       const Vector<T> d = (Vectors == 1 ? load(from, last) : load(from)) - center[v];
       sums[v] += d;
@@ -271,14 +295,13 @@ PYCNN_INLINE void deviate_columns(T* sum, T* squares, const T* pivot, const T* x
     }
 }
 
-template <typename T>
-void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t blocks, int64_t rows, int64_t width,
-                 int64_t count) {
-  const T* x = static_cast<const T*>(chunk);
+template <typename T, typename M>
+void add_moments_of(Partial* mean, Partial* deviation, const M* x, int64_t blocks, int64_t rows, int64_t width,
+                    int64_t count) {
   const Weights weights(count, rows);
   if (rows == 1) {
     for (int64_t c = 0; c < blocks * width; ++c)
-      combine_moments(mean[c], deviation[c], static_cast<double>(x[c]), 0.0, weights);
+      combine_moments(mean[c], deviation[c], static_cast<double>(element(x[c])), 0.0, weights);
     return;
   }
   const double inverse = 1.0 / static_cast<double>(rows);
@@ -289,7 +312,7 @@ void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t b
   for (int64_t block = 0; block < blocks; ++block, x += rows * width, mean += width, deviation += width) {
     // The chunk is at hand: its mean first, then deviations from it. What rounding left in the mean is corrected by
     // their sum.
-    const T* last = x + groups * n;
+    const M* last = x + groups * n;
     sum_rows(pivot, x, rows, width, abreast);
     for (int64_t c = 0; c < width; ++c) pivot[c] *= static_cast<T>(inverse);
     for (int64_t i = width; i < n; ++i) pivot[i] = pivot[i - width];
@@ -298,7 +321,7 @@ void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t b
           deviate_columns<T, Vectors>(sum + i, squares + i, pivot + i, x + i, groups, n, mask);
         });
     for (int64_t i = 0; i < rest; ++i) {
-      const T d = last[i] - pivot[i];
+      const T d = element(last[i]) - pivot[i];
       sum[i] += d;
       squares[i] += d * d;
     }
@@ -314,13 +337,22 @@ void add_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t b
   }
 }
 
+template <typename T>
+void add_moments(Partial* mean, Partial* deviation, const void* chunk, bool narrow, int64_t blocks, int64_t rows,
+                 int64_t width, int64_t count) {
+  if constexpr (__is_same(T, float))
+    if (narrow)
+      return add_moments_of<T>(mean, deviation, static_cast<const BFloat16*>(chunk), blocks, rows, width, count);
+  add_moments_of<T>(mean, deviation, static_cast<const T*>(chunk), blocks, rows, width, count);
+}
+
 /// Moments of integers are those of the same numbers in double.
-void add_integer_moments(Partial* mean, Partial* deviation, const void* chunk, int64_t blocks, int64_t rows,
+void add_integer_moments(Partial* mean, Partial* deviation, const void* chunk, bool, int64_t blocks, int64_t rows,
                          int64_t width, int64_t count) {
   const int64_t* x = static_cast<const int64_t*>(chunk);
   double buffer[max_chunk];
   for (int64_t i = 0; i < blocks * rows * width; ++i) buffer[i] = static_cast<double>(x[i]);
-  add_moments<double>(mean, deviation, buffer, blocks, rows, width, count);
+  add_moments_of<double>(mean, deviation, static_cast<const double*>(buffer), blocks, rows, width, count);
 }
 
 void merge_moments(Partial* mean, Partial* deviation, const Partial* other_mean, const Partial* other_deviation,
@@ -334,9 +366,15 @@ template <typename Operation>
 Accumulator plain(RegisterType type) {
   return with_register_type(type, [type](auto value) {
     using T = decltype(value);
+    void (*add)(Partial*, Partial*, const void*, bool, int64_t, int64_t, int64_t, int64_t);
+    if constexpr (__is_same(Operation, Sum) && !__is_same(T, int64_t))
+      add = add_sums<T>;
+    else
+      add = add_plain<Operation, T>;
     return Accumulator{.clear = clear_plain<Operation, T>,
-                       .add = add_plain<Operation, T>,
+                       .add = add,
                        .gathers = false,
+                       .takes_narrow = __is_same(Operation, Sum) && __is_same(T, float),
                        .merge = merge_plain<Operation, T>,
                        .finish = finish_partials<T>,
                        .type = type};
@@ -361,12 +399,13 @@ Accumulator accumulator(ReduceKind kind, RegisterType type) {
   Accumulator moments{.clear = clear_moments,
                       .add = add_integer_moments,
                       .gathers = false,
+                      .takes_narrow = false,
                       .merge = merge_moments,
                       .finish = finish_partials<double>,
                       .type = RegisterType::F64};
   if (type == RegisterType::F32) {
     moments.add = add_moments<float>;
-    moments.gathers = true;
+    moments.gathers = moments.takes_narrow = true;
     moments.finish = finish_partials<float>;
     moments.type = type;
   } else if (type == RegisterType::F64) {

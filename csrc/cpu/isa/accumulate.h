@@ -19,10 +19,11 @@ struct Accumulator {
   /// first[i] = (second[i] =) the identity.
   void (*clear)(Partial* first, Partial* second, int64_t n);
   /// chunk is (blocks, rows, width): rows are reduced into partials (blocks, width) that hold `count` elements each so
-  /// far.
-  void (*add)(Partial* first, Partial* second, const void* chunk, int64_t blocks, int64_t rows, int64_t width,
-              int64_t count);
-  bool gathers;  ///< add wants chunks of one block joined, up to moment_elements
+  /// far. It is of the accumulator's type, or bfloat16 if `narrow`.
+  void (*add)(Partial* first, Partial* second, const void* chunk, bool narrow, int64_t blocks, int64_t rows,
+              int64_t width, int64_t count);
+  bool gathers;       ///< add wants chunks of one block joined, up to moment_elements
+  bool takes_narrow;  ///< add takes chunks of bfloat16
   /// The partials `other`, of other_count elements each, are added to those of `count` elements.
   void (*merge)(Partial* first, Partial* second, const Partial* other_first, const Partial* other_second, int64_t n,
                 int64_t count, int64_t other_count);

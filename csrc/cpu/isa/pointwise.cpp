@@ -11,6 +11,8 @@ using kernels::PointwiseArguments;
 
 /// Chunks a thread takes at once: some 32 Ki elements.
 constexpr int64_t chunks_per_task = 64;
+/// Parts of rows that are shorter than this are gathered to longer chunks.
+constexpr int64_t gathered_width = 128;
 
 void run_range(const Program& program, int64_t begin, int64_t end) {
   Machine machine(program);
@@ -75,10 +77,12 @@ void Epilogue::prepare(Program& program, const PointwiseArguments& arguments, in
   // The first columns stand for all: a machine moves the operands to the columns it works on.
   PointwiseArguments part = arguments;
   part.sizes[part.loops - 1] = width;
-  // Chunks begin at multiples of a row where rows are short, which is where operands repeat.
+  // Chunks begin at multiples of a row where rows are short, which is where operands repeat. They are several rows if
+  // these lie one behind the other; parts of rows would have to be gathered.
   const bool whole_rows = width <= max_chunk;
   program.prepare(part, whole_rows ? width : 1, nullptr);
-  if (whole_rows) program.chunk = max_chunk / width * width;
+  const bool adjacent = width == arguments.sizes[part.loops - 1] || width < gathered_width;
+  if (whole_rows) program.chunk = adjacent ? max_chunk / width * width : width;
 }
 
 EpilogueColumns::EpilogueColumns(const Epilogue& epilogue, int64_t column, int64_t columns)

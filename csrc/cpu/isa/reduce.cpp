@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cpu/isa/accumulate.h"
+#include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/integers.h"
 #include "cpu/isa/interpreter.h"
 #include "cpu/parallel.h"
@@ -86,20 +87,32 @@ struct Partials {
 };
 
 /// Chunks of one accumulation that are waiting to be added together: still where they were read if they lie one behind
-/// the other, else copied.
+/// the other, else copied, and widened if they are bfloat16.
 struct Gathered {
   const char* data;
+  bool narrow;
   alignas(64) char copy[8 * moment_elements];
 
-  void append(const void* values, int64_t bytes, int64_t held, bool lasting) {
+  /// `held` and `count` in elements, whose type has `size` bytes unless they are narrow.
+  void append(const void* values, bool values_narrow, int64_t count, int64_t held, int64_t size, bool lasting) {
     if (held == 0 && lasting) {
       data = static_cast<const char*>(values);
+      narrow = values_narrow;
       return;
     }
-    if (lasting && data != copy && data + held == values) return;
-    if (held > 0 && data != copy) std::memcpy(copy, data, static_cast<size_t>(held));
-    std::memcpy(copy + held, values, static_cast<size_t>(bytes));
+    if (lasting && data != copy && narrow == values_narrow && data + held * (narrow ? 2 : size) == values) return;
+    if (held > 0 && data != copy) write(data, narrow, held, 0, size);
+    write(values, values_narrow, count, held, size);
     data = copy;
+    narrow = false;
+  }
+
+ private:
+  void write(const void* values, bool values_narrow, int64_t count, int64_t at, int64_t size) {
+    if (values_narrow)
+      widen_row(static_cast<const BFloat16*>(values), count, reinterpret_cast<float*>(copy) + at);
+    else
+      std::memcpy(copy + at * size, values, static_cast<size_t>(count * size));
   }
 };
 
@@ -117,7 +130,8 @@ class Reduction {
  public:
   explicit Reduction(const ReduceArguments& arguments) : arguments_(arguments), cut_(arguments) {
     const kernels::PointwiseArguments& prologue = arguments.prologue;
-    bool keep[kernels::max_registers] = {};
+    bool keep[kernels::max_registers] = {}, keep_narrow[kernels::max_registers];
+    for (bool& narrow : keep_narrow) narrow = true;
     for (int a = 0; a < arguments.accumulation_count; ++a) {
       const Accumulation& accumulation = arguments.accumulations[a];
       keep[accumulation.source] = true;
@@ -126,10 +140,11 @@ class Reduction {
         if (prologue.code[i].opcode != kernels::Opcode::Store && prologue.code[i].destination == accumulation.source)
           type = prologue.code[i].type;
       accumulators_[a] = accumulator(accumulation.kind, type);
+      keep_narrow[accumulation.source] &= accumulators_[a].takes_narrow;
       set_output(outputs_[a], accumulation.output);
       if (accumulation.kind == ReduceKind::Moments) set_output(seconds_[a], accumulation.second);
     }
-    if (cut_.kept > 0 && cut_.reduced > 0) program_.prepare(prologue, cut_.alignment(), keep);
+    if (cut_.kept > 0 && cut_.reduced > 0) program_.prepare(prologue, cut_.alignment(), keep, keep_narrow);
   }
 
   void run() {
@@ -214,16 +229,18 @@ class Reduction {
           step + 1 == end || blocks > 1 || (gathered_rows + rows + cut_.rows) * width > moment_elements;
       for (int a = 0; a < arguments_.accumulation_count; ++a) {
         const Accumulator& accumulator = accumulators_[a];
-        const void* values = machine.result(program_.place_of[arguments_.accumulations[a].source]);
+        const int place = program_.place_of[arguments_.accumulations[a].source];
+        const void* values = machine.result(place);
+        const bool narrow = machine.is_narrow(place);
         if (!accumulator.gathers || (group_ends && gathered_rows == 0)) {
-          accumulator.add(partials.first[a], partials.second[a], values, blocks, rows, width, count);
+          accumulator.add(partials.first[a], partials.second[a], values, narrow, blocks, rows, width, count);
           continue;
         }
-        const int64_t row_bytes = width * (accumulator.type == RegisterType::F32 ? 4 : 8);
-        gathered[a].append(values, rows * row_bytes, gathered_rows * row_bytes, !machine.is_register(values));
+        gathered[a].append(values, narrow, rows * width, gathered_rows * width,
+                           accumulator.type == RegisterType::F32 ? 4 : 8, !machine.is_register(values));
         if (group_ends)
-          accumulator.add(partials.first[a], partials.second[a], gathered[a].data, 1, gathered_rows + rows, width,
-                          count - gathered_rows);
+          accumulator.add(partials.first[a], partials.second[a], gathered[a].data, gathered[a].narrow, 1,
+                          gathered_rows + rows, width, count - gathered_rows);
       }
       gathered_rows = group_ends ? 0 : gathered_rows + rows;
       count += rows;
