@@ -38,35 +38,8 @@ Strides strides_in_order(const Shape& shape, std::span<const int> order) {
   return strides;
 }
 
-DType accumulation_dtype(DType dtype) {
-  return dtype == DType::Float16 || dtype == DType::BFloat16 ? DType::Float32 : dtype;
-}
-
 // What products read and write: they add up bfloat16 in float32 themselves.
 DType product_dtype(DType dtype) { return dtype == DType::BFloat16 ? dtype : accumulation_dtype(dtype); }
-
-// Merges dimensions [begin, end) of a slot into one stride; false if they do not lie evenly.
-bool merge_dimensions(const Slot& slot, int begin, int end, int64_t& stride) {
-  stride = 0;
-  int64_t next = 0;
-  bool first = true;
-  for (int d = end - 1; d >= begin; --d) {
-    if (slot.shape[d] == 1) continue;
-    if (first)
-      stride = slot.strides[d];
-    else if (slot.strides[d] != next)
-      return false;
-    next = slot.strides[d] * slot.shape[d];
-    first = false;
-  }
-  return true;
-}
-
-int64_t merged_size(const Slot& slot, int begin, int end) {
-  int64_t size = 1;
-  for (int d = begin; d < end; ++d) size *= slot.shape[d];
-  return size;
-}
 
 }  // namespace
 
@@ -261,18 +234,18 @@ Lowering::Extremum Lowering::arg_extremum(bool maximum, const Slot& input, int d
   int64_t outer = 0;
   int64_t inner = 0;
   Slot source = input;
-  if (!merge_dimensions(source, 0, dimension, outer) || !merge_dimensions(source, dimension + 1, rank, inner)) {
+  if (!source.merge(0, dimension, outer) || !source.merge(dimension + 1, rank, inner)) {
     source = contiguous(input);
-    merge_dimensions(source, 0, dimension, outer);
-    merge_dimensions(source, dimension + 1, rank, inner);
+    source.merge(0, dimension, outer);
+    source.merge(dimension + 1, rank, inner);
   }
   auto primitive = std::make_unique<ArgReducePrimitive>();
   primitive->maximum = maximum;
   primitive->dimension = dimension;
   primitive->input = source;
-  primitive->sizes[0] = merged_size(source, 0, dimension);
+  primitive->sizes[0] = source.count(0, dimension);
   primitive->sizes[1] = source.shape[dimension];
-  primitive->sizes[2] = merged_size(source, dimension + 1, rank);
+  primitive->sizes[2] = source.count(dimension + 1, rank);
   Shape kept = source.shape;
   kept[dimension] = 1;
   primitive->values = allocate(source.dtype, kept);
@@ -291,7 +264,7 @@ namespace {
 // The kernel's taps must lie evenly: (o, i, k…) with one stride for all of k.
 bool weight_lies_evenly(const Slot& weight) {
   int64_t tap = 0;
-  return merge_dimensions(weight, 2, weight.shape.size(), tap);
+  return weight.merge(2, weight.shape.size(), tap);
 }
 
 }  // namespace
@@ -372,7 +345,7 @@ Slot Lowering::matmul(const Slot& a, const Slot& b) {
   int64_t right_batch[2] = {0, 0};
   const int cut = rank - 2 == 2 ? 1 : 0;  // two leading dimensions need no merging
   const auto batch_strides = [&](const Slot& slot, int64_t* strides) {
-    return merge_dimensions(slot, 0, cut, strides[0]) && merge_dimensions(slot, cut, rank - 2, strides[1]);
+    return slot.merge(0, cut, strides[0]) && slot.merge(cut, rank - 2, strides[1]);
   };
   if (!batch_strides(left, left_batch)) batch_strides(left = contiguous(left), left_batch);
   if (!batch_strides(right, right_batch)) batch_strides(right = contiguous(right), right_batch);
@@ -384,8 +357,8 @@ Slot Lowering::matmul(const Slot& a, const Slot& b) {
   primitive->c = allocate(compute, result_shape);
   kernels::MatmulArguments& arguments = primitive->shape;
   arguments.dtype = compute;
-  arguments.batch[0] = merged_size(primitive->c, 0, cut);
-  arguments.batch[1] = merged_size(primitive->c, cut, rank - 2);
+  arguments.batch[0] = primitive->c.count(0, cut);
+  arguments.batch[1] = primitive->c.count(cut, rank - 2);
   arguments.m = m;
   arguments.n = n;
   arguments.k = k;
@@ -523,75 +496,6 @@ Slot Lowering::combine_rows(const Slot& input, int dimension, std::shared_ptr<co
   for (int d = 0; d < shape.size(); ++d)
     if (d != dimension) (comes_after(d) ? primitive->inner : primitive->outer) *= shape[d];
   primitive->input_size = input.shape[dimension];
-  primitive->reads = {primitive->input};
-  primitive->writes = {primitive->output};
-  const Slot result = primitive->output;
-  append(std::move(primitive));
-  return result;
-}
-
-namespace {
-
-// (outer, axis, inner) strides of a slot around `dimension`; false if it does not lie evenly.
-bool index_strides(const Slot& slot, int dimension, int64_t* strides) {
-  strides[1] = slot.strides[dimension];
-  return merge_dimensions(slot, 0, dimension, strides[0]) &&
-         merge_dimensions(slot, dimension + 1, slot.shape.size(), strides[2]);
-}
-
-}  // namespace
-
-Slot Lowering::gather(const Slot& table, const Slot& index, int dimension) {
-  auto primitive = std::make_unique<IndexPrimitive>();
-  primitive->table = table;
-  if (!index_strides(table, dimension, primitive->table_strides))
-    index_strides(primitive->table = contiguous(table), dimension, primitive->table_strides);
-  primitive->index = cast(index, DType::Int64);
-  if (!index_strides(primitive->index, dimension, primitive->index_strides))
-    index_strides(primitive->index = contiguous(primitive->index), dimension, primitive->index_strides);
-  primitive->values = allocate(table.dtype, index.shape);
-  index_strides(primitive->values, dimension, primitive->values_strides);
-  primitive->sizes[0] = merged_size(index, 0, dimension);
-  primitive->sizes[1] = index.shape[dimension];
-  primitive->sizes[2] = merged_size(index, dimension + 1, index.shape.size());
-  primitive->axis_size = table.shape[dimension];
-  primitive->reads = {primitive->table, primitive->index};
-  primitive->writes = {primitive->values};
-  const Slot result = primitive->values;
-  append(std::move(primitive));
-  return result;
-}
-
-Slot Lowering::scatter(const Slot& table, const Slot& index, const Slot& values, int dimension, ScatterKind kind) {
-  auto primitive = std::make_unique<IndexPrimitive>();
-  primitive->kind = kind;
-  const DType compute = kind == ScatterKind::Store ? table.dtype : accumulation_dtype(table.dtype);
-  primitive->table = allocate(compute, table.shape);
-  copy_into(primitive->table, table);
-  index_strides(primitive->table, dimension, primitive->table_strides);
-  primitive->index = cast(index, DType::Int64);
-  if (!index_strides(primitive->index, dimension, primitive->index_strides))
-    index_strides(primitive->index = contiguous(primitive->index), dimension, primitive->index_strides);
-  primitive->values = cast(values, compute);
-  if (!index_strides(primitive->values, dimension, primitive->values_strides))
-    index_strides(primitive->values = contiguous(primitive->values), dimension, primitive->values_strides);
-  primitive->sizes[0] = merged_size(index, 0, dimension);
-  primitive->sizes[1] = index.shape[dimension];
-  primitive->sizes[2] = merged_size(index, dimension + 1, index.shape.size());
-  primitive->axis_size = table.shape[dimension];
-  primitive->reads = {primitive->index, primitive->values, primitive->table};
-  primitive->writes = {primitive->table};
-  const Slot result = primitive->table;
-  append(std::move(primitive));
-  return cast(result, table.dtype);
-}
-
-Slot Lowering::scan(kernels::ScanKind kind, const Slot& input) {
-  auto primitive = std::make_unique<ScanPrimitive>();
-  primitive->kind = kind;
-  primitive->input = contiguous(input);
-  const bool places = kind == kernels::ScanKind::Maximum || kind == kernels::ScanKind::Minimum;
-  primitive->output = allocate(places ? DType::Int64 : input.dtype, input.shape);
   primitive->reads = {primitive->input};
   primitive->writes = {primitive->output};
   const Slot result = primitive->output;

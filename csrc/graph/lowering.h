@@ -24,7 +24,9 @@ struct Slot {
   int64_t offset = 0;
 
   int64_t count() const { return element_count(shape); }
-  bool is_contiguous() const;     ///< row-major, dense
+  int64_t count(int begin, int end) const;                ///< of dimensions [begin, end)
+  bool merge(int begin, int end, int64_t& stride) const;  ///< these lie evenly: one stride goes through all of them
+  bool is_contiguous() const;                             ///< row-major, dense
   bool is_channels_last() const;  ///< (N, C, spatial…) dense with C innermost; dimensions of size 1 do not matter
   bool is_dense() const;          ///< every element of a block once, in some order of dimensions
 
@@ -40,6 +42,10 @@ struct Slot {
   /// and strides allow it; otherwise buffer is -1.
   Slot seen_through(const Slot& copy, const Slot& source) const;
 };
+/// What sums of a dtype are added up in.
+inline DType accumulation_dtype(DType dtype) {
+  return dtype == DType::Float16 || dtype == DType::BFloat16 ? DType::Float32 : dtype;
+}
 /// Whether both name the same elements of the same buffer in the same way.
 bool same_window(const Slot& a, const Slot& b);
 

@@ -20,6 +20,28 @@ bool same_window(const Slot& a, const Slot& b) {
          a.strides == b.strides;
 }
 
+int64_t Slot::count(int begin, int end) const {
+  int64_t count = 1;
+  for (int d = begin; d < end; ++d) count *= shape[d];
+  return count;
+}
+
+bool Slot::merge(int begin, int end, int64_t& stride) const {
+  stride = 0;
+  int64_t next = 0;
+  bool first = true;
+  for (int d = end - 1; d >= begin; --d) {
+    if (shape[d] == 1) continue;
+    if (first)
+      stride = strides[d];
+    else if (strides[d] != next)
+      return false;
+    next = strides[d] * shape[d];
+    first = false;
+  }
+  return true;
+}
+
 bool Slot::is_contiguous() const { return count() == 0 || same_layout(*this, contiguous_strides(shape)); }
 
 bool Slot::is_channels_last() const { return count() == 0 || same_layout(*this, channels_last_strides(shape)); }
