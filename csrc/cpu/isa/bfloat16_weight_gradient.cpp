@@ -429,7 +429,6 @@ class BFloatWeightGradient {
   void keep(const Chunk& c, const float* sums) const {
     const Layout& l = layout_;
     const int64_t width_taps = taps_.axis[2].taps, row = weight_elements(a_.shape) / a_.shape.out_channels;
-    float* split = static_cast<float*>(a_.workspace) + c.split * weight_elements(a_.shape);
     for (int64_t tap = 0; tap < (c.tap_row_end - c.tap_row) * width_taps; ++tap)
       for (int64_t panel = 0; panel < c.panels; ++panel, sums += c.outs * l.width) {
         const int64_t at = (c.depth_tap * taps_.axis[1].taps + c.tap_row) * width_taps + tap;
@@ -439,7 +438,7 @@ class BFloatWeightGradient {
           for (int64_t o = 0; o < c.outs; ++o) keep_rounded(sums + o * l.width, c.out + o, first, n);
           continue;
         }
-        float* to = split + c.out * row + first;
+        float* to = static_cast<float*>(a_.workspace) + c.split * weight_elements(a_.shape) + c.out * row + first;
         for (int64_t o = 0; o < c.outs; ++o)
           for (int64_t i = 0; i < n; ++i) to[o * row + i] = sums[o * l.width + i];
       }

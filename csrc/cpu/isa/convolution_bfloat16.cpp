@@ -297,7 +297,7 @@ class BFloatTapGemm {
       for (int64_t j1 = call.taps1.begin; j1 < call.taps1.end; ++j1) {
         const int64_t s0 = call.q0 * depth.source_step + depth.offset(j0);
         const int64_t s1 = call.q1 * height.source_step + height.offset(j1);
-        const BFloat16* const line = copied_rows_ > 0
+        const BFloat16* const line = copied.used
                                          ? copied_row(copied, call.n, s0, s1) - extent_.begin * channels
                                          : source_ + ((call.n * depth.source_size + s0) * height.source_size + s1) *
                                                          width.source_size * channels;

@@ -25,10 +25,6 @@ class EpilogueColumns {
   EpilogueColumns(const Epilogue& epilogue, int64_t column, int64_t columns);
   /// Rows are counted over all outer loops.
   void run(int64_t begin, int64_t end);
-  /// Brings what run() will read besides the result into the cache: of these rows, `count` columns from `first` on.
-  void prefetch(int64_t begin, int64_t end, int64_t first, int64_t count) const {
-    machine_.prefetch(columns_, begin, end, first, first + count);
-  }
 
  private:
   const Program& program_;

@@ -403,7 +403,7 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
   const int fitting = static_cast<int>((Machine::memory_size - Machine::spare_size) / place_size);
   const int last_place = fitting < max_places ? fitting : max_places;
   places = arguments.registers;
-  walked_count = body_size = invariant_count = link_count = 0;
+  body_size = invariant_count = link_count = 0;
   for (int r = 0; r < max_registers; ++r) place_of[r] = static_cast<uint8_t>(r);
 
   int step_of[max_instructions];  // of the body, or -1
@@ -434,8 +434,6 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
         if (stores_here > 1) step.direct = false;
         invariant = invariant && stores_here == 0 && views[instruction.index].strides[0] == 0 &&
                     alignment % views[instruction.index].period == 0;
-        if (!invariant && stores_here == 0 && walked_count < max_operands && views[instruction.index].strides[0] != 0)
-          walked[walked_count++] = instruction.index;
         // What is read again and again is widened once.
         if (invariant && step.narrow) step.narrow = step.direct = false;
         break;
@@ -524,22 +522,6 @@ void Machine::run(int64_t begin, int64_t n) {
     for (int i = 0; i < program_.invariant_count; ++i) execute(program_.invariants[i], 0, whole);
   }
   for (int i = 0; i < program_.body_size; ++i) execute(program_.body[i], begin, n);
-}
-
-void Machine::prefetch(int64_t width, int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
-  constexpr int64_t line = 64;
-  if (row >= row_end) return;
-  for (int i = 0; i < program_.walked_count; ++i) {
-    const OperandView& view = views_[program_.walked[i]];
-    if (view.column_bytes != view.element_size) continue;
-    int64_t run;
-    const int64_t first = view.offset(row * width, run), last = view.offset((row_end - 1) * width, run);
-    const int64_t step = row_end - row > 1 ? (last - first) / (row_end - 1 - row) * view.element_size : 0;
-    const char* from = view.data + first * view.element_size;
-    for (int64_t r = row; r < row_end; ++r, from += step)
-      for (int64_t b = column * view.element_size; b < column_end * view.element_size; b += line)
-        __builtin_prefetch(from + b, 0, 2);
-  }
 }
 
 void Machine::execute(const Program::Step& step, int64_t begin, int64_t n) {

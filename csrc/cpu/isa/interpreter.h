@@ -80,13 +80,11 @@ struct Program {
   int64_t place_size;                        ///< bytes
   uint8_t place_of[kernels::max_registers];  ///< at the end of the program
   OperandView views[kernels::max_operands];
-  uint8_t walked[kernels::max_operands];  ///< operands that are read from place to place, and not written
-  int walked_count;
   Step body[kernels::max_instructions];
   Step invariants[24];
   Link links[kernels::max_instructions];
 
-  void clear() { operand_count = walked_count = body_size = invariant_count = link_count = 0; }
+  void clear() { operand_count = body_size = invariant_count = link_count = 0; }
   /// Runs will begin at multiples of `alignment` (0: of the chunk, chosen here so that most operands repeat).
   /// `keep` marks registers that are read after a run; those of float32 may then be bfloat16 in memory if
   /// `keep_narrow` says so too.
@@ -107,9 +105,6 @@ class Machine {
   explicit Machine(const Program& program, int64_t column = 0);
   /// Elements [begin, begin + n) of the flattened space, n ≤ chunk.
   void run(int64_t begin, int64_t n);
-  /// Brings into the cache what run() will read, besides what it writes, in rows [row, row_end) of `width` elements
-  /// each: columns [column, column_end) of these.
-  void prefetch(int64_t width, int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
   /// A register's elements after run().
   const void* result(int place) const { return pointers_[place]; }
   bool is_narrow(int place) const { return narrow_[place]; }

@@ -120,11 +120,8 @@ void bfloat16_matmul(const MatmulArguments& g) {
         packed + ((l.b0 == 1 ? 0 : first) * l.b1 + (l.b1 == 1 ? 0 : second)) * l.panels * l.panel_elements;
     BFloat16* c = static_cast<BFloat16*>(g.c) + first * g.c_batch[0] + second * g.c_batch[1] + row * g.c_row;
     const int64_t column = column_block * columns, column_end = min_of(g.n, column + columns);
-    EpilogueColumns finish(epilogue, column, column_end - column);
-    const int64_t result_row = product * g.m + row;
     BFloatGemm gemm;
-    for (int64_t j = column; j < column_end; j += l.width) {
-      finish.prefetch(result_row, result_row + rows, j - column, min_of(column_end - j, l.width));
+    for (int64_t j = column; j < column_end; j += l.width)
       for (int64_t part = 0; part < l.depth_blocks; ++part) {
         const int64_t k = part * depth_block;
         const BFloatProduct factors{
@@ -142,9 +139,8 @@ void bfloat16_matmul(const MatmulArguments& g) {
                   .rounded = part + 1 == l.depth_blocks ? c + j : nullptr,
                   .rounded_row = g.c_row});
       }
-    }
     gemm.release();
-    finish.run(result_row, result_row + rows);
+    EpilogueColumns(epilogue, column, column_end - column).run(product * g.m + row, product * g.m + row + rows);
   });
 }
 

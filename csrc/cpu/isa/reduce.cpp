@@ -185,9 +185,15 @@ class Reduction {
   template <typename Function>
   void in_parallel(int64_t tasks, const Function& function) {
     if (tasks == 1)
-      function(0);
+      in_own_frame(function);
     else
       parallel_for(tasks, function);
+  }
+
+  /// Not inlined: machines are large, and would take their place on the caller's stack for the time of other tasks too.
+  template <typename Function>
+  __attribute__((noinline)) static void in_own_frame(const Function& function) {
+    function(0);
   }
 
   /// Outputs are addressed by the flat index over the kept loops.

@@ -13,7 +13,6 @@ struct TapPanels {
   static constexpr int64_t enough_chunks = 32;
   static constexpr int64_t cached_weight_bytes = int64_t{1} << 19;
   static constexpr int64_t epilogue_elements = int64_t{1} << 13;  // results that wait for their epilogue in L1 or L2
-  static constexpr int64_t most_prefetched = int64_t{1} << 15;    // elements that an epilogue reads: they stay in L2
 
   const Taps& taps;
   int64_t width;  ///< result channels of a panel
@@ -82,8 +81,6 @@ struct TapPanels {
       const int64_t step = cached(panel_end - panel_begin) ? max_of(1, epilogue_elements / (pixels * channels)) : end;
       for (int64_t first = band * cut.rows, stop; first < end; first = stop) {
         stop = min_of(end, first + step);
-        if ((stop - first) * pixels * channels <= most_prefetched)
-          finish.prefetch(first * pixels, stop * pixels, 0, channels);
         block(first, stop, panel_begin, panel_end);
         finish.run(first * pixels, stop * pixels);
       }
