@@ -116,6 +116,27 @@ def test_present_values_are_read() -> None:
     assert function.recordings == 1
 
 
+def test_views_and_changes_between_them_are_captured() -> None:
+    def function(x: pycnn.Tensor) -> tuple[pycnn.Tensor, pycnn.Tensor]:
+        b = x * 2
+        b[0] += b[1]
+        b[1] = b[2]
+        b[2:].copy_(b[:2])
+        pycnn.add(b[:2], 1, out=b[2:])
+        windows = b.unfold(0, 2, 1)
+        windows[1].add_(b.as_strided((3, 2), (3, 1), 1))
+        windows.mul_(3)
+        return b, windows
+
+    captured = pycnn.capture(function)
+    for seed in range(4):
+        pycnn.manual_seed(seed)
+        x = pycnn.randn(4, 3)
+        for found, expected in zip(captured(x), function(x), strict=True):
+            assert found.tolist() == expected.tolist()
+    assert captured.recordings == 1
+
+
 def test_random_numbers_are_new_each_time() -> None:
     noise = pycnn.capture(lambda x: x + pycnn.rand(4))
     x = pycnn.zeros(4)

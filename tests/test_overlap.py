@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import both
 import pytest
+from support import counted
 
 import pycnn
 
@@ -96,6 +98,122 @@ def test_views_told_by_places_write_through() -> None:
                 lambda: x.as_strided((2,), (-1,)), lambda: x.unfold(0, 7, 1), lambda: x.unfold(0, 2, 0)):  # fmt: skip
         with pytest.raises(RuntimeError):
             bad()
+
+
+def changed(library: Any) -> list[Any]:
+    """The elements after every pair of windows was written and read, or the error that this raises."""
+    windows: list[Callable[[Any], Any]] = [
+        lambda x: x[:8], lambda x: x[4:12], lambda x: x[8:], lambda x: x[::2], lambda x: x[1::2], lambda x: x[:15:2],
+        lambda x: x.detach()[:8], lambda x: x.detach()[1:9], lambda x: x.reshape(4, 4)[:2].flatten(),
+        lambda x: x.reshape(4, 4)[2:].reshape(8), lambda x: x.reshape(4, 4)[1, :1].expand(8), lambda x: x[:8] + 1,
+        lambda x: x.as_strided((8,), (1,), 8), lambda x: x.as_strided((8,), (2,), 1), lambda x: x.unfold(0, 8, 8)[1],
+        lambda x: x.reshape(2, 8)[1], lambda x: x.reshape(2, 1, 8).squeeze()[0], lambda x: x[3:][5:],
+    ]  # fmt: skip
+    results = []
+
+    def add(to: Any, of: Any) -> Any:
+        x = library.arange(16.0)
+        # Where PyTorch cannot tell, what it computes depends on the order in which it runs.
+        to(x).add_(of(x)) if to is of else to(x).copy_(of(x).abs())
+        to(x).mul_(2) if to is of else library.mul(to(x).clone(), 2, out=to(x))
+        return x
+
+    def checked(to: Any, of: Any) -> Any:
+        target, read = to(x := library.arange(16.0)), of(x)
+        target.mul_(read)
+        return 0
+
+    for to in windows:
+        for of in windows:
+            results += [both.attempt(add, to, of), both.attempt(checked, to, of)]
+    squares: list[Callable[[Any], Any]] = [
+        lambda m: m, lambda m: m.t(), lambda m: m.t().t(), lambda m: m.reshape(2, 8).reshape(4, 4),
+        lambda m: m[:1].expand(4, 4),
+        lambda m: m.unsqueeze(0)[0], lambda m: m.permute(1, 0), lambda m: m.as_strided((4, 4), (1, 4)),
+        lambda m: m.detach().t(),
+    ]  # fmt: skip
+
+    def multiplied(to: Any, of: Any) -> Any:
+        m = library.arange(16.0).reshape(4, 4)
+        to(m).mul_(of(m))
+        return 0
+
+    return results + [both.attempt(multiplied, to, of) for to in squares for of in squares]
+
+
+def test_what_raises_is_what_raises_in_pytorch() -> None:
+    both.check(changed)
+
+
+def shared(library: Any) -> list[Any]:
+    """Windows that share elements: the last one written wins, and all show it."""
+    x = library.zeros(3)
+    w = x.unfold(0, 2, 1)
+    w.copy_(library.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    results = [x.clone(), w.clone()]
+    w[0] = 9
+    results += [x.clone(), w.clone()]
+    w[1].copy_(library.tensor([5.0, 6.0]))
+    w.t()[0, :1].add_(1)
+    results += [x.clone(), w.clone()]
+    d = w.detach()
+    d[0].mul_(3)
+    results += [x.clone(), w.clone(), d.clone()]
+    w.data[:, 1] = 4
+    results += [x.clone(), w.clone()]
+    # Nobody else holds what the windows are views of.
+    w = library.zeros(4).as_strided((3, 2), (1, 1))
+    w.copy_(library.arange(6.0).reshape(3, 2))
+    rows = library.arange(4.0).expand(3, 4).unfold(1, 2, 1)
+    rows[0].copy_(library.ones(3, 2))
+    y = library.arange(4.0, requires_grad=True)
+    z = y * 2
+    z.unfold(0, 2, 1)[0].mul_(library.tensor([2.0, 3.0]))
+    (z * z).sum().backward()
+    return [*results, w, rows, y.grad]
+
+
+def test_windows_that_share_elements_agree_after_a_change() -> None:
+    both.check(shared)
+
+
+def offsets(library: Any) -> list[Any]:
+    x, m = library.arange(6.0), library.arange(6.0).reshape(2, 3)
+    views = [x[6:], x[2:][::2], x[1::2][1:], m[1], m[:, 1:], m.t()[1:], m[1].expand(2, 3)[:, 1:], m.detach()[1]]
+    views += [x.unfold(0, 2, 2)[1], x.as_strided((2,), (1,), 3)[1:], m[1:].unsqueeze(0).squeeze(), *m.unbind(1)]
+    return [[view.storage_offset(), list(view.stride())] for view in views]
+
+
+def test_storage_offsets_are_pytorchs() -> None:
+    both.check(offsets)
+
+
+def test_strides_beyond_all_memory_are_out_of_bounds() -> None:
+    for shape, strides in (((3,), (2**62,)), ((2, 2), (2**62, 2**62)), ((5,), (1,))):
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            pycnn.arange(4.0).as_strided(shape, strides)
+    assert pycnn.arange(4.0).as_strided((1,), (2**62,), 3).tolist() == [3]
+
+
+@pytest.mark.skipif(pycnn.plan.get_mode() == "eager", reason="eager mode evaluates every operator")
+def test_views_and_changes_between_them_evaluate_nothing() -> None:
+    x = line() * 1
+
+    def record() -> None:
+        for i in range(1, 6):
+            x[i] += x[i - 1]
+        x[:2].mul_(x[4:])
+        x[::2].copy_(x[:3])
+        pycnn.add(x[:2], x[2:4], out=x[4:])
+        x.unfold(0, 2, 2)[1].add_(x.as_strided((2,), (1,), 4))
+
+    assert counted(record)["nodes_evaluated"] == 0
+    expected = [0.0, 1, 3, 6, 10, 15]
+    expected[:2] = [expected[0] * 10, expected[1] * 15]
+    expected[::2] = expected[:3]
+    expected[4:] = [expected[0] + expected[2], expected[1] + expected[3]]
+    expected[2:4] = [expected[2] + expected[4], expected[3] + expected[5]]
+    assert x.tolist() == expected
 
 
 def test_matrices_that_cannot_be_inverted() -> None:

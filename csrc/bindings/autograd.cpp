@@ -153,10 +153,15 @@ void bind_saved_tensors(Module& module) {
   module.def("_is_saved_mutation_allowed", &autograd::is_saved_mutation_allowed);
   module.def("_set_saved_mutation_allowed", &autograd::set_saved_mutation_allowed, py::arg("allowed"));
   module.def(
-      "_begin_in_place", [](const Tensor& tensor, const std::string& name) { tensor.check_in_place(name); },
+      "_begin_in_place",
+      [](const Tensor& tensor, const std::string& name) {
+        graph::begin_in_place(*tensor.handle()->cell, true);
+        tensor.check_in_place(name);
+      },
       py::arg("tensor"), py::arg("name"));
   module.def(
-      "_increment_version", [](const Tensor& tensor) { ++root_of(*tensor.handle()->cell).changes; }, py::arg("tensor"));
+      "_increment_version", [](const Tensor& tensor) { ++history_root(*tensor.handle()->cell).changes; },
+      py::arg("tensor"));
 }
 
 void bind_attributes(Module& module, TensorClass& tensor) {
@@ -197,7 +202,7 @@ void bind_attributes(Module& module, TensorClass& tensor) {
       .def_property_readonly("_value_key",
                              [](const Tensor& self) { return reinterpret_cast<intptr_t>(self.value().node.get()); })
       .def_property_readonly("output_nr", [](const Tensor& self) { return self.value().index; })
-      .def_property_readonly("_version", [](const Tensor& self) { return root_of(*self.handle()->cell).changes; });
+      .def_property_readonly("_version", [](const Tensor& self) { return history_root(*self.handle()->cell).changes; });
   tensor
       .def(
           "backward",

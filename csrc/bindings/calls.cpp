@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "bindings/bindings.h"
+#include "graph/node.h"
 #include "ops/places.h"
 
 namespace pycnn::bindings {
@@ -138,12 +139,11 @@ bool reads_while_writing(std::string_view name) {
 void check_overlap(const std::string& name, const Tensor& target, py::handle argument) {
   if (is_tensor(argument)) {
     const Tensor& read = tensor_of(argument);
+    ops::check_no_partial_overlap(target, read);
     if (reads_while_writing(name))
-      check(ops::overlap_of(target, read) == ops::Overlap::None, name,
+      check(ops::overlap_of(target, read) != ops::Overlap::Full, name,
             "(): unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
             "memory location. Please clone() the tensor before performing the operation.");
-    else
-      ops::check_no_partial_overlap(target, read);
   } else if (PyTuple_Check(argument.ptr()) != 0 || PyList_Check(argument.ptr()) != 0) {
     for (py::handle item : argument)
       if (is_tensor(item)) check_overlap(name, target, item);
@@ -226,10 +226,11 @@ py::object pytorch_name(py::handle name) {
 }
 
 /// Whether a call failed because of its arguments, and may succeed under PyTorch's names; forgets the error then.
-bool worth_renaming(const py::handle& keywords, const py::handle& renamed) {
+/// An argument that is given under both names is none of these cases.
+bool worth_renaming(const py::object& names, const py::object& renamed) {
   if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) return false;
   py::error_already_set error;
-  if (!keywords.equal(renamed)) return true;
+  if (!names.equal(renamed) && py::len(py::set(renamed)) == py::len(names)) return true;
   error.restore();
   return false;
 }
@@ -246,12 +247,14 @@ PyObject* dispatch_fast(PyObject* self, PyObject* const* arguments, Py_ssize_t c
     for (py::handle name : py::reinterpret_borrow<py::tuple>(keywords)) names.append(pytorch_name(name));
     renamed = py::tuple(names);
   }
-  if (renamed && worth_renaming(keywords, renamed)) {
+  if (renamed && worth_renaming(py::reinterpret_borrow<py::object>(keywords), renamed)) {
     keywords = renamed.ptr();
     result = call(self, arguments, count, keywords);
   }
-  if (result == nullptr)
+  if (result == nullptr) {
+    graph::abandon_in_place();
     shorten(functions()[self].name, arguments, static_cast<size_t>(PyVectorcall_NARGS(count)), keywords);
+  }
   return result;
 }
 
@@ -284,11 +287,12 @@ PyObject* dispatch_tuple(PyObject* self, PyObject* arguments, PyObject* keywords
     const py::error_scope raised;
     for (auto [name, value] : py::reinterpret_borrow<py::dict>(keywords)) renamed[pytorch_name(name)] = value;
   }
-  if (py::len(renamed) > 0 && worth_renaming(keywords, renamed)) {
+  if (py::len(renamed) > 0 && worth_renaming(py::reinterpret_borrow<py::object>(keywords), renamed)) {
     keywords = renamed.ptr();
     result = call(self, arguments, keywords);
   }
   if (result == nullptr) {
+    graph::abandon_in_place();
     std::vector<PyObject*> all;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arguments); ++i) all.push_back(PyTuple_GET_ITEM(arguments, i));
     const size_t positional = all.size();

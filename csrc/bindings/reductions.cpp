@@ -9,6 +9,10 @@ namespace {
 const auto no_dim = py::arg("dim") = py::none();
 const auto keepdim = py::arg("keepdim") = false;
 
+/// No dimension at all, for any() and all(), leaves every element its own.
+bool leaves_elements(const OptionalDimensions& dim) { return dim && dim->empty(); }
+Tensor nonzero_mask(const Tensor& input) { return ne(input, wrap_scalar(0, input)); }
+
 void bind_sums(Module& module, TensorClass& tensor) {
   define(
       module, tensor, "sum",
@@ -31,23 +35,19 @@ void bind_sums(Module& module, TensorClass& tensor) {
   define(
       module, tensor, "any",
       [](const Tensor& input, const OptionalDimensions& dim, bool keep) {
-        // No dimension at all leaves every element its own.
-        if (dim && dim->empty()) return ne(input, wrap_scalar(0, input));
-        return any(input, reduced(dim), keep);
+        return leaves_elements(dim) ? nonzero_mask(input) : any(input, reduced(dim), keep);
       },
       no_dim, keepdim);
   define(
       module, tensor, "all",
       [](const Tensor& input, const OptionalDimensions& dim, bool keep) {
-        // No dimension at all leaves every element its own.
-        if (dim && dim->empty()) return ne(input, wrap_scalar(0, input));
-        return all(input, reduced(dim), keep);
+        return leaves_elements(dim) ? nonzero_mask(input) : all(input, reduced(dim), keep);
       },
       no_dim, keepdim);
   define(
       module, tensor, "count_nonzero",
       [](const Tensor& input, const OptionalDimensions& dim) {
-        return sum(ne(input, wrap_scalar(0, input)), reduced(dim), false, DType::Int64);
+        return sum(nonzero_mask(input), reduced(dim), false, DType::Int64);
       },
       no_dim);
   define(module, tensor, "logsumexp", &logsumexp, py::arg("dim"), keepdim);

@@ -55,7 +55,7 @@ void bind_attributes(TensorClass& tensor) {
           },
           py::arg("dim") = py::none())
       .def("is_contiguous", &is_contiguous, py::arg("memory_format") = MemoryFormat::Contiguous)
-      .def("storage_offset", &ops::first_place_of)
+      .def("storage_offset", &ops::storage_offset)
       .def("is_evaluated", &Tensor::is_evaluated)
       .def("is_same_value", &Tensor::is_same_value, py::arg("other"))
       .def("is_set_to", &Tensor::is_same_value, py::arg("tensor"))

@@ -181,11 +181,13 @@ class Walk {
     }
     visited_.push_back(node);
     const std::shared_ptr<NodeNotes> notes = node->notes;
+    // Copies of the hooks: they may remove themselves, or add others.
     if (notes)
-      for (const auto& [id, hook] : notes->hooks_before) replace(gradients, hook(gradients));
+      for (const auto& [id, hook] : std::vector(notes->hooks_before)) replace(gradients, hook(gradients));
     Tensors input_gradients = backward_of(node, gradients);
     if (notes)
-      for (const auto& [id, hook] : notes->hooks_after) replace(input_gradients, hook(input_gradients, gradients));
+      for (const auto& [id, hook] : std::vector(notes->hooks_after))
+        replace(input_gradients, hook(input_gradients, gradients));
     if (is_anomaly_enabled()) check_for_nan(*node, input_gradients);
     check(input_gradients.size() <= node->inputs.size(), "internal error: '", node->op->name(),
           "' returned too many gradients");

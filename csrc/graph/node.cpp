@@ -1,5 +1,6 @@
 #include "graph/node.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "graph/capture.h"
@@ -81,6 +82,8 @@ void Cell::attach(std::shared_ptr<Cell> to, std::shared_ptr<const View> as) {
   base_version = base->version;
   if (view->derive) base->followers.fetch_add(1);
   base->add_references(1);
+  // A change of windows that share elements is written to the base and read back.
+  if (view->derive && windows_may_overlap(*this)) base->hold_from(1);
 }
 
 void Cell::leave_base() {
@@ -93,7 +96,7 @@ void Cell::leave_base() {
 
 void Cell::has_followed() {
   base_version = base->version;
-  if (view->derive && base->followers.load() == 1) base->hold_from(2);
+  if (view->derive && base->followers.load() == 1 && !windows_may_overlap(*this)) base->hold_from(2);
 }
 
 void Cell::bind(Value replacement) {
@@ -122,6 +125,12 @@ Strides nominal_strides(const Cell& cell) {
   return contiguous_strides(shape);
 }
 
+int64_t nominal_offset(const Cell& cell) {
+  int64_t offset = 0;
+  for (const Cell* at = &cell; at->base; at = at->base.get()) offset += at->view->offset;
+  return offset;
+}
+
 bool overlaps_itself(const Cell& cell) {
   const Shape& shape = output_of(cell.value).shape;
   if (!cell.view || element_count(shape) == 0) return false;
@@ -131,7 +140,29 @@ bool overlaps_itself(const Cell& cell) {
   return false;
 }
 
-Cell& root_of(Cell& cell) {
+bool windows_may_overlap(const Cell& cell) {
+  const Shape& shape = output_of(cell.value).shape;
+  if (!cell.view || element_count(shape) == 0) return false;
+  const Strides strides = nominal_strides(cell);
+  std::vector<std::pair<int64_t, int64_t>> extents;
+  for (int d = 0; d < shape.size(); ++d)
+    if (strides[d] != 0 && shape[d] > 1) extents.emplace_back(strides[d], shape[d]);
+  std::sort(extents.begin(), extents.end());
+  int64_t reach = 0;
+  for (auto [stride, size] : extents) {
+    if (stride <= reach) return true;
+    reach += stride * (size - 1);
+  }
+  return false;
+}
+
+Cell& storage_root(Cell& cell) {
+  Cell* root = &cell;
+  while (root->base) root = root->base.get();
+  return *root;
+}
+
+Cell& history_root(Cell& cell) {
   Cell* root = &cell;
   while (root->base && !root->view->bypasses_autograd) root = root->base.get();
   return *root;

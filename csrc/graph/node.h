@@ -111,6 +111,8 @@ struct View {
   bool bypasses_autograd = false;  ///< `.data` and `.detach()`
   /// The view's strides if its root base lay row-major: they say, as in PyTorch, whether reshape() is a view or a copy.
   Strides strides = {};
+  /// Where its first element would then lie, counted from the base's first.
+  int64_t offset = 0;
 };
 
 /// The variable behind a tensor: a binding to a value. Views bind to a cell as well, so that they see its changes.
@@ -157,10 +159,13 @@ struct TensorHandle {
   TensorHandle& operator=(const TensorHandle&) = delete;
 };
 
-/// The strides the value would have if its root base lay row-major.
+/// The strides the value would have if its storage root lay row-major, and where its first element would lie in that.
 Strides nominal_strides(const Cell& cell);
-/// Whether several elements are one element of the base (an expanded view).
+int64_t nominal_offset(const Cell& cell);
+/// Whether several elements are certainly one element of the base (an expanded view).
 bool overlaps_itself(const Cell& cell);
+/// Whether several elements that lie apart in the strides' sense may be one (windows that share elements).
+bool windows_may_overlap(const Cell& cell);
 
 /// The cell's value after following its base's changes.
 const Value& refresh(Cell& cell);
@@ -170,10 +175,15 @@ void restore(Cell& cell);
 /// True if gradients stop here: nothing was recorded for it, whether or not it wants its own gradient.
 inline bool is_leaf(const Value& value) { return !(value.node->differentiable && output_of(value).requires_grad); }
 
-/// The variable that a chain of views leads to; `.data` and `.detach()` begin one of their own.
-Cell& root_of(Cell& cell);
+/// The variable that a chain of views leads to: what PyTorch calls the storage.
+Cell& storage_root(Cell& cell);
+/// The variable whose history a view takes part in: `.data` and `.detach()` begin one of their own.
+Cell& history_root(Cell& cell);
 /// Says that an operator is about to change this tensor in place: what it records until then may read the old value.
-void begin_in_place(Cell& cell);
+/// One that is `composed` of others, all of which belong to it, ends with the tensor's next assignment, or is
+/// abandoned.
+void begin_in_place(Cell& cell, bool composed);
+void abandon_in_place();
 
 /// The same value under a new node outside the autograd graph.
 Value detached(const Value& value);

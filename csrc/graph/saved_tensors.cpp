@@ -90,10 +90,11 @@ Tensor saved_tensor(const std::shared_ptr<Node>& node, bool is_output, int index
 
 namespace autograd {
 
-SavedTensorScope::SavedTensorScope(SavedTensorHooks hooks) {
-  graph::active_hooks.push_back(std::make_shared<const SavedTensorHooks>(std::move(hooks)));
+SavedTensorScope::SavedTensorScope(SavedTensorHooks hooks)
+    : hooks_(std::make_shared<const SavedTensorHooks>(std::move(hooks))) {
+  graph::active_hooks.push_back(hooks_);
 }
-SavedTensorScope::~SavedTensorScope() { graph::active_hooks.pop_back(); }
+SavedTensorScope::~SavedTensorScope() { std::erase(graph::active_hooks, hooks_); }
 
 bool is_saved_mutation_allowed() { return graph::mutation_allowed; }
 void set_saved_mutation_allowed(bool allowed) { graph::mutation_allowed = allowed; }

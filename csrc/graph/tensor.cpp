@@ -81,6 +81,7 @@ bool owns_bases(const Cell& cell) {
 struct InPlace {
   const Cell* root = nullptr;
   uint64_t began = 0;
+  bool composed = false;  // of operators that may themselves ask whether they may change it
 };
 thread_local InPlace in_place;
 
@@ -96,7 +97,8 @@ void note_change(Cell& cell, const Value& previous, uint64_t began) {
 void rebind(Cell& cell, Tensor given, bool silent, uint64_t began) {
   const Tensor value = assignable(std::move(given), silent);
   const bool shares_value = value.handle().use_count() > 1 || output_of(value.value()).handles.load() > 1;
-  if (cell.base && owns_bases(cell) && !overlaps_itself(cell)) cell.leave_base();
+  const bool overlaps = overlaps_itself(cell) || windows_may_overlap(cell);
+  if (cell.base && owns_bases(cell) && !overlaps) cell.leave_base();
   if (cell.base) {
     check(cell.view->derive || cell.base_version == cell.base->version,
           "a detached tensor cannot be changed in place after the tensor it was detached from was: it keeps the old "
@@ -111,6 +113,19 @@ void rebind(Cell& cell, Tensor given, bool silent, uint64_t began) {
     }
   }
   const Value previous = cell.value;
+  if (cell.base && overlaps && !(is_leaf(previous) && output_of(previous).requires_grad)) {
+    // Elements that are one show what was written there last.
+    cell.autograd.reset();
+    if (cell.view->derive) {
+      refresh(cell);
+    } else {
+      cell.bind(detached(refresh(*cell.base)));
+      cell.has_followed();
+    }
+    note_change(cell, previous, began);
+    cell.shares_value = false;
+    return;
+  }
   const bool keeps_history = output_of(previous).requires_grad && !output_of(value.value()).requires_grad;
   if (keeps_history && is_leaf(previous)) {
     const Value replacement = unshared(value);
@@ -144,10 +159,12 @@ std::shared_ptr<AutogradState>& autograd_state(const Tensor& tensor) {
 
 }  // namespace
 
-void begin_in_place(Cell& cell) {
-  const Cell& root = root_of(cell);
-  if (in_place.root != &root) in_place = {&root, next_sequence()};
+void begin_in_place(Cell& cell, bool composed) {
+  const Cell& root = history_root(cell);
+  if (!in_place.composed || in_place.root != &root) in_place = {&root, next_sequence(), composed};
 }
+
+void abandon_in_place() { in_place = {}; }
 
 Value detached(const Value& value) {
   const Output& output = output_of(value);
@@ -499,7 +516,7 @@ void Tensor::check_in_place(std::string_view operation) const {
       !is_inference() || is_inference_mode_enabled(), operation,
       ": Inplace update to inference tensor outside InferenceMode is not allowed. You can make a clone to get a normal "
       "tensor before doing inplace update.");
-  graph::begin_in_place(*handle_->cell);
+  graph::begin_in_place(*handle_->cell, false);
   if (!is_grad_enabled()) return;
   check(!(requires_grad() && is_leaf()), operation,
         ": a leaf Variable that requires grad is being used in an in-place operation.");
@@ -516,7 +533,7 @@ Tensor& Tensor::assign_(Tensor value, bool uniform) {
         "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
         "Please clone() the tensor before performing the operation.");
   if (value.dtype() != dtype()) value = cast(value, dtype());
-  const bool announced = graph::in_place.root == &graph::root_of(*handle_->cell);
+  const bool announced = graph::in_place.root == &graph::history_root(*handle_->cell);
   const uint64_t began = announced ? graph::in_place.began : 0;
   graph::in_place = {};
   graph::rebind(*handle_->cell, std::move(value), false, began);

@@ -144,7 +144,6 @@ void check_alpha(const char* operation, const Tensor& a, const Tensor& b, Scalar
         ": For integral input tensors, argument alpha must not be a floating point number.");
 }
 
-/// Integer division by a divisor that is known to be zero.
 /// Integers that are known already and divide by zero raise here.
 void check_divisor(const char* operation, const Tensor& a, const Tensor& b) {
   if (is_floating_point(b.dtype()) || is_floating_point(a.dtype()) || !b.is_evaluated() || a.numel() == 0) return;

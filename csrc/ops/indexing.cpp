@@ -60,7 +60,8 @@ class Gather final : public graph::Operator {
   BackwardReads backward_reads() const override { return {.inputs = 2}; }
   Tensors backward(const BackwardContext& context) const override {
     const Tensor& gradient = context.gradient();
-    return {scatter_add(zeros(context.input_shape(0), gradient.dtype()), dimension_, context.input(1), gradient),
+    return {scattered(zeros(context.input_shape(0), gradient.dtype()), dimension_, context.input(1), gradient,
+                      /*add=*/true),
             Tensor()};
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
@@ -85,9 +86,9 @@ class Scatter final : public graph::Operator {
     Tensors gradients(3);
     if (context.needs(0)) {
       const Tensor zero = zeros(context.input_shape(2), gradient.dtype());
-      gradients[0] = add_ ? gradient : scatter(gradient, dimension_, index, zero);
+      gradients[0] = add_ ? gradient : scattered(gradient, dimension_, index, zero);
     }
-    if (context.needs(2)) gradients[2] = gather(gradient, dimension_, index);
+    if (context.needs(2)) gradients[2] = gathered(gradient, dimension_, index);
     return gradients;
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
@@ -98,6 +99,20 @@ class Scatter final : public graph::Operator {
   int dimension_;
   bool add_;
 };
+
+}  // namespace
+
+Tensor gathered(const Tensor& input, int dimension, const Tensor& index) {
+  return graph::record(std::make_shared<Gather>(dimension), {input, index},
+                       {index.shape(), input.dtype(), is_floating_point(input.dtype())});
+}
+
+Tensor scattered(const Tensor& input, int dimension, const Tensor& index, const Tensor& values, bool add) {
+  return graph::record(std::make_shared<Scatter>(dimension, add), {input, index, values},
+                       {input.shape(), input.dtype(), is_floating_point(input.dtype())});
+}
+
+namespace {
 
 /// Whether nothing that is known stands behind it but numbers: a full() or arange(), perhaps cast.
 bool is_constant(const graph::Value& value) {
@@ -129,8 +144,7 @@ Tensor record_scatter(const char* operation, const Tensor& input, int64_t dimens
   const int along = normalize_dimension(dimension, input.dim(), operation);
   const Tensor values = checked_source(operation, input, along, index, source);
   if (index.numel() == 0) return clone(input);
-  return graph::record(std::make_shared<Scatter>(along, add), {input, index, values},
-                       {input.shape(), input.dtype(), is_floating_point(input.dtype())});
+  return scattered(input, along, index, values, add);
 }
 
 /// `base` after its window was assigned `value`. Along an expanded dimension all elements are one.
@@ -143,14 +157,16 @@ Tensor with_window(const Tensor& base, const Tensor& value, int dimension, int64
 /// A view of part of one dimension.
 Tensor window(const Tensor& input, int dimension, int64_t start, int64_t count, int64_t step) {
   Strides strides = nominal_strides(input);
-  const bool is_expanded = strides[dimension] == 0;
+  const int64_t first = strides[dimension];
+  const bool is_expanded = first == 0;
   strides[dimension] *= step;
   return make_view(
       sliced(input, dimension, start, count, step), input, strides,
       [=](const Tensor& base) { return sliced(base, dimension, start, count, step); },
       [=](const Tensor& base, const Tensor& value) {
         return with_window(base, value, dimension, start, count, step, is_expanded);
-      });
+      },
+      start * first);
 }
 
 /// Python's slice bounds: negative ones count from the end, all are clamped to the size.
@@ -197,7 +213,8 @@ Tensor checked_source(const char* operation, const Tensor& input, int along, con
 Tensor part_view(const Tensor& input, const Tensor& part, int dimension, int64_t start, bool drop) {
   const int64_t count = part.size(dimension);
   Strides strides = nominal_strides(input);
-  const bool is_expanded = strides[dimension] == 0;
+  const int64_t first = strides[dimension];
+  const bool is_expanded = first == 0;
   if (drop) strides.erase(dimension);
   auto shaped = [=](const Tensor& value) {
     if (!drop) return value;
@@ -211,7 +228,8 @@ Tensor part_view(const Tensor& input, const Tensor& part, int dimension, int64_t
         Shape shape = base.shape();
         shape[dimension] = count;
         return with_window(base, reshaped(value, shape), dimension, start, count, 1, is_expanded);
-      });
+      },
+      start * first);
 }
 
 }  // namespace ops
@@ -290,8 +308,7 @@ Tensor index_select(const Tensor& input, int64_t dimension, const Tensor& index)
   Shape shape = input.shape(), line = Shape::filled(input.dim(), 1);
   if (input.dim() > 0) shape[along] = line[along] = index.numel();
   const Tensor indices = expanded(reshaped(index, line), shape);
-  return graph::record(std::make_shared<Gather>(along), {input, indices},
-                       {shape, input.dtype(), is_floating_point(input.dtype())});
+  return gathered(input, along, indices);
 }
 
 Tensor gather(const Tensor& input, int64_t dimension, const Tensor& index) {
@@ -307,8 +324,7 @@ Tensor gather(const Tensor& input, int64_t dimension, const Tensor& index) {
           " expected index ", brackets(index.shape()), " to be no larger than self ", brackets(input.shape()),
           " apart from dimension ", along);
   check_known_indices<Error>("gather()", index, along, size_along(input, along));
-  return graph::record(std::make_shared<Gather>(along), {input, index},
-                       {index.shape(), input.dtype(), is_floating_point(input.dtype())});
+  return gathered(input, along, index);
 }
 
 Tensor scatter(const Tensor& input, int64_t dimension, const Tensor& index, const Tensor& source) {

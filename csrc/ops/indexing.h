@@ -8,6 +8,10 @@
 
 namespace pycnn::ops {
 
+/// The elements along a dimension at indices that are known to be in bounds: int64, one per element of the result.
+Tensor gathered(const Tensor& input, int dimension, const Tensor& index);
+/// `input` with `values` (of the index's shape) stored, or added, at such indices.
+Tensor scattered(const Tensor& input, int dimension, const Tensor& index, const Tensor& values, bool add = false);
 /// Checks the arguments of a scatter; the part of source that index covers.
 Tensor checked_source(const char* operation, const Tensor& input, int along, const Tensor& index, const Tensor& source);
 /// Inputs: table, index and values of any rank; the window of the table that they touch need not be all of it.

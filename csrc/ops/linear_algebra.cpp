@@ -1,11 +1,13 @@
 // Determinants, inverses and systems of equations, by Gaussian elimination.
 #include <algorithm>
+#include <limits>
 
 #include "graph/lowering.h"
 #include "graph/operator.h"
 #include "ops/arguments.h"
 #include "ops/pointwise.h"
 #include "ops/views.h"
+#include "pycnn/autograd.h"
 
 namespace pycnn {
 namespace ops {
@@ -97,6 +99,44 @@ Tensor diagonal_of(const Tensor& matrices) {
 
 Tensor product_of(const Tensor& factors, const Tensor& signs) { return signs * prod(diagonal_of(factors), -1); }
 
+/// Of a float32 or float64.
+double epsilon_of(DType dtype) {
+  return dtype == DType::Float64 ? std::numeric_limits<double>::epsilon()
+                                 : double{std::numeric_limits<float>::epsilon()};
+}
+
+/// The matrices of cofactors times g, det(A) A⁻ᵀ g, from A's factors, pivots and signs. For a singular A with pivots in
+/// place of zeros that vanish beside A; one half of them (their roots) is multiplied before solving and one after, as
+/// there may be many.
+Tensor cofactors(const Tensor& matrices, const Tensors& parts, const Tensor& determinant, const Tensor& gradient) {
+  const Tensor &factors = parts[0], zero = wrap_scalar(0, factors), one = wrap_scalar(1, factors);
+  const int64_t size = matrices.shape().back();
+  const double least = matrices.dtype() == DType::Float64 ? std::numeric_limits<double>::min()
+                                                          : double{std::numeric_limits<float>::min()};
+  const Tensor largest = amax(abs(matrices.detach()), Dimensions{-2, -1});
+  const Tensor vanishing = maximum(largest * epsilon_of(matrices.dtype()), wrap_scalar(least, factors));
+  const Tensor diagonal = diagonal_of(factors), no_pivot = eq(diagonal, zero);
+  const Tensor is_missing = logical_and(eq(factors, zero), eye(size, size, DType::Bool));
+  const Tensor half = prod(where(no_pivot, unsqueeze(sqrt(vanishing), -1), one), -1);
+  const Tensor present = parts[2] * prod(where(no_pivot, one, diagonal), -1) * half;
+  const Tensor scale = gradient * where(eq(determinant, zero), present, determinant);
+  return record_solve(matrices, scaled_identity(matrices, scale), where(is_missing, per_matrix(vanishing), factors),
+                      parts[1], true) *
+         per_matrix(half);
+}
+
+/// Matrices of rank 3 in general position, as large as A.
+Tensor of_rank_three(const Tensor& matrices) {
+  const int64_t size = matrices.shape().back();
+  const Tensor places = unsqueeze(arange(1, size + 1, 1, DType::Int64), -1);
+  const Tensor waves = cast(places * arange(1, 4, 1, DType::Int64), DType::Float64);
+  const Tensor product = cast(matmul(cos(waves), matrix_transposed(sin(waves))), matrices.dtype());
+  const Tensor largest = amax(abs(matrices.detach()), Dimensions{-2, -1}, true);
+  return where(eq(largest, wrap_scalar(0, largest)), wrap_scalar(1, largest), largest) * product;
+}
+
+Tensor record_determinant(const Tensor& matrices, const Tensors& parts);
+
 /// Inputs: A, its factors, pivots and signs, and the determinant (or the logarithm of its absolute value) that was
 /// computed from them, which is the output.
 class Determinant final : public graph::Operator {
@@ -105,25 +145,52 @@ class Determinant final : public graph::Operator {
   const char* name() const override { return logarithm_ ? "linalg_slogdet" : "linalg_det"; }
   BackwardReads backward_reads() const override { return {.inputs = 0b1111, .outputs = logarithm_ ? 0u : 1u}; }
   Tensors backward(const BackwardContext& context) const override {
-    const Tensor matrices = context.input(0);
-    Tensor factors = context.input(1), scale = context.gradient();
-    if (!logarithm_) {
-      // det(A) A⁻ᵀ; for a singular A what is left of it with a pivot in place of zero that vanishes beside the others.
-      const Tensor zero = wrap_scalar(0, factors), determinant = context.output(0);
-      const double smallest = matrices.dtype() == DType::Float64 ? 1e-150 : 1e-18;
-      const int64_t size = matrices.shape().back();
-      const Tensor missing = logical_and(eq(factors, zero), eye(size, size, DType::Bool));
-      factors = where(missing, wrap_scalar(smallest, factors), factors);
-      scale = scale * where(eq(determinant, zero), product_of(factors, context.input(3)), determinant);
-    }
-    return {record_solve(matrices, scaled_identity(matrices, scale), factors, context.input(2), true), Tensor(),
-            Tensor(), Tensor(), Tensor()};
+    const Tensor matrices = context.input(0), gradient = context.gradient();
+    const Tensors parts{context.input(1), context.input(2), context.input(3)};
+    if (logarithm_)
+      return {record_solve(matrices, scaled_identity(matrices, gradient), parts[0], parts[1], true), Tensor(), Tensor(),
+              Tensor(), Tensor()};
+    if (!is_grad_enabled())
+      return {cofactors(matrices, parts, context.output(0), gradient), Tensor(), Tensor(), Tensor(), Tensor()};
+    // Singular ones are left out of what is done with regular ones, where they would leave NaN.
+    const int64_t size = matrices.shape().back();
+    const Tensor singular = per_matrix(eq(context.output(0), wrap_scalar(0, matrices)));
+    const Tensors regular{where(singular, eye(size, size, matrices.dtype()), parts[0]), parts[1], parts[2]};
+    return {where(singular, cofactors_of_singular(matrices, singular, gradient),
+                  cofactors(matrices, regular, context.output(0), gradient)),
+            Tensor(), Tensor(), Tensor(), Tensor()};
   }
   std::vector<Slot> lower(Lowering&, std::span<const Slot> inputs) const override { return {inputs[4]}; }
 
  private:
+  /// What can be differentiated twice at a singular A: with a W of rank 3, det(A + tW) is a cubic polynomial of t,
+  /// whose value at 0 follows from those at ±1 and ±2, where the matrices are regular. If they are not, the rank of A
+  /// is below n - 3, and three derivatives are zero.
+  static Tensor cofactors_of_singular(const Tensor& matrices, const Tensor& singular, const Tensor& gradient) {
+    const Tensor zero = wrap_scalar(0, matrices);
+    const Tensor moved = where(singular, of_rank_three(matrices), zero);
+    Tensor smallest;
+    const auto at = [&](double t) {
+      const Tensor regular = matrices + moved * t;
+      const Tensors parts = factored(regular);
+      const Tensor pivot = amin(abs(diagonal_of(parts[0])), Dimensions{-1});
+      smallest = smallest.defined() ? minimum(smallest, pivot) : pivot;
+      return cofactors(regular, parts, record_determinant(regular, parts), gradient);
+    };
+    const Tensor result = (at(1) + at(-1)) * (2. / 3) - (at(2) + at(-2)) * (1. / 6);
+    const double rounding = 8 * static_cast<double>(matrices.shape().back()) * epsilon_of(matrices.dtype());
+    const Tensor largest = amax(abs(moved), Dimensions{-2, -1});
+    return where(per_matrix(lt(smallest, largest * rounding)), zero, result);
+  }
+
   bool logarithm_;
 };
+
+Tensor record_determinant(const Tensor& matrices, const Tensors& parts) {
+  return graph::record(std::make_shared<Determinant>(false),
+                       {matrices, parts[0], parts[1], parts[2], product_of(parts[0], parts[2])},
+                       {parts[2].shape(), matrices.dtype()});
+}
 
 void check_square(const char* operation, const Tensor& input) {
   check(is_floating_point(input.dtype()), operation, ": Expected a floating point or complex tensor as input. Got ",
@@ -156,10 +223,7 @@ using namespace ops;
 
 Tensor det(const Tensor& input) {
   check_square("linalg.det", input);
-  const Tensors parts = factored(input);
-  return graph::record(std::make_shared<Determinant>(false),
-                       {input, parts[0], parts[1], parts[2], product_of(parts[0], parts[2])},
-                       {parts[2].shape(), input.dtype()});
+  return record_determinant(input, factored(input));
 }
 
 std::pair<Tensor, Tensor> slogdet(const Tensor& input) {

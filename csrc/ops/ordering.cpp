@@ -137,7 +137,7 @@ class SearchSorted final : public graph::Operator {
   const char* name() const override { return "searchsorted"; }
   void fingerprint(Fingerprint& f) const override { f.add(int64_t{right_}); }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
-    const DType dtype = compute_dtype(promote_types(inputs[0].dtype, inputs[1].dtype));
+    const DType dtype = compute_dtype(inputs[0].dtype);
     return {l.search(l.cast(inputs[0], dtype), l.cast(inputs[1], dtype), right_)};
   }
 
@@ -211,14 +211,21 @@ std::pair<Tensor, Tensor> kthvalue(const Tensor& input, int64_t k, int64_t dimen
 }
 
 Tensor searchsorted(const Tensor& boundaries, const Tensor& values, bool right) {
-  check(boundaries.dim() > 0, "searchsorted: boundaries should have at least one dimension");
+  check(boundaries.dim() > 0, "searchsorted: boundaries tensor should have positive dimension, but got 0 dimension");
+  check(values.dim() > 0 || boundaries.dim() == 1,
+        "searchsorted: input value can be a scalar only when boundaries tensor dimension is 1, but we got boundaries "
+        "tensor dim(",
+        boundaries.dim(), ") and input value's dim(0) numel(1)");
   bool fits = boundaries.dim() == 1 || values.dim() == boundaries.dim();
   for (int d = 0; fits && d + 1 < boundaries.dim(); ++d) fits = boundaries.shape()[d] == values.shape()[d];
   check(fits,
         "searchsorted: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and "
         "input value tensor must match, but we got boundaries tensor ",
         brackets(boundaries.shape()), " and input value tensor ", brackets(values.shape()));
-  return graph::record(std::make_shared<SearchSorted>(right), {boundaries.detach(), values.detach()},
+  const DType common = result_type({boundaries, values});
+  check<NotImplementedError>(common != DType::Bool, "searchsorted: not implemented for 'Bool'");
+  return graph::record(std::make_shared<SearchSorted>(right),
+                       {cast(boundaries.detach(), common), cast(values.detach(), common)},
                        {values.shape(), DType::Int64, false});
 }
 

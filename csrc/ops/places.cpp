@@ -7,8 +7,8 @@
 #include "graph/node.h"
 #include "graph/operator.h"
 #include "ops/arguments.h"
+#include "ops/indexing.h"
 #include "ops/views.h"
-#include "pycnn/autograd.h"
 
 namespace pycnn {
 namespace ops {
@@ -17,72 +17,97 @@ namespace {
 
 using graph::Cell;
 
-const Cell& root_of(const Cell& cell) {
-  const Cell* at = &cell;
-  while (at->base) at = at->base.get();
-  return *at;
-}
-
-const Cell& cell_of(const Tensor& tensor) {
-  graph::refresh(*tensor.handle()->cell);
-  return *tensor.handle()->cell;
-}
-
-Tensor places_of(const Cell& cell) {
-  if (!cell.base) {
-    const Shape& shape = graph::output_of(cell.value).shape;
-    return reshape(arange(0, element_count(shape), 1, DType::Int64), shape);
+/// Whether the elements lie one after the other, in any order of the dimensions.
+bool is_dense(const Shape& shape, const Strides& strides) {
+  std::vector<std::pair<int64_t, int64_t>> extents;
+  for (int d = 0; d < shape.size(); ++d)
+    if (shape[d] > 1) extents.emplace_back(strides[d], shape[d]);
+  std::sort(extents.begin(), extents.end());
+  int64_t expected = 1;
+  for (auto [stride, size] : extents) {
+    if (stride != expected) return false;
+    expected *= size;
   }
-  const Tensor base = places_of(*cell.base);
-  return cell.view->derive ? cell.view->derive(base) : base;
+  return true;
 }
 
-/// Smallest and largest place of a window with these strides.
-std::pair<int64_t, int64_t> range_of(const Tensor& tensor) {
-  int64_t low = first_place_of(tensor), high = low;
-  const Strides strides = nominal_strides(tensor);
-  for (int d = 0; d < tensor.dim(); ++d) {
-    const int64_t reach = strides[d] * (tensor.shape()[d] - 1);
-    (reach < 0 ? low : high) += reach;
+/// offset + sum of index * stride, row-major in the shape, as a vector. Recorded, not computed: it is an expression
+/// like any other, so that making a view needs no evaluation.
+Tensor places_at(const Shape& shape, const Strides& strides, int64_t offset) {
+  Tensor places = full(Shape{}, offset, DType::Int64);
+  for (int d = 0; d < shape.size(); ++d) {
+    Shape line = Shape::filled(shape.size() - d, 1);
+    line[0] = shape[d];
+    places = places + reshaped(arange(0, shape[d], 1, DType::Int64) * strides[d], line);
   }
-  return {low, high};
+  return reshaped(places, Shape{element_count(shape)});
+}
+
+Tensor flat(const Tensor& tensor) { return reshaped(tensor, Shape{tensor.numel()}); }
+
+/// What input's elements are places of: its storage, for autograd a tensor of its own if input is.
+Tensor whole_storage(const Tensor& input) {
+  Cell& cell = *input.handle()->cell;
+  Cell& root = graph::storage_root(cell);
+  check(!root.value.node->is_evaluated() || graph::output_of(root.value).buffer.storage != nullptr,
+        "as_strided: the tensor that this one is a view of is gone; keep it, or clone() the view");
+  const Tensor storage(graph::make_pooled<graph::TensorHandle>(root.shared_from_this()));
+  return &graph::history_root(cell) == &root ? storage : storage.detach();
+}
+
+Tensor strided_elements(const Tensor& storage, const Shape& shape, const Strides& strides, int64_t offset) {
+  return reshaped(gathered(flat(storage), 0, places_at(shape, strides, offset)), shape);
+}
+
+/// The view `result`, or the storage's elements there if undefined.
+Tensor view_of_storage(const Tensor& result, const Tensor& storage, const Shape& shape, const Strides& strides,
+                       int64_t offset) {
+  const auto derive = [=](const Tensor& base) { return strided_elements(base, shape, strides, offset); };
+  const auto write = [=](const Tensor& base, const Tensor& value) {
+    if (value.numel() == 0) return Tensor(base.value());
+    return reshaped(scattered(flat(base), 0, places_at(shape, strides, offset), cast(flat(value), base.dtype())),
+                    base.shape());
+  };
+  return make_view(result.defined() ? result : derive(storage), storage, strides, derive, write, offset);
 }
 
 }  // namespace
 
-Tensor places_of(const Tensor& tensor) {
-  const NoGradGuard no_grad;
-  return places_of(cell_of(tensor));
+int64_t storage_offset(const Tensor& tensor) { return graph::nominal_offset(*tensor.handle()->cell); }
+
+Tensor strided_view(const Tensor& result, const Tensor& input, const Shape& shape, const Strides& strides,
+                    int64_t offset) {
+  return view_of_storage(result, whole_storage(input), shape, strides, offset);
 }
 
-int64_t first_place_of(const Tensor& tensor) {
-  if (!cell_of(tensor).base || tensor.numel() == 0) return 0;
-  Tensor places = places_of(tensor);
-  for (int d = tensor.dim() - 1; d >= 0; --d) places = select(places, d, 0);
-  return places.item<int64_t>();
+std::function<Tensor(const Tensor&, const Tensor&)> write_to_shared(const Tensor& base, const Shape& shape,
+                                                                    const Strides& strides, int64_t offset) {
+  const Strides steps = nominal_strides(base);
+  int64_t extent = 1;
+  for (int d = 0; d < base.dim(); ++d) extent += steps[d] * (base.shape()[d] - 1);
+  return [=](const Tensor& whole, const Tensor& value) {
+    if (value.numel() == 0) return Tensor(whole.value());
+    const Tensor memory =
+        scattered(zeros(Shape{extent}, whole.dtype()), 0, places_at(whole.shape(), steps, 0), flat(whole));
+    const Tensor changed = scattered(memory, 0, places_at(shape, strides, offset), cast(flat(value), whole.dtype()));
+    return strided_elements(changed, whole.shape(), steps, 0);
+  };
 }
 
 Overlap overlap_of(const Tensor& a, const Tensor& b) {
-  const Cell &left = cell_of(a), &right = cell_of(b);
-  if (&root_of(left) != &root_of(right) || a.numel() == 0 || b.numel() == 0) return Overlap::None;
-  if (&left == &right) return Overlap::Same;
-  if (a.shape() == b.shape() && nominal_strides(a) == nominal_strides(b) && first_place_of(a) == first_place_of(b))
-    return Overlap::Same;
-  const auto [a_low, a_high] = range_of(a);
-  const auto [b_low, b_high] = range_of(b);
-  if (a_high < b_low || b_high < a_low) return Overlap::None;
-  std::vector<int64_t> first = places_of(a).to_vector<int64_t>(), second = places_of(b).to_vector<int64_t>();
-  std::sort(first.begin(), first.end());
-  std::sort(second.begin(), second.end());
-  for (size_t i = 0, j = 0; i < first.size() && j < second.size();) {
-    if (first[i] == second[j]) return Overlap::Partial;
-    first[i] < second[j] ? ++i : ++j;
-  }
-  return Overlap::None;
+  Cell &left = *a.handle()->cell, &right = *b.handle()->cell;
+  if (&left == &right) return Overlap::Full;
+  if (&graph::storage_root(left) != &graph::storage_root(right)) return Overlap::None;
+  const int64_t size = a.numel(), other_size = b.numel();
+  if (size == 0 || other_size == 0) return Overlap::None;
+  const Strides strides = nominal_strides(a), other_strides = nominal_strides(b);
+  if (!is_dense(a.shape(), strides) || !is_dense(b.shape(), other_strides)) return Overlap::TooHard;
+  const int64_t begin = storage_offset(a), other_begin = storage_offset(b);
+  if (begin == other_begin && size == other_size) return strides == other_strides ? Overlap::Full : Overlap::Partial;
+  return begin < other_begin + other_size && other_begin < begin + size ? Overlap::Partial : Overlap::None;
 }
 
 void check_no_partial_overlap(const Tensor& written, const Tensor& read) {
-  if (!written.handle()->cell->base && !read.handle()->cell->base) return;
   check(overlap_of(written, read) != Overlap::Partial,
         "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
         "location. Please clone() the tensor before performing the operation.");
@@ -98,34 +123,18 @@ Tensor as_strided(const Tensor& input, const Shape& shape, const Strides& stride
   for (int64_t stride : strides)
     check(stride >= 0,
           "as_strided: Negative strides are not supported at the moment, got strides: ", brackets(strides));
-  const int64_t start = offset.value_or(first_place_of(input));
+  const int64_t start = offset.value_or(storage_offset(input));
   check(start >= 0, "as_strided: Tensor: invalid storage offset ", start);
-  // The root of input's views is what PyTorch calls its storage.
-  std::shared_ptr<graph::Cell> root = input.handle()->cell;
-  bool detached = false;
-  for (; root->base; root = root->base) detached = detached || root->view->bypasses_autograd;
-  const Tensor base(make_pooled<graph::TensorHandle>(root));
-  Tensor places = scalar_tensor(start, DType::Int64);
-  int64_t reach = start;
-  for (int d = 0; d < shape.size(); ++d) {
-    Shape line = Shape::filled(shape.size() - d, 1);
-    line[0] = shape[d];
-    places = places + reshape(arange(0, shape[d], 1, DType::Int64) * strides[d], line);
-    reach += (shape[d] - 1) * strides[d];
+  const Tensor storage = whole_storage(input);
+  if (std::find(shape.begin(), shape.end(), 0) == shape.end()) {
+    // How many places there are after the ones reached so far.
+    int64_t left = storage.numel() - 1 - start;
+    for (int d = 0; d < shape.size() && left >= 0; ++d)
+      if (shape[d] > 1) left = strides[d] > left / (shape[d] - 1) ? -1 : left - strides[d] * (shape[d] - 1);
+    check(left >= 0, "as_strided: setStorage: sizes ", brackets(shape), ", strides ", brackets(strides),
+          ", storage offset ", start, " are out of bounds for storage of ", storage.numel(), " elements");
   }
-  check(element_count(shape) == 0 || reach < base.numel(), "as_strided: setStorage: sizes ", brackets(shape),
-        ", strides ", brackets(strides), ", storage offset ", start, " are out of bounds for storage of ", base.numel(),
-        " elements");
-  places = reshape(places, Shape{element_count(shape)}).detach();
-  places.evaluate();
-  const auto flat = [](const Tensor& tensor) { return reshaped(tensor, Shape{tensor.numel()}); };
-  const auto derive = [=](const Tensor& of) { return reshaped(index_select(flat(of), 0, places), shape); };
-  const auto write = [=](const Tensor& to, const Tensor& value) {
-    return reshaped(scatter(flat(to), 0, places, cast(flat(value), to.dtype())), to.shape());
-  };
-  if (!detached) return make_view(derive(base), base, strides, derive, write);
-  const Tensor outside = base.detach();
-  return make_view(derive(outside), outside, strides, derive, write);
+  return view_of_storage(Tensor(), storage, shape, strides, start);
 }
 
 Tensor sliding_windows(const Tensor& input, int64_t dimension, int64_t size, int64_t step) {
@@ -137,11 +146,6 @@ Tensor sliding_windows(const Tensor& input, int64_t dimension, int64_t size, int
   check(step > 0, "unfold: step is ", step, " but must be > 0");
   if (input.dim() == 0) return slice(reshape(input, Shape{1}), 0, 0, size);
   const int64_t count = (available - size) / step + 1;
-  const Tensor places =
-      reshape(reshape(arange(0, count, 1, DType::Int64) * step, Shape{count, 1}) + arange(0, size, 1, DType::Int64),
-              Shape{count * size})
-          .detach();
-  places.evaluate();
   Shape lines = input.shape(), windows = input.shape();
   lines[d] = count * size;
   windows[d] = count;
@@ -161,12 +165,15 @@ Tensor sliding_windows(const Tensor& input, int64_t dimension, int64_t size, int
   Strides strides = nominal_strides(input);
   strides.push_back(strides[d]);
   strides[d] *= step;
+  const auto places = [=] {
+    return expanded(reshaped(places_at(Shape{count, size}, Strides{step, 1}, 0), line), lines);
+  };
   const auto derive = [=](const Tensor& base) {
-    return permuted(reshaped(index_select(base, d, places), split), to_last);
+    return permuted(reshaped(gathered(base, d, places()), split), to_last);
   };
   const auto write = [=](const Tensor& base, const Tensor& value) {
-    return scatter(base, d, expanded(reshaped(places, line), lines),
-                   cast(reshaped(permuted(value, from_last), lines), base.dtype()));
+    if (value.numel() == 0) return Tensor(base.value());
+    return scattered(base, d, places(), cast(reshaped(permuted(value, from_last), lines), base.dtype()));
   };
   return make_view(derive(input), input, strides, derive, write);
 }

@@ -1,6 +1,8 @@
 // Where a view's elements lie in the tensor that it is a view of.
 #pragma once
 
+#include <functional>
+
 #include "pycnn/ops.h"
 
 namespace pycnn {
@@ -13,13 +15,18 @@ Tensor sliding_windows(const Tensor& input, int64_t dimension, int64_t size, int
 
 namespace ops {
 
-/// The row-major places of the elements in the root of the tensor's views: int64, of its shape.
-Tensor places_of(const Tensor& tensor);
-/// The place of the first element; 0 if there is none.
-int64_t first_place_of(const Tensor& tensor);
+/// Where the first element would lie if the root of the tensor's views lay row-major: PyTorch's storage_offset.
+int64_t storage_offset(const Tensor& tensor);
 
-enum class Overlap : uint8_t { None, Same, Partial };
-/// Whether two tensors share elements: all of them in the same order, or some.
+/// `result` as a view of the root of input's views, at these places of it. They must be in bounds.
+Tensor strided_view(const Tensor& result, const Tensor& input, const Shape& shape, const Strides& strides,
+                    int64_t offset);
+/// What graph::View::write does for part of a base whose own elements share places: all that share the part's change.
+std::function<Tensor(const Tensor&, const Tensor&)> write_to_shared(const Tensor& base, const Shape& shape,
+                                                                    const Strides& strides, int64_t offset);
+
+/// PyTorch's rules, from shapes and strides alone. TooHard: they share a root and one of them has gaps.
+enum class Overlap : uint8_t { None, Full, Partial, TooHard };
 Overlap overlap_of(const Tensor& a, const Tensor& b);
 
 /// Throws if what is written in place is partly what is read.

@@ -147,7 +147,7 @@ Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, c
   if (replacement) {
     const Tensor bounds = cumsum(weights, -1);
     const Tensor drawn = mul(rand(shape, DType::Float64, generator), narrow(bounds, -1, input.size(-1) - 1, 1));
-    return sum(le(unsqueeze(bounds, -2), unsqueeze(drawn, -1)), Dimensions{-1});
+    return searchsorted(bounds, drawn, true);
   }
   check(min(sum(gt(weights, none), Dimensions{-1})).item<int64_t>() >= num_samples,
         "invalid multinomial distribution (with replacement=False, not enough non-negative category to sample)");

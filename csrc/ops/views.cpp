@@ -5,6 +5,7 @@
 #include "graph/capture.h"
 #include "graph/lowering.h"
 #include "graph/operator.h"
+#include "ops/places.h"
 #include "ops/promotion.h"
 #include "pycnn/autograd.h"
 
@@ -268,12 +269,21 @@ Tensor updated(const Tensor& base, const Tensor& value, int dimension, int64_t s
 
 Strides nominal_strides(const Tensor& input) { return graph::nominal_strides(*input.handle()->cell); }
 
-Tensor make_view(const Tensor& result, const Tensor& base, Strides strides, std::function<Tensor(const Tensor&)> derive,
-                 std::function<Tensor(const Tensor&, const Tensor&)> write) {
+Tensor make_view(const Tensor& result, const Tensor& base, const Strides& strides,
+                 std::function<Tensor(const Tensor&)> derive, std::function<Tensor(const Tensor&, const Tensor&)> write,
+                 int64_t offset) {
+  // What is not changed must not be written as well: it would undo the change of what shares its place.
+  if (graph::Cell& cell = *base.handle()->cell; graph::windows_may_overlap(cell)) {
+    if (&graph::history_root(cell) == &graph::storage_root(cell))
+      return strided_view(result.handle() == base.handle() ? Tensor(base.value()) : result, base, result.shape(),
+                          strides, graph::nominal_offset(cell) + offset);
+    write = write_to_shared(base, result.shape(), strides, offset);
+  }
   auto view = std::make_shared<graph::View>();
   view->derive = std::move(derive);
   view->write = std::move(write);
   view->strides = strides;
+  view->offset = offset;
   // What is the input itself needs a handle of its own.
   const Tensor own = result.handle() == base.handle() ? Tensor(base.value()) : result;
   return graph::make_view(own, base, std::move(view));

@@ -26,8 +26,9 @@ Tensor updated(const Tensor& base, const Tensor& value, int dimension, int64_t s
 Strides nominal_strides(const Tensor& input);
 
 /// `result` (= derive(base)) as a view of base; see graph::View.
-Tensor make_view(const Tensor& result, const Tensor& base, Strides strides, std::function<Tensor(const Tensor&)> derive,
-                 std::function<Tensor(const Tensor&, const Tensor&)> write);
+Tensor make_view(const Tensor& result, const Tensor& base, const Strides& strides,
+                 std::function<Tensor(const Tensor&)> derive, std::function<Tensor(const Tensor&, const Tensor&)> write,
+                 int64_t offset = 0);
 
 /// Fails for negative sizes.
 void check_sizes(const char* operation, const Shape& shape);

@@ -193,7 +193,7 @@ Errors: ValueError for n < 1.)"},
       {"get_num_threads", "How many threads compute: by default the processors this process may use."},
       {"start_profiling", "Starts to note every step that plans run; see pycnn.profiler."},
       {"stop_profiling",
-       "What was noted since start_profiling(), a list of (step, operators, details, begin, seconds, flops, bytes, "
+       "What was noted since start_profiling(), a list of (step, operators, details, begin, seconds, flops,\nbytes, "
        "thread, dtype of what is multiplied)."},
       {"measure_peak",
        R"((float32 operations, bytes of a copy, bfloat16 operations) per second on the threads in use, measured now.

@@ -19,14 +19,17 @@ struct SavedTensorHooks {
   std::function<Tensor(const PackedTensor& packed)> unpack;
 };
 
-/// While it lives, this thread's operators keep what they save through these hooks; of nested ones the innermost
-/// counts.
+/// While it lives, this thread's operators keep what they save through these hooks; of nested ones the one entered last
+/// counts, in whatever order they end. To be destroyed by the thread that made it.
 class SavedTensorScope {
  public:
   explicit SavedTensorScope(SavedTensorHooks hooks);
   ~SavedTensorScope();
   SavedTensorScope(const SavedTensorScope&) = delete;
   SavedTensorScope& operator=(const SavedTensorScope&) = delete;
+
+ private:
+  const std::shared_ptr<const SavedTensorHooks> hooks_;
 };
 
 /// Whether backward may read values of tensors that were changed in place meanwhile (it then reads what they were, as
