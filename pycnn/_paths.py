@@ -17,5 +17,5 @@ def add_paths(package: str, places: Mapping[str, str]) -> None:
     for name, place in places.items():
         module = importlib.import_module(f"pycnn.{place}")
         sys.modules[f"{package}.{name}"] = module
-        if "." not in name:
-            vars(sys.modules[package]).setdefault(name, module)
+        parent, _, last = f"{package}.{name}".rpartition(".")
+        vars(sys.modules[parent]).setdefault(last, module)

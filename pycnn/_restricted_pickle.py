@@ -17,6 +17,17 @@ _NAMES = {code[0]: name for name, code in vars(pickle).items() if isinstance(cod
 _KEYS = (str, int, float, bytes, bool, type(None))
 
 
+class RefusedName(ValueError):
+    """A name in the file that the caller's table does not have."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"{name} is refused: only tensors, numbers, strings and containers are read unless weights_only=False, "
+            "which runs what the file says"
+        )
+        self.name = name
+
+
 class Builder:
     """A function that a pickle may call (REDUCE) with arguments from the file, which it checks itself."""
 
@@ -225,10 +236,7 @@ class Machine:
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("a name that is no string")
         if (module, name) not in self._names:
-            raise ValueError(
-                f"{module}.{name} is refused: only tensors, numbers, strings and containers are read unless "
-                "weights_only=False, which runs what the file says"
-            )
+            raise RefusedName(f"{module}.{name}")
         self._push(self._names[module, name])
 
     def _stack_global(self) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 
 from pycnn import _core
 from pycnn._core import Size, Tensor
-from pycnn._restricted_pickle import CONTAINERS, Builder, Machine
+from pycnn._restricted_pickle import CONTAINERS, Builder, Machine, RefusedName
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -291,7 +291,7 @@ class _Unpickler(pickle.Unpickler):
         self._tensors: dict[str, Tensor | None] = {}
 
     def find_class(self, module: str, name: str) -> Any:
-        if not module.startswith("torch"):
+        if module != "torch" and not module.startswith("torch."):
             return super().find_class(module, name)
         known = self._reader._names.get((module, name))
         if known is None:
@@ -334,7 +334,13 @@ def _read_legacy(data: bytes) -> Any:
     budget = _GROWTH * len(data) + _ALLOWANCE
     # The elements lie behind the pickle that refers to them: read it once to find them, once more to use them.
     scan = _Reader(None, budget)
-    _, after = scan.read(data, position)
+    try:
+        _, after = scan.read(data, position)
+    except RefusedName as error:
+        raise ValueError(
+            f"{error.name} is refused: only tensors, numbers, strings and containers are read from a file of the "
+            "legacy format, whatever weights_only; PyTorch 1.6 or later saves it anew as a zip archive"
+        ) from None
     keys, start = plain(after)
     if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
         raise ValueError("the keys of the storages are no list of strings")
@@ -367,14 +373,21 @@ def is_torch_file(start: bytes) -> bool:
     return start[8:9] != b"{" and (start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5"))
 
 
+# What a damaged file raises, in Python's own reader of pickles or in ours.
+_DAMAGE = (
+    ValueError, TypeError, OverflowError, RecursionError, MemoryError,
+    EOFError, LookupError, AttributeError, pickle.UnpicklingError,
+)  # fmt: skip
+
+
 def read(path: str, weights_only: bool = True) -> Any:
     """The value in a file of `torch.save`, all tensors on the CPU.
 
     Tensors that share a storage become tensors of their own; one tensor in two places stays one. Without
-    `weights_only`, what a zip archive says is imported and called.
+    `weights_only`, what a zip archive says is imported and called; a legacy file is read as with it in any case.
 
     Errors: OSError if it cannot be read; UnpicklingError, with the file's name, for a damaged one and for what is
-    refused.
+    refused. Its cause is the error that was raised while reading, also by what a whole object calls.
     """
     try:
         with open(path, "rb") as file:
@@ -382,8 +395,8 @@ def read(path: str, weights_only: bool = True) -> Any:
                 return _read_zip(file, weights_only)
             file.seek(0)
             return _read_legacy(file.read())
-    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise UnpicklingError(f"{path}: not a readable file of PyTorch: {error}") from None
+    except _DAMAGE as error:
+        raise UnpicklingError(f"{path}: not a readable file of PyTorch: {error}") from error
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -404,7 +417,7 @@ class _Writer:
         self._parts += parts
 
     def _value(self, value: Any, path: tuple[str, ...]) -> None:
-        from pycnn.serialization import not_stored
+        from pycnn.serialization import is_numpy_number, not_stored
 
         if isinstance(value, Tensor):
             self._tensor(value)
@@ -432,7 +445,7 @@ class _Writer:
             self._write(b"e")
         elif type(value) in (dict, OrderedDict, Counter):
             self._mapping(value, path)
-        elif isinstance(value, np.generic):
+        elif is_numpy_number(value):
             self._value(value.item(), path)
         else:
             raise not_stored(value, path)

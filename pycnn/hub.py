@@ -44,7 +44,8 @@ def load_state_dict_from_url(
     Args:
         url: where it came from; its last part is the file's name.
         model_dir: the folder; default: `checkpoints` inside `get_dir()`.
-        map_location, weights_only: as in `load`.
+        map_location: as in `load`.
+        weights_only: as in `load`; True here, where PyTorch has False and so runs whatever the file says.
         progress: accepted; there is nothing to show.
         check_hash: compares the file's SHA-256 with the digits in its name, as in resnet18-f37072fd.pth.
         file_name: another name than the URL's.
@@ -59,8 +60,11 @@ def load_state_dict_from_url(
         raise FileNotFoundError(f"{path} is not there, and pycnn downloads nothing: put the file of {url} there")
     wanted = _HASH.search(name)
     if check_hash and wanted:
+        digest = hashlib.sha256()
         with open(path, "rb") as file:
-            found = hashlib.sha256(file.read()).hexdigest()
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        found = digest.hexdigest()
         if not found.startswith(wanted[1]):
             raise RuntimeError(f'invalid hash value (expected "{wanted[1]}", got "{found}")')
     return load(path, map_location, weights_only=weights_only)

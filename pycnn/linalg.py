@@ -16,6 +16,7 @@ from pycnn._tensor.norms import matrix_norm as matrix_norm
 from pycnn._tensor.norms import vector_norm as vector_norm
 from pycnn._tensor.products import chain_matmul, matrix_power
 from pycnn._tensor.products import cross as _cross
+from pycnn._tensor.registry import broadcast as _broadcast
 from pycnn._tensor.shaping import diagonal as _diagonal
 
 # A matrix that cannot be inverted.
@@ -153,15 +154,43 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
     """X with A X = B (X A = B unless `left`), where only the upper or lower triangle of A counts; with ones on its
     diagonal if `unitriangular`.
 
-    Errors: as in `solve`.
+    Args:
+        A: (..., N, N), floating.
+        B: (..., N, K), or (..., K, N) unless `left`; leading dimensions broadcast.
+
+    A zero on the diagonal divides: infinities and NaN, no error. Errors: RuntimeError for shapes that do not fit;
+    NotImplementedError for integers.
     """
-    if B.dim() < 2:
-        raise RuntimeError("linalg.solve_triangular: The input tensor B must have at least 2 dimensions.")
-    offset = int(unitriangular)
-    part = _core.Tensor.triu(A, offset) if upper else _core.Tensor.tril(A, -offset)
-    if unitriangular:
-        part = part + _core.eye(A.shape[-1], dtype=A.dtype)
-    return solve(part, B, left=left)
+    for name, matrices in (("A", A), ("B", B)):
+        if matrices.dim() < 2:
+            raise RuntimeError(f"linalg.solve_triangular: The input tensor {name} must have at least 2 dimensions.")
+    size, columns = A.shape[-2:]
+    if size != columns:
+        raise RuntimeError("linalg.solve_triangular: A must be batches of square matrices, but they are "
+                           f"{size} by {columns} matrices")  # fmt: skip
+    if B.shape[-2 if left else -1] != size:
+        raise RuntimeError("linalg.solve_triangular: Incompatible shapes of A and B for the equation "
+                           f"{'AX' if left else 'XA'} = B ({size}x{size} and {B.shape[-2]}x{B.shape[-1]})")  # fmt: skip
+    if not A.is_floating_point() or not B.is_floating_point():
+        raise NotImplementedError(f"linalg.solve_triangular: not implemented for {A.dtype} and {B.dtype}")
+    B = B.expand([*_broadcast(A.shape[:-2], B.shape[:-2]), *B.shape[-2:]])
+    if left:
+        return _substitute(A, B, upper, unitriangular)
+    return _substitute(A.transpose(-2, -1), B.transpose(-2, -1), not upper, unitriangular).transpose(-2, -1)
+
+
+def _substitute(A: Tensor, B: Tensor, upper: bool, unitriangular: bool) -> Tensor:
+    """Forward or back substitution by halves: first the unknowns that stand alone, then those that need them."""
+    size = A.shape[-1]
+    if size < 2:
+        return B if unitriangular or size == 0 else B / A
+    half = size // 2
+    parts = slice(None, half), slice(half, None)
+    first, last = reversed(parts) if upper else parts
+    known = _substitute(A[..., first, first], B[..., first, :], upper, unitriangular)
+    rest = B[..., last, :] - A[..., last, first] @ known
+    found = _substitute(A[..., last, last], rest, upper, unitriangular)
+    return _core.cat([found, known] if upper else [known, found], -2)
 
 
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:

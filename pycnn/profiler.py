@@ -55,6 +55,9 @@ class ProfilerAction(enum.Enum):
     RECORD_AND_SAVE = 3
 
 
+_RECORDING = (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
+
+
 def schedule(
     *, wait: int, warmup: int, active: int, repeat: int = 0, skip_first: int = 0, skip_first_wait: int = 0
 ) -> Callable[[int], ProfilerAction]:
@@ -257,6 +260,7 @@ class profile:  # noqa: N801 (PyTorch's name)
         with_modules: bool = False,
     ) -> None:
         self._schedule = schedule or (lambda step: ProfilerAction.RECORD)
+        self._action = ProfilerAction.NONE
         self._on_trace_ready = on_trace_ready
         self._events: list[Event] | None = None
         self._kept: list[Event] = []
@@ -267,6 +271,7 @@ class profile:  # noqa: N801 (PyTorch's name)
     def __enter__(self) -> profile:
         if profile._active is not None:
             raise RuntimeError("profile: another profile is being taken")
+        self._action = self._schedule(0)
         profile._active = self
         self._events = None
         self._kept = []
@@ -276,32 +281,40 @@ class profile:  # noqa: N801 (PyTorch's name)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        action = self._stop()
-        profile._active = None
-        if self._events is None or action in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE):
+        try:
+            self._stop()
+        finally:
+            profile._active = None
+        if self._action in _RECORDING:
             self._finish()
+        elif self._events is None:
+            self._events = []
 
     def step(self) -> None:
         """One step of the training has ended; RuntimeError outside the with block."""
         if profile._active is not self:
             raise RuntimeError("profile: step() belongs into the with block")
-        if self._stop() is ProfilerAction.RECORD_AND_SAVE:
-            self._finish()
-            self._kept = []
+        following = self._schedule(self.step_num + 1)
+        self._stop()
+        ended, self._action = self._action, following
         self.step_num += 1
-        self._start()
+        try:
+            if ended is ProfilerAction.RECORD_AND_SAVE:
+                self._finish()
+        finally:
+            if ended is ProfilerAction.RECORD_AND_SAVE:
+                self._kept = []
+            self._start()
 
     def _start(self) -> None:
         self._functions = []
         self._started = time.perf_counter() - self._begin
         _core.start_profiling()
 
-    def _stop(self) -> ProfilerAction:
+    def _stop(self) -> None:
         noted = [Event(*event) for event in _core.stop_profiling()]
-        action = self._schedule(self.step_num)
-        if action in (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE):
+        if self._action in _RECORDING:
             self._kept += [event._replace(begin=event.begin + self._started) for event in noted] + self._functions
-        return action
 
     def _finish(self) -> None:
         self._events = sorted(self._kept, key=lambda event: event.begin)

@@ -52,7 +52,7 @@ class _Encoder:
         if type(value) in (list, tuple):
             members = [self.encode(member, (*path, str(i))) for i, member in enumerate(value)]
             return members if isinstance(value, list) else {"tuple": members}
-        if isinstance(value, np.generic):
+        if is_numpy_number(value):
             return self.encode(value.item(), path)
         raise not_stored(value, path)
 
@@ -79,6 +79,13 @@ def checked_key(key: Any, path: tuple[str, ...]) -> Any:
     if isinstance(key, (str, bool)) or type(key) is int or key is None:
         return key
     raise TypeError(f"save: cannot store a dictionary key of type {type(key).__name__} at {place(path)}")
+
+
+def is_numpy_number(value: Any) -> bool:
+    """Whether this is a scalar of NumPy that a plain Python number replaces without loss."""
+    if isinstance(value, np.timedelta64):  # to NumPy a kind of integer
+        return False
+    return isinstance(value, (np.bool_, np.integer)) or (isinstance(value, np.floating) and value.itemsize <= 8)
 
 
 def not_stored(value: Any, path: tuple[str, ...]) -> TypeError:
@@ -230,7 +237,8 @@ def load(
         f: a path, or a binary file open for reading.
         map_location: None or "cpu"; tensors of other devices come to the CPU in any case.
         weights_only: False also reads pickled objects, such as whole modules. That imports and calls whatever the file
-            names: only for files that you trust. None means True.
+            names: only for files that you trust. None means True. Files of the legacy format (before PyTorch 1.6) are
+            read as with True in any case.
         pickle_module, mmap, pickle_load_args: accepted for PyTorch's sake.
 
     Errors: OSError if it cannot be read; ValueError (with the file's name) if it is damaged, also a

@@ -24,6 +24,10 @@ def tied(*shape: int) -> Input:
     return Input(lambda rng: rng.integers(0, 4, shape).astype(float), gradient=False)
 
 
+def numbers(*elements: Any) -> Input:
+    return Input(lambda rng: np.array(elements, float))
+
+
 # -- square matrices -----------------------------------------------------------------------------------------------
 
 for batch in ((), (2,), (2, 3)):
@@ -54,11 +58,24 @@ for upper in (True, False):
 add("linalg.solve_triangular unitriangular",
     lambda p, a, b: p.linalg.solve_triangular(a, b, upper=True, unitriangular=True), normal(3, 3),
     normal(3, 2))  # fmt: skip
+add("linalg.solve_triangular from the right, broadcast",
+    lambda p, a, b: p.linalg.solve_triangular(a, b, upper=False, left=False),
+    Input(lambda rng: rng.standard_normal((2, 1, 5, 5)) + 4 * np.eye(5)), normal(3, 2, 5))  # fmt: skip
+for upper in (True, False):
+    add(f"linalg.solve_triangular of zeros, upper {upper}",
+        lambda p, a, b, u=upper: p.linalg.solve_triangular(a, b, upper=u),
+        constant(Input(lambda rng: np.array([[0.0, 2, 1], [5, 1, 3], [2, 4, 0]]))),
+        constant(normal(3, 2)))  # fmt: skip
+add("linalg.solve_triangular unitriangular of zeros",
+    lambda p, a, b: p.linalg.solve_triangular(a, b, upper=False, left=False, unitriangular=True),
+    Input(lambda rng: rng.standard_normal((4, 4)) * (1 - np.eye(4))), normal(2, 4))  # fmt: skip
 add("linalg.tensorinv", lambda p, a: p.linalg.tensorinv(a.reshape(2, 3, 6)), regular(6, 6))
 add("linalg.tensorsolve", lambda p, a, b: p.linalg.tensorsolve(a.reshape(2, 3, 6), b), regular(6, 6), normal(2, 3))
 add("matrix_power negative", lambda p, x: p.matrix_power(x, -3), regular(3, 3))
 add("matrix_exp", "matrix_exp", normal(2, 3, 3))
 add("matrix_exp of large elements", "matrix_exp", Input(lambda rng: 3 * rng.standard_normal((3, 3))))
+add("matrix_exp of unlike norms", "matrix_exp",
+    Input(lambda rng: rng.standard_normal((5, 3, 3)) * np.array([1e-3, 0, 0.3, 2, 5]).reshape(5, 1, 1)))  # fmt: skip
 add("linalg.matrix_exp", lambda p, x: p.linalg.matrix_exp(x), normal(2, 2))
 
 # -- selection and search ------------------------------------------------------------------------------------------
@@ -74,6 +91,10 @@ for right in (False, True):
         tied(2, 5), tied(2, 7))  # fmt: skip
     add(f"bucketize right {right}", lambda p, s, x, r=right: p.bucketize(x, s.sort()[0], right=r),
         integers(0, 9, 4), integers(-2, 12, 3, 5))  # fmt: skip
+add("searchsorted of other dtypes", lambda p, s, x: p.searchsorted(s, x, right=True), values(1, 2, 3), values(2.5, 0.5))
+add("bucketize of a number", lambda p, s: p.bucketize(2.5, s), values(1, 2, 3))
+add("searchsorted of a number, rounded", lambda p, s: p.searchsorted(s.float(), 0.1, right=True),
+    values(0.1, 0.2, dtype="float64"))  # fmt: skip
 add("searchsorted of NaN", lambda p, s, x: p.searchsorted(s, x), values(1.0, 2.0, dtype="float64"),
     values(float("nan"), float("inf"), -1.0, dtype="float64"))  # fmt: skip
 add("isin of many", lambda p, x, y: p.isin(x, y), integers(0, 60, 5, 6), integers(0, 60, 20))
@@ -82,6 +103,8 @@ for reduce in ("prod", "amax", "amin"):
         tied(4, 3), integers(0, 4, 5, 3), tied(5, 3))  # fmt: skip
     add(f"scatter_reduce {reduce} in part", lambda p, x, i, y, r=reduce: x.scatter_reduce(1, i, y, r),
         normal(4, 5), integers(0, 5, 3, 6), normal(3, 6))  # fmt: skip
+add("scatter_reduce prod with zeros", lambda p, x, i, y: x.scatter_reduce(0, i, y, "prod"), numbers(0, 2, 3, 0, 5, 0),
+    values(0, 1, 2, 2, 2, 3, 3, 4, 5, 5), numbers(2, 0, 4, 0, 5, 0, 3, 2, 0, 0))  # fmt: skip
 add("cdist through a product", "cdist", normal(30, 3), normal(2, 4, 3))
 add(
     "cdist without a product",
@@ -134,14 +157,13 @@ add(
     constant(Input(lambda rng: rng.integers(1, 20, (20,)).astype(float))),
     Input(lambda rng: rng.uniform(0.1, 40, (20,))),
 )
-add("igamma at the edges", "igamma", values(1.0, -1.0, 0.0, 2.0, 0.0, 3.0, dtype="float64"),
-    values(0.0, 1.0, 2.0, -1.0, 0.0, float("inf"), dtype="float64"))  # fmt: skip
+add("igamma at the edges", "igamma", values(1.0, -1.0, 0.0, 2.0, 0.0, 3.0, -0.5, -3.0, dtype="float64"),
+    values(0.0, 1.0, 2.0, -1.0, 0.0, float("inf"), 0.2, -2.0, dtype="float64"))  # fmt: skip
 add("constant_pad_nd", lambda p, x: p.constant_pad_nd(x, (1, -1, 2, 0), 1.5), normal(3, 4))
 add("convolution", lambda p, x, w, b: p.convolution(x, w, b, [2, 1], [1, 0], [1, 2], False, [0, 0], 2),
     normal(2, 4, 6, 7), normal(6, 2, 3, 2), normal(6))  # fmt: skip
 add("convolution transposed", lambda p, x, w: p.convolution(x, w, None, [2], [1], [1], True, [1], 1),
     normal(2, 3, 5), normal(3, 4, 3))  # fmt: skip
-add("conv_tbc", lambda p, x, w, b: p.conv_tbc(x, w, b, 1), normal(5, 2, 3), normal(3, 3, 4), normal(4))
 add("grid_sampler", lambda p, x, g: p.grid_sampler(x, g, 0, 0, False), normal(1, 2, 4, 5), unit(1, 3, 3, 2))
 add("grid_sampler_2d", lambda p, x, g: p.grid_sampler_2d(x, g, 0, 1, True), normal(1, 2, 4, 5), unit(1, 3, 3, 2))
 add("grid_sampler_3d", lambda p, x, g: p.grid_sampler_3d(x, g, 0, 0, False), normal(1, 2, 3, 4, 3), unit(1, 2, 3, 2, 3))
@@ -156,7 +178,6 @@ add("native_group_norm", lambda p, x, w, b: list(p.native_group_norm(x, w, b, 2,
 add("native_batch_norm",
     lambda p, x, w, b: _first_differentiable(p.native_batch_norm(x, w, b, None, None, True, 0.1, 1e-5)),
     normal(3, 2, 4), normal(2), normal(2))  # fmt: skip
-add("native_channel_shuffle", lambda p, x: p.native_channel_shuffle(x, 2), constant(normal(2, 4, 3, 3)))
 add("native_dropout of none", lambda p, x: list(p.native_dropout(x, 0.5, False)), normal(3))
 for name in ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"):
     add(f"{name} of none", lambda p, x, f=name: getattr(p, f)(x, 0.5, False), normal(2, 3))
@@ -174,6 +195,10 @@ add("prelu method", ".prelu", apart(3, 4), normal(1))
 add("apply", lambda p, x: x.apply_(lambda v: v * 2 + 1), constant(normal(3, 2)))
 add("map", lambda p, x, y: x.map_(y, lambda v, w: v - w), constant(normal(3, 2)), constant(normal(2)))
 add("resize", lambda p, x: (x * 1).resize_(2, 2), constant(normal(3, 4)))
+add("resize of a transposed one", lambda p, x: (x * 1).t().resize_(3, 3), constant(normal(3, 4)))
+add("resize of a view", lambda p, x: (x * 1)[:, 1:].resize_(6), constant(normal(3, 4)))
+add("resize to channels last", lambda p, x: (x * 1).resize_(1, 2, 3, 2, memory_format=p.channels_last),
+    constant(normal(3, 4)))  # fmt: skip
 add("resize_as", lambda p, x, y: (x * 1).resize_as_(y), constant(normal(3, 4)), constant(normal(5)))
 add("as_strided in place", lambda p, x: (x * 1).as_strided_((2, 2), (1, 2)), constant(normal(6)))
 add("set", lambda p, x, y: x.set_(y), constant(normal(3)), constant(normal(2, 2)))

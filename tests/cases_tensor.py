@@ -60,6 +60,8 @@ add("gcd", "gcd", integers(-20, 20, 10), integers(-20, 20, 10))
 add("lcm", "lcm", integers(-20, 20, 10), integers(1, 20, 10))
 add("float_power", lambda p, x: p.float_power(x, 2).to(x.dtype), normal(3))
 add("ldexp", "ldexp", normal(3), integers(-3, 4, 3))
+add("ldexp of fractions", "ldexp", normal(3), normal(2, 3))
+add("ldexp far", "ldexp", values(1e-30, 1e30, 0.0, 1.0, -1.0, dtype="float64"), values(130, -160, 120, 2000, -2000))
 add("nan_to_num", lambda p, x: p.nan_to_num(x, 1.5, 9.0, -9.0),
     values(float("nan"), float("inf"), -float("inf"), 2.5, dtype="float64"))  # fmt: skip
 add("frexp", lambda p, x: list(p.frexp(x)), values(0.0, 1.0, -8.0, 0.3, 5.7, dtype="float64"))

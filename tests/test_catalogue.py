@@ -32,14 +32,15 @@ OTHER_FORMS = {
 }  # fmt: skip
 # Functions and methods that compute nothing from tensors that a row could compare, and where they are tested.
 NOT_OPERATORS = {
-    "new tensors (test_tensor.py)": "arange|as_tensor|asarray|empty(_like|_permuted|_strided)?|eye|full(_like)?|"
+    "new tensors (test_tensor.py)": "arange|as_tensor|asarray|empty(_like|_strided)?|eye|full(_like)?|"
     "linspace|scalar_tensor|logspace|range|(tril|triu)_indices|.*_window|tensor|(ones|zeros)(_like)?|from_(dlpack|numpy)|new_.*|"
-    "copy_|fill_|zero_|new",
+    "copy_|fill_|zero_",
+    "storage (test_tensor_storage.py)": "new|empty_permuted|dim_order",
     "random numbers (test_random.py)": "bernoulli_?|binomial|poisson|multinomial|cauchy_|exponential_|geometric_|"
     "log_normal_|normal_?|uniform_|random_|rand.*|(initial_)?seed|manual_seed",
     "dtypes, devices, layout (test_tensor.py)": "bfloat16|bool|byte|char|double|float|half|int|long|short|to|type|"
     "type_as|typename|data_ptr|share_memory_|cpu|cuda|pin_memory|can_cast|promote_types|result_type|element_size|storage_offset|stride|size|dim|ndimension|"
-    "nelement|numel|broadcast_shapes|is_.*|dim_order",
+    "nelement|numel|broadcast_shapes|is_.*",
     "values (test_tensor.py)": "item|numpy|tolist",
     "derivatives (test_autograd.py)": "backward|register_hook|register_post_accumulate_grad_hook|requires_grad_|"
     "retain_grad",

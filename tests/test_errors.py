@@ -23,6 +23,26 @@ def labels(*values: int) -> Any:
 # name: (call, exception, every one of these must occur in the message in lower case)
 BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Exception], ...], tuple[str, ...]]] = {
     "cdist compute_mode": (lambda: pycnn.cdist(zeros(1, 2), zeros(1, 2), compute_mode="fast"), ValueError, ("fast",)),
+    "solve_triangular of vectors": (
+        lambda: pycnn.linalg.solve_triangular(zeros(3, 2, 2), zeros(3, 2), upper=True),
+        RuntimeError,
+        ("incompatible shapes", "2x2 and 3x2"),
+    ),
+    "solve_triangular not square": (
+        lambda: pycnn.linalg.solve_triangular(zeros(2, 3), zeros(3, 2), upper=True),
+        RuntimeError,
+        ("2 by 3",),
+    ),
+    "solve_triangular of integers": (
+        lambda: pycnn.linalg.solve_triangular(labels(1).view(1, 1), labels(1).view(1, 1), upper=True),
+        NotImplementedError,
+        ("int64",),
+    ),
+    "solve_triangular batches": (
+        lambda: pycnn.linalg.solve_triangular(zeros(3, 2, 2), zeros(4, 2, 2), upper=True),
+        RuntimeError,
+        ("3", "4"),
+    ),
     # convolution
     "conv2d channels": (lambda: F.conv2d(zeros(2, 4, 8, 8), zeros(5, 3, 3, 3)), RuntimeError, ("4", "3")),
     "conv2d rank": (lambda: F.conv2d(zeros(2, 3, 4, 8, 8), zeros(5, 3, 3, 3)), RuntimeError, ("2, 3, 4, 8, 8",)),
@@ -255,8 +275,25 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Excep
     "minus of bool": (lambda: -pycnn.ones(2).bool(), RuntimeError, ("bool",)),
     "ragged list": (lambda: pycnn.tensor([[1, 2], [3]]), ValueError, ("length|ragged|shape|homogeneous",)),
     "list of strings": (lambda: pycnn.tensor(["a"]), (TypeError, ValueError), ("str",)),
+    "one argument under two names": (lambda: pycnn.sum(zeros(2, 3), dim=0, axis=1), TypeError, ("sum",)),
     "unknown keyword": (lambda: F.relu(zeros(2), negative=1), TypeError, ("negative",)),
     "shape of strings": (lambda: pycnn.zeros("2"), TypeError, ()),
+    "searchsorted without boundaries": (
+        lambda: pycnn.searchsorted(pycnn.tensor(1.0), zeros(2)),
+        RuntimeError,
+        ("positive dimension",),
+    ),
+    "searchsorted of a number in lines": (
+        lambda: pycnn.searchsorted(zeros(2, 3), 1.0),
+        RuntimeError,
+        ("scalar only when",),
+    ),
+    "searchsorted lines": (lambda: pycnn.searchsorted(zeros(2, 3), zeros(3, 1)), RuntimeError, ("(2, 3)", "(3, 1)")),
+    "searchsorted of bool": (
+        lambda: pycnn.searchsorted(pycnn.ones(2).bool(), pycnn.ones(2).bool()),
+        NotImplementedError,
+        ("bool",),
+    ),
     "randint bounds": (lambda: pycnn.randint(3, 3, (2,)), RuntimeError, ("3",)),
     "bernoulli": (lambda: F.dropout(zeros(2), -0.1), ValueError, ("-0.1",)),
     "arange step": (lambda: pycnn.arange(0, 5, -1), RuntimeError, ("step|sign",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import warnings
@@ -189,6 +190,10 @@ from torch.utils.data._utils.collate import default_collate
 from torch.utils.data.dataset import Subset
 from torch.utils.model_zoo import load_url
 import torch.utils.model_zoo
+import torch.nn.parallel.data_parallel
+import torch.utils.data
+assert torch.utils.data._utils.collate.default_collate is torch.utils.data.default_collate
+assert torch.nn.parallel.data_parallel(torch.nn.ReLU(), torch.ones(1) * -1).tolist() == [0]
 """
 
 
@@ -215,6 +220,20 @@ def test_downloaded_weights_are_found(tmp_path: Path, monkeypatch: pytest.Monkey
     assert hub.load_state_dict_from_url("x", folder, file_name="net-00112233.pth").keys() == {"weight"}
     with pytest.raises(RuntimeError, match="invalid hash value"):
         hub.load_state_dict_from_url(url, check_hash=True)
+
+
+def test_hashes_of_downloaded_weights(tmp_path: Path) -> None:
+    torch.save({"weight": torch.arange(600_000)}, tmp_path / "net")
+    digits = hashlib.sha256((tmp_path / "net").read_bytes()).hexdigest()[:8]
+    (tmp_path / "net").rename(tmp_path / f"net-{digits}.pth")
+    loaded = torch.hub.load_state_dict_from_url(f"https://x.org/net-{digits}.pth", tmp_path, check_hash=True)
+    assert loaded["weight"][-1] == 599_999
+
+
+def test_data_parallel_calls_the_module() -> None:
+    net, x = nn.Bilinear(2, 3, 4), (torch.ones(5, 2), torch.ones(5, 3))
+    assert torch.equal(nn.parallel.data_parallel(net, x, [0], dim=0), net(*x))
+    assert torch.equal(nn.parallel.data_parallel(net, x[:1], module_kwargs={"input2": x[1]}), net(*x))
 
 
 def test_distributed_training_needs_a_process_group() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,49 @@ def test_one_profile_at_a_time() -> None:
     assert prof.events == []
 
 
+def test_nothing_recorded_is_not_handed_over() -> None:
+    """With PyTorch's profiler the same calls."""
+    torch = pytest.importorskip("torch")
+
+    def calls(library: Any, schedule: Any) -> list[int]:
+        steps: list[int] = []
+        with library.profile(schedule=schedule, on_trace_ready=lambda prof: steps.append(prof.step_num)) as prof:
+            for _ in range(3):
+                prof.step()
+        return steps
+
+    for wait, warmup, active, repeat in ((0, 1, 1, 0), (0, 1, 1, 1), (0, 1, 3, 1), (2, 1, 1, 0), (9, 1, 1, 0)):
+        options = {"wait": wait, "warmup": warmup, "active": active, "repeat": repeat}
+        found, expected = (calls(library, library.schedule(**options)) for library in (profiler, torch.profiler))
+        assert found == expected, options
+    with profiler.profile(schedule=lambda step: profiler.ProfilerAction.WARMUP) as prof:
+        matrix_product().numpy()
+    assert prof.events == []
+
+
+def test_errors_of_schedules_and_handlers_end_the_profile() -> None:
+    def fails_at(number: int) -> Any:
+        def plan(step: int) -> profiler.ProfilerAction:
+            if step == number:
+                raise ZeroDivisionError
+            return profiler.ProfilerAction.RECORD_AND_SAVE
+
+        return plan
+
+    def handler(prof: profiler.profile) -> None:
+        raise ZeroDivisionError
+
+    for options in ({"schedule": fails_at(0)}, {"schedule": fails_at(1)}, {"schedule": fails_at(2)}, {
+        "schedule": fails_at(-1), "on_trace_ready": handler,
+    }, {"on_trace_ready": handler}):  # fmt: skip
+        with pytest.raises(ZeroDivisionError), profiler.profile(**options) as prof:
+            prof.step()
+            prof.step()
+        with profiler.profile() as prof:
+            matrix_product().numpy()
+        assert [event.step for event in prof.events].count("matmul") == 1
+
+
 def test_schedules_keep_the_steps_that_count(tmp_path: Path) -> None:
     seen: list[tuple[int, int, int]] = []
 
@@ -116,7 +160,7 @@ def test_schedules_keep_the_steps_that_count(tmp_path: Path) -> None:
             with profiler.record_function("one"):
                 matrix_product().numpy()
             prof.step()
-    assert seen == [(4, 2, 2), (8, 2, 2)]
+    assert seen == [(5, 2, 2), (9, 2, 2)]
     with profiler.profile(on_trace_ready=profiler.tensorboard_trace_handler(str(tmp_path / "traces"))):
         matrix_product().numpy()
     (trace,) = (tmp_path / "traces").iterdir()

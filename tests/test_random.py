@@ -135,6 +135,49 @@ def test_dropout_keeps_its_share_and_its_mean(p: float) -> None:
     assert abs(share - (1 - p)) < 4 * np.sqrt(p * (1 - p) / 100_000)
 
 
+def check_shares(dropped: np.ndarray[Any, Any], p: float) -> None:
+    assert abs(float(dropped.mean()) - p) < 4 * np.sqrt(p * (1 - p) / dropped.size)
+
+
+@pytest.mark.parametrize("p", [0.2, 0.7])
+@pytest.mark.parametrize("name", ["dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"])
+def test_dropout_functions_of_the_package(name: str, p: float) -> None:
+    """Shares, values and whole channels. Of ones, alpha dropout (Klambauer et al. 2017) makes a + b where it keeps them
+    and a s + b where it drops, with s = -scale alpha of SELU, a = ((1 - p) (1 + p s^2))^(-1/2), b = -a p s."""
+    saturation = -1.0507009873554805 * 1.6732632423543772
+    a = ((1 - p) * (1 + p * saturation**2)) ** -0.5
+    alpha, of_channels = "alpha" in name, "feature" in name
+    kept = a - a * p * saturation if alpha else 1 / (1 - p)
+    dropped = a * saturation * (1 - p) if alpha else 0.0
+    pycnn.manual_seed(3)
+    found = getattr(pycnn, name)(pycnn.ones(100, 200, 3), p, True).numpy()
+    np.testing.assert_allclose(np.unique(found), sorted((kept, dropped)), rtol=1e-5)
+    is_dropped = abs(found - dropped) < abs(found - kept)
+    whole = is_dropped.all(2) == is_dropped.any(2)
+    assert whole.all() if of_channels else 0 < whole.mean() < 1
+    check_shares(is_dropped[..., 0] if of_channels else is_dropped, p)
+    pycnn.manual_seed(3)
+    x = pycnn.ones(100, 200, 3)
+    assert getattr(pycnn, f"{name}_")(x, p, True) is x and np.array_equal(x.numpy(), found)
+    assert not getattr(pycnn, name)(pycnn.ones(4, 3), 1.0, True).any()
+
+
+@pytest.mark.parametrize("train", [True, None])
+@pytest.mark.parametrize("p", [0.2, 0.7])
+def test_native_dropout_gives_what_it_kept(p: float, train: bool | None) -> None:
+    pycnn.manual_seed(3)
+    x = pycnn.randn(100, 500, dtype=pycnn.float64, requires_grad=True)
+    found, kept = pycnn.native_dropout(x, p, train)
+    assert kept.dtype == pycnn.bool and found.dtype == pycnn.float64
+    mask = kept.numpy()
+    check_shares(~mask, p)
+    np.testing.assert_allclose(found.detach().numpy(), np.where(mask, x.detach().numpy() / (1 - p), 0), rtol=1e-12)
+    found.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), mask / (1 - p), rtol=1e-12)
+    found, kept = pycnn.native_dropout(x, 1.0, train)
+    assert not found.any() and not kept.any()
+
+
 def test_dropout_backward_uses_the_forwards_mask() -> None:
     x = pycnn.ones(1000, requires_grad=True)
     y = F.dropout(x, 0.5)

@@ -160,6 +160,16 @@ def test_numpys_numbers_are_stored_as_numbers(tmp_path, ending):
     assert read == [1.5, 7, True, 2.5] and [type(x) for x in read] == [float, int, bool, float]
 
 
+@pytest.mark.parametrize("value", [np.longdouble(1), np.datetime64(5, "ns"), np.timedelta64(5, "ns")])
+def test_numpys_other_scalars_are_objects(tmp_path, value):
+    with pytest.raises(TypeError, match=f"{type(value).__name__} at \\['x'\\]"):
+        pycnn.save({"x": value}, tmp_path / "x.safetensors")
+    for name in ("x", "x.pt"):
+        pycnn.save({"x": value}, tmp_path / name)
+        again = pycnn.load(tmp_path / name, weights_only=False)["x"]
+        assert type(again) is type(value) and again == value
+
+
 def test_safetensors_refuse_modules_with_a_hint(tmp_path):
     with pytest.raises(TypeError, match=r"Linear at \['net'\]; store what its state_dict\(\) gives"):
         pycnn.save({"net": nn.Linear(1, 1)}, tmp_path / "whole.safetensors")

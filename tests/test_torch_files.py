@@ -7,6 +7,8 @@ import itertools
 import pathlib
 import pickle
 import struct
+import sys
+import types
 import zipfile
 from collections import Counter, OrderedDict
 
@@ -401,6 +403,48 @@ def test_trusted_files_of_pytorch(tmp_path):
     again = pycnn.load(tmp_path / "x.pt", weights_only=False)
     assert again["x"].tolist() == x.tolist() and isinstance(again["p"], nn.Parameter)
     assert again["place"] == pathlib.PurePosixPath("a/b")
+
+
+class Raising:
+    """Whose state cannot be set again."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __setstate__(self, state):
+        raise state["error"]
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyError("mine"), AttributeError("mine"), EOFError("mine")])
+def test_an_error_of_an_object_is_the_cause(tmp_path, error):
+    pycnn.save(Raising(error), tmp_path / "x.pt")
+    with pytest.raises(ValueError, match="x.pt.*mine") as raised:
+        pycnn.load(tmp_path / "x.pt", weights_only=False)
+    assert type(raised.value.__cause__) is type(error) and raised.value.__cause__.args == error.args
+
+
+@pytest.mark.parametrize("body", [b"", b"\x80\x02", b"\x80\x02h\x05.", b"0.", b"\x80\x02cos\nno such\n.",
+                                  b"\x80\x02cos\nsys", b"\x80\x02X\xff\0\0\0a", b"t."])  # fmt: skip
+def test_damaged_pickles_of_trusted_files(tmp_path, body):
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as file:
+        file.writestr("x/data.pkl", body)
+    with pytest.raises(ValueError, match=r"x\.pt"):
+        pycnn.load(tmp_path / "x.pt", weights_only=False)
+
+
+def test_modules_whose_name_begins_like_torch(tmp_path, monkeypatch):
+    module = types.ModuleType("torchlike")
+    module.Thing = type("Thing", (), {"__module__": "torchlike"})
+    monkeypatch.setitem(sys.modules, "torchlike", module)
+    pycnn.save({"x": module.Thing()}, tmp_path / "x.pt")
+    assert type(pycnn.load(tmp_path / "x.pt", weights_only=False)["x"]) is module.Thing
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_legacy_files_are_never_run(tmp_path, weights_only):
+    legacy(tmp_path / "old.pth", b"cos\nsystem\n(" + text("true") + b"tR")
+    with pytest.raises(pickle.UnpicklingError, match="os.system is refused.*legacy format, whatever weights_only"):
+        pycnn.load(tmp_path / "old.pth", weights_only=weights_only)
 
 
 def test_entries_are_aligned_and_checked(tmp_path):

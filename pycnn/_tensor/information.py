@@ -108,7 +108,6 @@ PROPERTIES: dict[str, Any] = {
     "grad_fn": property(_grad_fn, doc="The operator that made it, a `pycnn.autograd.graph.Node`, or None for leaves."),
     "is_cpu": property(lambda self: True, doc="True."),
     "real": property(lambda self: self, doc="self: numbers are real."),
-    "output_nr": property(lambda self: 0, doc="0."),
     "layout": property(lambda self: strided, doc="pycnn.strided"),
     **{
         name: property(_no, doc="False.")

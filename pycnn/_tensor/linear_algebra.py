@@ -6,6 +6,8 @@ import collections
 import math
 from typing import Any
 
+import numpy as np
+
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn._tensor.registry import both
@@ -65,19 +67,21 @@ def inverse(input: Tensor) -> Tensor:
 def matrix_exp(input: Tensor) -> Tensor:
     """The exponential series of square matrices, of input's shape.
 
-    Halved until Taylor's polynomial is exact to the last digits, then squared as often. The norm is looked at, hence
-    evaluated, at the call. Arguments and errors as in PyTorch.
+    Each halved until Taylor's polynomial is exact to the last digits, then squared as often. The norms are looked at,
+    hence evaluated, at the call. Arguments and errors as in PyTorch.
     """
     check_square("linalg.matrix_exp", input)
     if input.numel() == 0:
         return input.clone()
-    norm = float(input.detach().abs().sum(-2).max())
-    halvings = max(0, math.ceil(math.log2(norm))) if 0 < norm < math.inf else 0
-    scaled = input / 2**halvings
+    norms = input.detach().double().abs().sum(-2).amax(-1).numpy()
+    norms = np.where(np.isfinite(norms), np.maximum(norms, 1), 1)
+    halvings = np.ceil(np.log2(norms)).astype(np.int64)[..., np.newaxis, np.newaxis]
+    scaled = input * _core.tensor(np.ldexp(1.0, -halvings), dtype=input.dtype)
     identity = _core.eye(input.shape[-1], dtype=input.dtype)
     result = identity.expand(input.shape)
     for k in range(18 if input.dtype is _core.float64 else 12, 0, -1):
         result = identity + scaled @ result / k
-    for _ in range(halvings):
-        result = result @ result
+    left = _core.tensor(halvings)
+    for done in range(int(halvings.max())):
+        result = _core.where(left > done, result @ result, result)
     return result

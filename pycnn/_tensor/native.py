@@ -46,22 +46,6 @@ def convolution(
     return getattr(F, f"conv{spatial}d")(input, weight, bias, stride, padding, dilation, groups)
 
 
-@function
-def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
-    """Convolution along the first dimension: input (T, B, C), weight (K, C, O) and bias (O,) give (T', B, O).
-
-    Arguments and errors as in PyTorch.
-    """
-    if input.dim() != 3 or weight.dim() != 3 or bias.dim() != 1:
-        raise RuntimeError("conv_tbc: Input must have 3 dims: time, batch, in_channel; weight 3: kernel, in_channel, "
-                           "out_channel; bias 1")  # fmt: skip
-    if input.shape[2] != weight.shape[1] or weight.shape[2] != bias.shape[0]:
-        raise RuntimeError(f"conv_tbc: sizes do not fit: input {list(input.shape)}, weight {list(weight.shape)}, bias "
-                           f"{list(bias.shape)}")  # fmt: skip
-    result = _functional().conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad)
-    return result.permute(2, 0, 1)
-
-
 _INTERPOLATIONS, _PADDINGS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
 
 
@@ -225,15 +209,6 @@ def native_batch_norm(
     if not training:
         return result, _core.empty(0, dtype=input.dtype), _core.empty(0, dtype=input.dtype)
     return (result, *_moments(input.detach().movedim(1, 0).flatten(1), eps))
-
-
-@function
-def native_channel_shuffle(input: Tensor, groups: int) -> Tensor:
-    """nn.functional.channel_shuffle, of input's shape.
-
-    Arguments and errors as in it.
-    """
-    return _functional().channel_shuffle(input, groups)
 
 
 @function

@@ -36,10 +36,17 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """input * 2 ** other, elementwise, shapes broadcast.
 
+    In float64, rounded once at the end, so that the power overflows only where the product does.
+
     Arguments and errors as in `mul`.
     """
-    scale = _core.pow(2.0, other)
-    return input * (scale.to(input.dtype) if input.is_floating_point() and not other.is_floating_point() else scale)
+    dtype = _core.result_type(input, other)
+    result, left = input.double(), other.double()
+    for _ in range(2):
+        part = left.clamp(-1000, 1000)
+        result, left = result * _core.pow(2.0, part), left - part
+    result = result * _core.pow(2.0, left)
+    return result.to(dtype if dtype.is_floating_point else _core.get_default_dtype())
 
 
 @everywhere

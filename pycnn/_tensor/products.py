@@ -372,7 +372,10 @@ _COMPUTE_MODES = (
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
     """The p-norm distances of all pairs of rows: (..., P, M) and (..., R, M) give (..., P, R).
 
-    Arguments and errors as in PyTorch; differences are taken whatever the `compute_mode`.
+    2-norms come from one matrix product, which loses digits where rows are near, if `compute_mode` is
+    "use_mm_for_euclid_dist", and with more than 25 rows on a side unless it is "donot_use_mm_for_euclid_dist".
+
+    Arguments and errors as in PyTorch.
     """
     if compute_mode not in (None, *_COMPUTE_MODES):
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
@@ -387,8 +390,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> T
         raise RuntimeError("cdist only supports non-negative p values")
     if x1.shape[-1] == 0:
         return (x1.sum(-1).unsqueeze(-1) + x2.sum(-1).unsqueeze(-2)) * 0
-    modes = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
-    mode = modes.index(compute_mode or modes[0])
+    mode = _COMPUTE_MODES.index(compute_mode or _COMPUTE_MODES[0])
     many = x1.shape[-2] > 25 or x2.shape[-2] > 25
     if p == 2 and (mode == 1 or (mode == 0 and many)):
         return _euclidean_distances(x1, x2)

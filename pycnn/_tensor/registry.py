@@ -32,18 +32,27 @@ def _wrong_type(f: Callable[..., Any], args: tuple[Any, ...], keywords: dict[str
     return None
 
 
+def _numpy_names(f: Callable[..., Any]) -> dict[str, str]:
+    """The names that NumPy has for some of f's arguments, which the core's functions take, too."""
+    own = inspect.signature(f).parameters
+    return {numpys: ours for numpys, ours in _NUMPY_NAMES.items() if ours in own and numpys not in own}
+
+
+def _rename(keywords: dict[str, Any], names: dict[str, str]) -> None:
+    """Turns NumPy's names into ours; with both given, the function says which one it does not know."""
+    for name in names.keys() & keywords.keys():
+        if names[name] not in keywords:
+            keywords[names[name]] = keywords.pop(name)
+
+
 def _taking_numpy_names(f: Callable[..., Any]) -> Callable[..., Any]:
-    """f, which also takes the names that NumPy has for some arguments, as the core's functions do."""
+    names = _numpy_names(f)
 
     @functools.wraps(f)
     def call(*args: Any, **keywords: Any) -> Any:
-        try:
-            return f(*args, **keywords)
-        except TypeError:
-            renamed = {_NUMPY_NAMES.get(name, name): value for name, value in keywords.items()}
-            if renamed.keys() == keywords.keys():
-                raise
-            return f(*args, **renamed)
+        if keywords:
+            _rename(keywords, names)
+        return f(*args, **keywords)
 
     return call
 
@@ -58,7 +67,7 @@ def _check_integers(f: Callable[..., Any], places: list[tuple[int, str]], args: 
 
 def function(f: Function) -> Function:
     """A name of the package, which takes `out`, a tensor for the result, and refuses devices as the core's do."""
-    called = _taking_numpy_names(f)
+    numpy_names = _numpy_names(f)
     positional = list(inspect.signature(f).parameters.values())
     integers = [
         (i, p.name) for i, p in enumerate(positional) if p.annotation == "int" and p.kind is p.POSITIONAL_OR_KEYWORD
@@ -67,11 +76,13 @@ def function(f: Function) -> Function:
     @functools.wraps(f)
     def written(*args: Any, **keywords: Any) -> Any:
         out = keywords.pop("out", None)
+        if keywords:
+            _rename(keywords, numpy_names)
         check_device(keywords.get("device"))
         if integers:
             _check_integers(f, integers, args, keywords)
         try:
-            result = called(*args, **keywords)
+            result = f(*args, **keywords)
         except AttributeError as error:
             raise _wrong_type(f, args, keywords) or error from None
         return result if out is None else _core._write_out(f.__name__, result, out, *args, *keywords.values())

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn._tensor.registry import both, dimensions, everywhere, function, method, normalized
@@ -399,31 +401,48 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
     if repeats is None:
         if input.dim() != 1:
             raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
-        return _repeated_places(input)
+        return _repeated_places(input, output_size)
+    if not isinstance(repeats, Tensor) and type(repeats) is not int and not isinstance(repeats, np.integer):
+        raise TypeError(f"repeat_interleave(): argument 'repeats' must be Tensor or int, not {type(repeats).__name__}")
     source, along = (input.reshape(-1), 0) if dim is None else (input, normalized(dim, input.dim()))
     if source.dim() == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     size = source.shape[along]
+    if isinstance(repeats, Tensor):
+        _check_counts(repeats)
     if not isinstance(repeats, Tensor) or repeats.numel() == 1:
         times = int(repeats)
         if times < 0:
-            raise RuntimeError("repeats must be non-negative")
+            raise RuntimeError("Repeats must be non-negative")
+        _check_output_size(size * times, output_size)
         shape = list(source.shape)
         shape.insert(along + 1, times)
         return source.unsqueeze(along + 1).expand(shape).flatten(along, along + 1).clone()
     if repeats.dim() != 1 or repeats.numel() != size:
         raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
                            f"{repeats.numel()} and input.size({along}) = {size}")  # fmt: skip
-    return source.index_select(along, _repeated_places(repeats))
+    return source.index_select(along, _repeated_places(repeats, output_size))
 
 
-def _repeated_places(counts: Tensor) -> Tensor:
+def _check_counts(counts: Tensor) -> None:
     if counts.dtype not in (_core.int64, _core.int32):
-        raise RuntimeError("repeats has to be Long or Int tensor")
+        raise NotImplementedError(f"repeat_interleave: not implemented for repeats of {counts.dtype}")
+    if counts.dim() > 1:
+        raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
+
+
+def _check_output_size(size: int, expected: int | None) -> None:
+    if expected is not None and expected != size:
+        raise RuntimeError(f"repeat_interleave: Invalid output_size, expected {size} but got {expected}")
+
+
+def _repeated_places(counts: Tensor, output_size: int | None) -> Tensor:
+    _check_counts(counts)
     if bool((counts < 0).any()):
         raise RuntimeError("repeats can not be negative")
     ends = counts.cumsum(0)
     total = int(ends[-1]) if counts.numel() else 0
+    _check_output_size(total, output_size)
     return _core._searchsorted(ends, _core.arange(total), True)
 
 

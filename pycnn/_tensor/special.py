@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -217,18 +219,74 @@ def xlog1py(input: Any, other: Any) -> Tensor:
     return _core.where(zero & (y <= -1), 0.0, flows)
 
 
+# From this a on: Temme's expansion for x within this share of a, and Stirling's series for gamma(a).
+_LARGE, _CLOSE = 100.0, 0.3
+_POWERS, _DEGREE = 9, 20
+_lgamma = np.vectorize(math.lgamma, otypes=[np.float64])
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+@functools.cache
+def _temme() -> tuple[list[float], list[list[float]]]:
+    """The coefficients of the scaled gamma function's series in 1 / a, and the d[k][n] of DLMF 8.12.12, from those of
+    lambda - 1 as a series in eta (8.12.11)."""
+    count = _DEGREE + 2 * _POWERS + 3
+    alpha = [Fraction(0), Fraction(1)]
+    for n in range(2, count):
+        products = sum((j * alpha[j] * alpha[n - j + 1] for j in range(2, n)), Fraction(0))
+        alpha.append((alpha[n - 1] - products) / (n + 1))
+    # 5.11.5: every second coefficient, times a double factorial, is Stirling's.
+    stirling = [math.prod(range(1, 2 * k + 2, 2)) * alpha[2 * k + 1] for k in range(_POWERS)]
+    rows = [[Fraction(-1, 3)] + [(n + 2) * alpha[n + 2] for n in range(1, count - 2)]]
+    for k in range(1, _POWERS):
+        before = rows[-1]
+        rows.append([(-1) ** k * stirling[k] * rows[0][n] + (n + 2) * before[n + 2] for n in range(len(before) - 2)])
+    return [float(g) for g in stirling], [[float(d) for d in row[:_DEGREE]] for row in rows]
+
+
+def _polynomial(coefficients: Any, x: Any) -> Any:
+    result = 0.0
+    for coefficient in reversed(coefficients):
+        result = result * x + coefficient
+    return result
+
+
+def _half_eta_squared(a: Any, x: Any) -> Any:
+    """mu - log(1 + mu) with mu = (x - a) / a, without cancellation where mu is small."""
+    mu = (x - a) / a
+    s = mu / (2 + mu)
+    near = mu * s - 2 * s**3 * _polynomial([1 / (2 * n + 3) for n in range(14)], s * s)
+    return np.where(np.abs(mu) < _CLOSE, near, mu - np.log1p(mu))
+
+
+def _gamma_parts(a: Any, x: Any) -> tuple[Any, Any]:
+    """The regularised incomplete gamma functions for large a and x near it (DLMF 8.12.3, 8.12.4, 8.12.7)."""
+    half_square = _half_eta_squared(a, x)
+    eta = np.copysign(np.sqrt(2 * half_square), x - a)
+    rest = _polynomial([_polynomial(row, eta) for row in _temme()[1]], 1 / a)
+    rest = rest * np.exp(-a * half_square) / np.sqrt(2 * math.pi * a)
+    root = eta * np.sqrt(a / 2)
+    return _erfc(-root) / 2 - rest, _erfc(root) / 2 + rest
+
+
 def _lower_gamma(a: Any, x: Any) -> Any:
-    """The regularised lower incomplete gamma function of arrays of float64: its series below a + 1, from there on the
-    continued fraction of what is missing to 1."""
+    """The regularised lower incomplete gamma function of arrays of float64, and the upper one: for large a near x
+    Temme's expansion, else the series below a + 1, from there on the continued fraction of what is missing to 1."""
     with np.errstate(all="ignore"):
-        scale = np.exp(a * np.log(x) - x - np.vectorize(math.lgamma, otypes=[np.float64])(np.where(a > 0, a, 1.0)))
+        large = a >= _LARGE
+        close = large & (np.abs(x - a) < _CLOSE * a)
+        a_large, a_small = np.where(large, a, _LARGE), np.where(large | (a <= 0), 1.0, a)
+        stirling = np.exp(-a * _half_eta_squared(a, x)) * np.sqrt(a_large / (2 * math.pi))
+        stirling = stirling / _polynomial(_temme()[0], 1 / a_large)
+        scale = np.where(large, stirling, np.exp(a * np.log(x) - x - _lgamma(a_small)))
         term = total = 1 / a
         place = a
-        while True:
+        # Away from the expansion's region 200 terms are enough.
+        for _ in range(1000):
             place = place + 1
             term = term * x / place
             total = total + np.where(np.isfinite(term), term, 0)
-            if not np.any((x < a + 1) & (term > total * 1e-17)):
+            if not np.any((x < a + 1) & ~close & (term > total * 1e-17)):
                 break
         series = scale * total
         # Lentz's method, modified by Thompson and Barnett (1986).
@@ -242,9 +300,12 @@ def _lower_gamma(a: Any, x: Any) -> Any:
             d = 1 / np.where(factor * d + b == 0, 1e-300, factor * d + b)
             c = np.where(b + factor / c == 0, 1e-300, b + factor / c)
             fraction = fraction * c * d
-            if n >= 2000 or not np.any((x >= a + 1) & (np.abs(c * d - 1) > 1e-16)):
+            if n >= 2000 or not np.any((x >= a + 1) & ~close & (np.abs(c * d - 1) > 1e-16)):
                 break
         result = np.where(x < a + 1, series, 1 - scale * fraction), np.where(x < a + 1, 1 - series, scale * fraction)
+        if close.any():
+            at = np.where(close, a, _LARGE), np.where(close, x, _LARGE)
+            result = tuple(np.where(close, near, away) for near, away in zip(_gamma_parts(*at), result, strict=True))
     limits = ((x == 0) & (a > 0), (a == 0) & (x > 0), np.isinf(x) & (x > 0) & (a > 0) & np.isfinite(a))
     outside = (a < 0) | (x < 0) | ((a == 0) & (x == 0)) | np.isnan(a) | np.isnan(x) | (np.isinf(a) & np.isinf(x))
     found = []

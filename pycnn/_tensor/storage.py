@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pycnn import _core
-from pycnn._core import Tensor
+from pycnn._core import Size, Tensor
 from pycnn._tensor.registry import both, function, method
 
 
@@ -28,9 +29,46 @@ def detach(input: Tensor) -> Tensor:
     return input.detach()
 
 
+# The dimensions from the outermost in memory to the innermost.
+_ORDERS = {_core.channels_last: (0, 2, 3, 1), _core.channels_last_3d: (0, 2, 3, 4, 1)}
+
+
+def _order_of(memory_format: Any, rank: int) -> list[int]:
+    if memory_format is _core.preserve_format:
+        raise RuntimeError("Unsupported memory format Preserve")
+    order = list(_ORDERS.get(memory_format, range(rank)))
+    if len(order) != rank:
+        raise RuntimeError(f"required rank {len(order)} tensor to use {memory_format} format")
+    return order
+
+
+def _lies_in(input: Tensor, order: Sequence[int]) -> bool:
+    """Whether the elements lie densely with the dimensions in this order; those of size 1 may claim any stride."""
+    step = 1
+    for d in reversed(order):
+        if input.shape[d] != 1 and input.stride(d) != step:
+            return False
+        step *= max(input.shape[d], 1)
+    return True
+
+
+def _storage_from(input: Tensor, count: int) -> Tensor:
+    """So many elements of input's storage, from its first on; zeros for what lies behind its last one and the end."""
+    try:
+        return _core._as_strided(input, [count], [1], input.storage_offset())
+    except RuntimeError:  # past the end
+        steps = zip(input.shape, input.stride(), strict=True)
+        there = 1 + sum((extent - 1) * step for extent, step in steps) if input.numel() else 0
+        found = _core._as_strided(input, [there], [1], input.storage_offset())
+        return _core.cat([found, _core.zeros(count - there, dtype=input.dtype)])
+
+
 @method
 def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
-    """Gives self another shape, in place: the elements go on row by row, what is new is zero.
+    """Gives self another shape, in place: the elements go on as they lie in memory, what is new is zero.
+
+    The same shape (without a `memory_format`) changes nothing. Any other gives self a storage of its own, of just that
+    size: unlike in PyTorch, views of self stay with the old one, and growing again brings nothing back.
 
     Arguments and errors as in PyTorch: RuntimeError if self requires grad.
     """
@@ -39,22 +77,29 @@ def resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     shape = [int(n) for n in (sizes[0] if len(sizes) == 1 and isinstance(sizes[0], Sequence) else sizes)]
     if any(n < 0 for n in shape):
         raise RuntimeError(f"resize_: negative size in {shape}")
-    count = math.prod(shape)
-    flat = self.reshape(-1)[:count]
-    missing = count - flat.numel()
-    if missing:
-        flat = _core.cat([flat, _core.zeros(missing, dtype=self.dtype)])
-    self.data = flat.reshape(shape).clone()
+    order = _order_of(memory_format, len(shape))
+    if shape == list(self.shape) and (memory_format is None or _lies_in(self, order)):
+        return self
+    flat = _storage_from(self.detach(), math.prod(shape)).clone()
+    self.data = flat.reshape([shape[d] for d in order]).permute(_inverse(order))
     return self
+
+
+def _inverse(order: Sequence[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)
 
 
 @both
 def resize_as_(input: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
-    """Gives input the template's shape, in place: see `Tensor.resize_`.
+    """Gives input the template's shape, in place: see `Tensor.resize_`. preserve_format takes its layout, too.
 
     Arguments and errors as in it.
     """
-    return resize_(input, list(the_template.shape))
+    if memory_format is _core.preserve_format:
+        fitting = [known for known, order in _ORDERS.items() if len(order) == the_template.dim()]
+        dense = _lies_in(the_template, range(the_template.dim()))
+        memory_format = next((known for known in fitting if not dense and _lies_in(the_template, _ORDERS[known])), None)
+    return resize_(input, list(the_template.shape), memory_format=memory_format)
 
 
 @both
@@ -105,20 +150,68 @@ def map_(self: Tensor, tensor: Tensor, callable: Any) -> Tensor:
 
 @method
 def new(self: Tensor, *data: Any) -> Tensor:
-    """A tensor of self's dtype of that shape, or of that data.
+    """A tensor of self's dtype of that shape (sizes or a Size), or of that data (a tensor or another sequence).
 
     Arguments and errors as in PyTorch.
     """
-    if len(data) == 1 and not isinstance(data[0], int):
-        return _core.tensor(data[0], dtype=self.dtype)
-    return _core.empty(list(data) or [0], dtype=self.dtype)
+    if len(data) != 1 or isinstance(data[0], int):
+        return _core.empty(list(data) or [0], dtype=self.dtype)
+    (given,) = data
+    if isinstance(given, Size):
+        return _core.empty(given, dtype=self.dtype)
+    if isinstance(given, Tensor):
+        if given.dtype is not self.dtype:
+            raise TypeError(f"new(): expected a tensor of {self.dtype}, got one of {given.dtype}")
+        return given.detach().clone()
+    if not isinstance(given, (Sequence, np.ndarray)):
+        raise TypeError(f"new(): data must be a sequence (got {type(given).__name__})")
+    return _core.tensor(given, dtype=self.dtype)
 
 
 @method
 def dim_order(self: Tensor, *, ambiguity_check: Any = False) -> tuple[int, ...]:
-    """The dimensions from the outermost in memory to the innermost, any shape. Arguments as in PyTorch."""
-    strides = self.stride()
-    return tuple(sorted(range(self.dim()), key=lambda d: (-strides[d], d)))
+    """The dimensions from the outermost in memory to the innermost, any shape.
+
+    Arguments and errors as in PyTorch: RuntimeError if `ambiguity_check` (True, or a list of memory formats of which
+    exactly one must fit) finds that others are as good.
+    """
+    listed = isinstance(ambiguity_check, list) and all(isinstance(f, _core.memory_format) for f in ambiguity_check)
+    if not listed and not isinstance(ambiguity_check, bool):
+        raise TypeError("The ambiguity_check argument must be a bool or a list of memory formats.")
+    rank, shape, strides = self.dim(), self.shape, self.stride()
+    orders = {_core.contiguous_format: range(rank)} | {f: o for f, o in _ORDERS.items() if len(o) == rank}
+    if (listed or ambiguity_check) and (1 in shape or any(a == b for a, b in itertools.pairwise(strides))):
+        fitting = [f for f in ambiguity_check if f in orders and _lies_in(self, orders[f])] if listed else []
+        if len(fitting) != 1:
+            raise RuntimeError("The tensor does not have unique dim order, or cannot map to exact one of the given "
+                               "memory formats.")  # fmt: skip
+    dense, last = (f in orders and _lies_in(self, orders[f]) for f in (_core.contiguous_format, _core.channels_last))
+    if rank < 2 or (dense and not last):
+        return tuple(range(rank))
+    if last and not dense:
+        return _ORDERS[_core.channels_last]
+
+    def compare(a: int, b: int) -> int:
+        if strides[a] == 0 or strides[b] == 0:
+            return 0
+        if strides[a] == strides[b]:
+            return int(shape[a] > shape[b])
+        return 1 if strides[a] > strides[b] else -1
+
+    # An insertion sort from the back that leaves what cannot be compared where it is.
+    order = list(reversed(range(rank)))
+    for i in range(1, rank):
+        place = i
+        for before in reversed(range(i)):
+            comparison = compare(order[before], order[place])
+            if comparison < 0:
+                break
+            if comparison > 0:
+                order[before], order[place] = order[place], order[before]
+                place = before
+    if ambiguity_check and any(compare(a, b) >= 0 for a, b in itertools.pairwise(order)):
+        raise RuntimeError("The tensor does not have unique dim order.")
+    return tuple(reversed(order))
 
 
 @function
@@ -171,8 +264,7 @@ def empty_permuted(
     order = list(physical_layout)
     if sorted(order) != list(range(len(size))):
         raise RuntimeError(f"empty_permuted: physical_layout {order} is no order of {len(size)} dimensions")
-    inverse = sorted(range(len(order)), key=order.__getitem__)
-    result = _core.empty([size[d] for d in order], dtype=dtype).permute(inverse).detach()
+    result = _core.empty([size[d] for d in order], dtype=dtype).permute(_inverse(order)).detach()
     return result.requires_grad_() if requires_grad else result
 
 

@@ -87,13 +87,21 @@ class _Saved:
         return kept
 
 
-#: Contexts by the key of their node. A context lives as long as its node.
-_contexts: weakref.WeakValueDictionary[int, FunctionCtx] = weakref.WeakValueDictionary()
+class _Held:
+    """What only a node holds: unlike its context, which a user may keep, it is gone with the node."""
+
+    def __init__(self, context: FunctionCtx) -> None:
+        self.context = context
+
+
+#: Contexts by the key of their node.
+_contexts: weakref.WeakValueDictionary[int, _Held] = weakref.WeakValueDictionary()
 
 
 def context_of(node: Any) -> FunctionCtx | None:
     """The context of a node that a Function made."""
-    return _contexts.get(node.key)
+    held = _contexts.get(node.key)
+    return None if held is None else held.context
 
 
 class Function:
@@ -192,8 +200,10 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
         for tensor, output in zip(ctx._saved, saved, strict=True)
     )
     ctx._saved_outputs, ctx._input_count = saved, len(sources)
+    held = _Held(ctx)
 
     def backward(gradients: tuple[Any, ...], saved_outputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+        ctx = held.context
         given: list[Any] = [None] * len(like)
         for i, gradient in zip(differentiable, gradients, strict=True):
             given[i] = gradient
@@ -222,7 +232,7 @@ def _record(cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], result
         name=cls.__name__,
     )
     if recorded:
-        _contexts[recorded[0]._grad_node.key] = ctx
+        _contexts[recorded[0]._grad_node.key] = held
     for i, new in zip(differentiable, recorded, strict=True):
         if id(results[i]) in changed:
             _core._rebind(results[i], new)

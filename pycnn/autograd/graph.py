@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import weakref
@@ -39,6 +40,7 @@ class Node:
 
     _kinds: dict[str, type[Node]] = {}  # noqa: RUF012 (of the base alone)
     _alive: weakref.WeakValueDictionary[int, Node] = weakref.WeakValueDictionary()
+    _notes: weakref.WeakValueDictionary[int, _Notes] = weakref.WeakValueDictionary()
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -69,8 +71,12 @@ class Node:
 
     @property
     def metadata(self) -> dict[Any, Any]:
-        """A dictionary for the user's notes."""
-        return self.__dict__.setdefault("_metadata", {})
+        """A dictionary for the user's notes, kept as long as the operator is."""
+        notes = self._notes.get(self._raw.key)
+        if notes is None:
+            notes = self._notes[self._raw.key] = _Notes()
+            self._registered(self._raw.hook_before, notes)
+        return notes.metadata
 
     def register_hook(self, fn: Callable[..., Any]) -> _HookHandle:
         """Calls `fn(grad_inputs, grad_outputs)`, tuples of tensors or None, after the node's backward; what it returns,
@@ -108,6 +114,16 @@ class Node:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
 
+class _Notes:
+    """The user's notes about an operator, which owns them as a hook that leaves gradients as they are."""
+
+    def __init__(self) -> None:
+        self.metadata: dict[Any, Any] = {}
+
+    def __call__(self, grad_outputs: Any) -> None:
+        pass
+
+
 class _HookHandle:
     """Removes a hook of a node."""
 
@@ -126,10 +142,22 @@ class _HookHandle:
 
 
 class AccumulateGrad(Node):
-    """The end of an edge at a leaf, where gradients are added to `variable.grad`."""
+    """The end of an edge at a leaf, where gradients are added to `variable.grad`. One object per leaf."""
+
+    _at: weakref.WeakValueDictionary[int, AccumulateGrad] = weakref.WeakValueDictionary()
 
     def __init__(self, variable: Tensor) -> None:
         self.variable = variable
+        self._metadata: dict[Any, Any] = {}
+
+    @classmethod
+    def of_leaf(cls, variable: Tensor) -> AccumulateGrad:
+        """The object for a leaf."""
+        key = variable._value_key
+        found = cls._at.get(key)
+        if found is None or found.variable._value_key != key:  # the latter: changed in place since
+            found = cls._at[key] = cls(variable)
+        return found
 
     def name(self) -> str:
         """The name that programs compare with, "torch::autograd::AccumulateGrad"."""
@@ -142,6 +170,11 @@ class AccumulateGrad(Node):
     def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
         """Empty."""
         return ()
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dictionary for the user's notes, kept as long as this object is."""
+        return self._metadata
 
     def register_prehook(self, fn: Callable[..., Any]) -> Any:
         """Calls `fn((gradient,))` before it is added; what it returns, unless None, replaces it."""
@@ -167,7 +200,7 @@ class AccumulateGrad(Node):
 def _node_of(target: Any) -> Node | None:
     if target is None:
         return None
-    return AccumulateGrad(target) if isinstance(target, Tensor) else Node.of(target)
+    return AccumulateGrad.of_leaf(target) if isinstance(target, Tensor) else Node.of(target)
 
 
 def grad_fn(tensor: Tensor) -> Node | None:
@@ -188,7 +221,7 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     if not tensor.requires_grad:
         raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
     node = grad_fn(tensor)
-    return GradientEdge(AccumulateGrad(tensor), 0) if node is None else GradientEdge(node, tensor.output_nr)
+    return GradientEdge(AccumulateGrad.of_leaf(tensor), 0) if node is None else GradientEdge(node, tensor.output_nr)
 
 
 def tensor_at(place: Any) -> Any:
@@ -203,9 +236,12 @@ def tensor_at(place: Any) -> Any:
 class _Settings(threading.local):
     refusal: str | None = None
     hooks: tuple[saved_tensors_hooks, ...] = ()
+    allows_mutation = False
 
 
 _settings = _Settings()
+_mutation_lock = threading.Lock()
+_mutation_threads = 0
 
 
 class saved_tensors_hooks:
@@ -263,16 +299,34 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
         _settings.refusal = before
 
 
+class _AllowMutationOnSavedContext:
+    """What `allow_mutation_on_saved_tensors` gives."""
+
+    def clear(self) -> None:
+        """Nothing to do: there are no copies."""
+
+
+def _count_mutating_threads(change: int) -> None:
+    global _mutation_threads
+    with _mutation_lock:
+        _mutation_threads += change
+        _core._set_saved_mutation_allowed(_mutation_threads > 0)
+
+
 @contextmanager
-def allow_mutation_on_saved_tensors() -> Iterator[None]:
+def allow_mutation_on_saved_tensors() -> Iterator[_AllowMutationOnSavedContext]:
     """Within it, backward reads what tensors were when they were saved, whatever was done to them in place since: no
-    value ever changes here, so that nothing needs to be copied for that. It holds for all threads."""
-    before = _core._is_saved_mutation_allowed()
-    _core._set_saved_mutation_allowed(True)
+    value ever changes here, so that nothing needs to be copied for that. As in PyTorch it holds for all threads, here
+    until the last one has left it. RuntimeError within another of the same thread."""
+    if _settings.allows_mutation:
+        raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+    _settings.allows_mutation = True
+    _count_mutating_threads(1)
     try:
-        yield
+        yield _AllowMutationOnSavedContext()
     finally:
-        _core._set_saved_mutation_allowed(before)
+        _count_mutating_threads(-1)
+        _settings.allows_mutation = False
 
 
 def increment_version(tensor: Tensor | Sequence[Tensor]) -> None:
@@ -298,32 +352,74 @@ class _Handles:
         self.remove()
 
 
-def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], *, mode: str = "all") -> _Handles:
-    """Calls `fn` in each backward that reaches all of these tensors, with the list of their gradients once all are
-    known; with `mode="any"` in each that reaches one of them, with the first gradient.
+class _Pass(threading.local):
+    """The pass of backward that this thread is in: gradients that arrived, by the hook that gathers them."""
 
-    Errors: ValueError for other modes.
+    gathered: dict[Any, list[Tensor | None]] | None = None
+
+
+_pass = _Pass()
+
+
+@functools.cache
+def _notice_ends_of_passes() -> None:
+    """From now on a pass of backward tells the hooks that still wait when it is over."""
+    for owner, name in ((Tensor, "backward"), (_core, "backward"), (_core, "grad")):
+        setattr(owner, name, _noticed(getattr(owner, name)))
+
+
+def _noticed(run: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(run)
+    def noticed(*args: Any, **kwargs: Any) -> Any:
+        outer, _pass.gathered = _pass.gathered, {}
+        try:
+            result = run(*args, **kwargs)
+            gathered = _pass.gathered
+        finally:
+            _pass.gathered = outer
+        for fn, gradients in gathered.items():
+            if any(gradient is None for gradient in gradients):
+                fn(gradients)
+        return result
+
+    return noticed
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], *, mode: str = "all") -> _Handles:
+    """Calls `fn` in each backward that reaches one of these tensors, with the list of their gradients: as soon as all
+    are known, or at the end, with None for those that were not reached. With `mode="any"` it gets the first gradient.
+
+    Backward goes through the whole graph: unlike in PyTorch, `backward(inputs=...)` and `grad` give gradients of
+    tensors that the wanted ones do not need as well.
+
+    Errors: ValueError for other modes, RuntimeError for tensors that require no gradient (with "any" they are left
+    out).
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
-    lock = threading.Lock()
-    gradients: list[Tensor | None] = [None] * len(tensors)
-    passes: list[int] = [0]  # the backward that they belong to
+    if mode == "any":
+
+        def arrive_first(gradient: Tensor) -> None:
+            if _pass.gathered is not None and arrive_first not in _pass.gathered:
+                _pass.gathered[arrive_first] = []
+                fn(gradient)
+
+        _notice_ends_of_passes()
+        return _Handles([tensor.register_hook(arrive_first) for tensor in tensors if tensor.requires_grad])
+
+    def gathered(gradients: list[Tensor | None]) -> None:
+        fn(gradients)
 
     def hook_at(position: int) -> Callable[[Tensor], None]:
         def arrive(gradient: Tensor) -> None:
-            with lock:
-                first = passes[0] != _core._backward_number()
-                if first:
-                    passes[0] = _core._backward_number()
-                    gradients[:] = [None] * len(tensors)
-                gradients[position] = gradient
-                given = [each for each in gradients if each is not None]
-            if mode == "any" and first:
-                fn(gradient)
-            elif mode == "all" and len(given) == len(tensors):
-                fn(given)
+            if _pass.gathered is None:
+                return  # the first such hook, registered while this pass runs
+            gradients = _pass.gathered.setdefault(gathered, [None] * len(tensors))
+            gradients[position] = gradient
+            if all(each is not None for each in gradients):
+                gathered(gradients)
 
         return arrive
 
+    _notice_ends_of_passes()
     return _Handles([tensor.register_hook(hook_at(i)) for i, tensor in enumerate(tensors)])

@@ -8,7 +8,7 @@ from pycnn._core import Tensor
 from pycnn._paths import add_paths
 from pycnn.nn.module import Module
 
-__all__ = ["DataParallel", "DistributedDataParallel"]
+__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]
 
 
 class DataParallel(Module):
@@ -27,6 +27,26 @@ class DataParallel(Module):
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Tensor:
         return self.module(*inputs, **kwargs)  # type: ignore[no-any-return]
+
+
+def data_parallel(
+    module: Module,
+    inputs: Any,
+    device_ids: Any = None,
+    output_device: Any = None,
+    dim: int = 0,
+    module_kwargs: dict[str, Any] | None = None,
+) -> Tensor:
+    """Calls `module`, with tensors of any shape.
+
+    Args:
+        module: what is called.
+        inputs: a tuple of arguments, or the only one.
+        device_ids, output_device, dim: accepted; without GPUs they have no meaning.
+        module_kwargs: arguments by name.
+    """
+    arguments = inputs if isinstance(inputs, tuple) else () if inputs is None else (inputs,)
+    return module(*arguments, **(module_kwargs or {}))  # type: ignore[no-any-return]
 
 
 class DistributedDataParallel(Module):
