@@ -14,10 +14,8 @@ namespace ops {
 
 using graph::BackwardContext;
 using graph::BackwardReads;
-using graph::Expression;
 using graph::Fingerprint;
 using graph::Lowering;
-using graph::ProgramBuilder;
 using graph::Slot;
 
 namespace {
@@ -145,7 +143,8 @@ class Determinant final : public graph::Operator {
   const char* name() const override { return logarithm_ ? "linalg_slogdet" : "linalg_det"; }
   BackwardReads backward_reads() const override { return {.inputs = 0b1111, .outputs = logarithm_ ? 0u : 1u}; }
   Tensors backward(const BackwardContext& context) const override {
-    const Tensor matrices = context.input(0), gradient = context.gradient();
+    const Tensor matrices = context.input(0);
+    const Tensor& gradient = context.gradient();
     const Tensors parts{context.input(1), context.input(2), context.input(3)};
     if (logarithm_)
       return {record_solve(matrices, scaled_identity(matrices, gradient), parts[0], parts[1], true), Tensor(), Tensor(),
