@@ -35,7 +35,8 @@ class ScatterReduce final : public graph::Operator {
  private:
   /// Equal extremes share the gradient.
   Tensors extreme_gradients(const BackwardContext& context) const {
-    const Tensor index = context.input(1), result = context.output(0), gradient = context.gradient();
+    const Tensor index = context.input(1), result = context.output(0);
+    const Tensor& gradient = context.gradient();
     const Tensor hit_input = cast(eq(context.input(0), result), gradient.dtype());
     const Tensor hit_source = cast(eq(context.input(2), gather(result, dimension_, index)), gradient.dtype());
     const Tensor share = gradient / scatter_add(hit_input, dimension_, index, hit_source);
@@ -45,7 +46,8 @@ class ScatterReduce final : public graph::Operator {
   /// times the other zero if there is one. With three zeros or more a third derivative lacks their product.
   Tensors product_gradients(const BackwardContext& context) const {
     const Tensor input = context.input(0), index = context.input(1), source = context.input(2);
-    const Tensor result = context.output(0), gradient = context.gradient();
+    const Tensor result = context.output(0);
+    const Tensor& gradient = context.gradient();
     const Tensor zero = wrap_scalar(0, gradient), one = wrap_scalar(1, gradient), two = wrap_scalar(2, gradient);
     const auto is_zero = [&](const Tensor& x) { return eq(x, zero); };
     const auto without_zeros = [&](const Tensor& x) { return where(is_zero(x), one, x); };
