@@ -46,8 +46,8 @@ def ratios(held: dict[peers.Peer, int]) -> dict[str, float]:
     """By dtype: pycnn's bytes over those of the most frugal other way, below 1 if pycnn needs less."""
     found = {}
     for dtype in ("float32", "bfloat16"):
-        ours = [count for peer, count in held.items() if peer.dtype == dtype and peer.library == "pycnn"]
-        theirs = [count for peer, count in held.items() if peer.dtype == dtype and peer.library != "pycnn"]
+        ours = [count for peer, count in held.items() if peer.dtype == dtype and peer.package == "pycnn"]
+        theirs = [count for peer, count in held.items() if peer.dtype == dtype and peer.package != "pycnn"]
         if ours and theirs:
             found[dtype] = min(ours) / min(theirs)
     return found

@@ -169,7 +169,7 @@ def passes_of(peer: peers.Peer, layer: Layer, arrays: list[peers.Array], threads
         with library.no_grad():
             return conv2d(x, weight, None, *sizes, layer.groups)
 
-    if peer.library == "torch":
+    if peer.package == "torch":
 
         def backward(which: int) -> Any:
             mask = [which == 0, which == 1, False]

@@ -51,7 +51,7 @@ def schedule(arguments: argparse.Namespace) -> Schedule:
 
 def chosen(peers: tuple[Peer, ...], arguments: argparse.Namespace) -> tuple[Peer, ...]:
     """The peers of the libraries asked for, pycnn first and always."""
-    return tuple(peer for peer in peers if peer.library == "pycnn" or peer.library in arguments.peers)
+    return tuple(peer for peer in peers if peer.package == "pycnn" or peer.package in arguments.peers)
 
 
 def ratios(samples: Mapping[str, Samples], peers: list[Peer]) -> dict[str, dict[str, Any]]:
@@ -59,8 +59,8 @@ def ratios(samples: Mapping[str, Samples], peers: list[Peer]) -> dict[str, dict[
     found = {}
     for dtype in ("float32", "bfloat16"):
         same = [peer for peer in peers if peer.dtype == dtype]
-        ours = fastest(samples, [peer.name for peer in same if peer.library == "pycnn"])
-        theirs = fastest(samples, [peer.name for peer in same if peer.library != "pycnn"])
+        ours = fastest(samples, [peer.name for peer in same if peer.package == "pycnn"])
+        theirs = fastest(samples, [peer.name for peer in same if peer.package != "pycnn"])
         if ours and theirs:
             found[dtype] = {"peer": theirs, "ours": ours, "quartiles": ratio(samples[theirs], samples[ours])}
     return found
@@ -75,7 +75,7 @@ def measured(name: str, network: Network, runs: Mapping[Peer, Any], arguments: a
         "peers": {peer: sample.to_json() for peer, sample in samples.items()},
         "ratios": ratios(samples, [*runs]),
         "roofline": {
-            peer.dtype: roofline(run) for peer, run in runs.items() if peer.library == "pycnn" and not peer.compiled
+            peer.dtype: roofline(run) for peer, run in runs.items() if peer.package == "pycnn" and not peer.compiled
         },
     }
 

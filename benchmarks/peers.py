@@ -44,7 +44,7 @@ class WrongAnswer(Exception):
 @dataclass(frozen=True)
 class Peer:
     name: str
-    library: str  #: the module to import
+    package: str  #: the module to import
     dtype: str = "float32"  #: or "bfloat16": of activations, with autocast where there are gradients
     channels_last: bool = False  #: PyTorch's memory layout (pycnn has no other, ONNX Runtime and OpenVINO choose)
     compiled: bool = False  #: pycnn.capture or torch.compile
@@ -70,12 +70,12 @@ INFERENCE = (
 def load(peer: Peer, threads: int) -> Any:
     """The peer's library, set to that many threads."""
     try:
-        library = importlib.import_module(peer.library)
+        library = importlib.import_module(peer.package)
     except ImportError as error:
         raise Unavailable(str(error)) from None
     if hasattr(library, "set_num_threads"):
         library.set_num_threads(threads)
-    if peer.library == "pycnn" and peer.compiled and not hasattr(library, "capture"):
+    if peer.package == "pycnn" and peer.compiled and not hasattr(library, "capture"):
         raise Unavailable("pycnn.capture is not available")
     return library
 
@@ -151,7 +151,7 @@ class Training:
         self.module, inputs = build(peer, library, network, state, images)
         targets = library.from_numpy(labels.copy())
         optimizer = library.optim.SGD(self.module.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-        forward = library.compile(self.module) if peer.library == "torch" and peer.compiled else self.module
+        forward = library.compile(self.module) if peer.package == "torch" and peer.compiled else self.module
 
         def step(x: Any, y: Any) -> Any:
             with autocast(peer, library):
@@ -161,7 +161,7 @@ class Training:
             optimizer.zero_grad()
             return loss
 
-        if peer.library == "pycnn" and peer.compiled:
+        if peer.package == "pycnn" and peer.compiled:
             step = library.capture(step)
         self._step: Callable[[], Any] = lambda: step(inputs, targets)
 
@@ -218,15 +218,15 @@ class Inference(Protocol):
 
 def inference(peer: Peer, network: Network, state: State, images: Array, threads: int) -> Inference:
     library = load(peer, threads)
-    if peer.library == "onnxruntime":
+    if peer.package == "onnxruntime":
         return _onnxruntime(library, network, state, images, threads)
-    if peer.library == "openvino":
+    if peer.package == "openvino":
         return _openvino(peer, library, network, state, images, threads)
     module, inputs = build(peer, library, network, state, images)
     module.eval()
     forward: Callable[[Any], Any] = module
     if peer.compiled:
-        forward = library.capture(module) if peer.library == "pycnn" else library.compile(module)
+        forward = library.capture(module) if peer.package == "pycnn" else library.compile(module)
 
     def run() -> Array:
         with library.no_grad(), autocast(peer, library):

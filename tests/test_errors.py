@@ -57,6 +57,7 @@ BAD_CALLS: dict[str, tuple[Callable[[], Any], type[Exception] | tuple[type[Excep
         RuntimeError,
         ("probability", "1.5"),
     ),
+    "native_dropout": (lambda: pycnn.native_dropout(zeros(3), 1.5, True), RuntimeError, ("probability", "1.5")),
     "embedding_bag of nothing": (
         lambda: F.embedding_bag(pycnn.zeros(3, 0, dtype=pycnn.int64), zeros(5, 2)),
         RuntimeError,

@@ -154,10 +154,12 @@ for _drop in (dropout, alpha_dropout, _core.feature_dropout, feature_alpha_dropo
 def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
     """{input with elements dropped and the others scaled up, which were kept}, of input's shape.
 
-    Arguments and errors as in PyTorch.
+    Arguments as in PyTorch. Errors: RuntimeError for p outside [0, 1] in training.
     """
     if train is False or p == 0:
         return input.clone(), _core.ones(list(input.shape), dtype=_core.bool)
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"native_dropout: dropout probability has to be between 0 and 1, but got {p}")
     kept = _core.bernoulli(_core.full(list(input.shape), 1 - p, dtype=_core.float32)).bool()
     return input * kept * (1 / (1 - p) if p < 1 else 0), kept
 
