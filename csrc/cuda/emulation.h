@@ -1,0 +1,108 @@
+// The part of CUDA that the kernels here use, on the host: a block's threads are fibers of the calling thread that run
+// until a barrier, in an order drawn anew each time, so that a barrier that is missing shows. Blocks run one after the
+// other. Asynchronous copies arrive when they are waited for, and not before.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __shared__ static
+#define __grid_constant__
+#define __launch_bounds__(...)
+#define __restrict__
+#define __align__(n) alignas(n)
+
+struct dim3 {
+  unsigned x, y, z;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+using cudaStream_t = void*;
+enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNotSupported = 801 };
+
+// Written when a fiber is resumed: a host thread emulates one block at a time.
+extern thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace pycnn::cuda::emulation {
+
+/// Runs `kernel` in every thread of every block. Ends the process with a message if threads of a block wait for others
+/// that have gone elsewhere.
+void run(const char* name, dim3 blocks, dim3 threads, size_t shared_bytes, const std::function<void()>& kernel);
+/// The block's, filled with NaN before it begins.
+void* shared_memory();
+
+void block_barrier();
+/// Lets every lane of the warp see what all of them gave: `all` is an array of 32 blocks of `bytes`.
+const void* exchange(const void* mine, size_t bytes);
+int lane();
+
+/// Copies that wait for wait_copies().
+void begin_copy(void* to, const void* from, size_t bytes, size_t valid_bytes);
+void commit_copies();
+/// Until all but the last `pending` committed groups have arrived.
+void wait_copies(int pending);
+
+template <typename T>
+T shuffle(T value, int from) {
+  T all[32];
+  std::memcpy(all, exchange(&value, sizeof value), sizeof all);
+  return all[from & 31];
+}
+
+}  // namespace pycnn::cuda::emulation
+
+inline void __syncthreads() { pycnn::cuda::emulation::block_barrier(); }
+inline void __syncwarp(unsigned = ~0U) {
+  const char nothing = 0;
+  pycnn::cuda::emulation::exchange(&nothing, 1);
+}
+template <typename T>
+T __shfl_sync(unsigned, T value, int from) {
+  return pycnn::cuda::emulation::shuffle(value, from);
+}
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+  return pycnn::cuda::emulation::shuffle(value, pycnn::cuda::emulation::lane() ^ mask);
+}
+template <typename T>
+T __shfl_down_sync(unsigned, T value, unsigned distance) {
+  const int lane = pycnn::cuda::emulation::lane(), from = lane + static_cast<int>(distance);
+  return pycnn::cuda::emulation::shuffle(value, from < 32 ? from : lane);
+}
+inline unsigned __ballot_sync(unsigned, int predicate) {
+  bool all[32];
+  const bool mine = predicate != 0;
+  std::memcpy(all, pycnn::cuda::emulation::exchange(&mine, sizeof mine), sizeof all);
+  unsigned bits = 0;
+  for (unsigned i = 0; i < 32; ++i) bits |= static_cast<unsigned>(all[i]) << i;
+  return bits;
+}
+inline float __uint_as_float(unsigned bits) {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+inline unsigned __float_as_uint(float value) {
+  unsigned bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32); }
+template <typename T>
+T __ldg(const T* address) {
+  return *address;
+}
