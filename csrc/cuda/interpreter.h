@@ -1,26 +1,344 @@
-// Pointwise programs on a GPU: a thread runs the program over a few elements that lie side by side.
+// Pointwise programs on a GPU. A thread runs the program over a few elements that lie side by side, so that the cost of
+// finding out what to do is shared; the result of the last instruction stays in registers, where the next one mostly
+// wants it, others lie in local memory.
 #pragma once
 
-#include "cuda/launch.h"
+#include "cuda/opcodes.h"
 #include "kernels/program.h"
 
 namespace pycnn::cuda {
 
-/// A pointwise program as a kernel gets it, by value (some 6 KB: kernels take up to 32 KB).
+/// Divides by a number that is known beforehand, in a multiplication and a shift (Granlund & Montgomery 1994).
+struct FastDivide {
+  int64_t divisor;
+  uint32_t multiplier, shift;
+
+  FastDivide() = default;
+  explicit FastDivide(int64_t by) : divisor(by), multiplier(0), shift(0) {
+    if (by <= 1 || by >= int64_t{1} << 31) return;
+    while (int64_t{1} << shift < by) ++shift;
+    multiplier = static_cast<uint32_t>(
+        ((uint64_t{1} << 32) * ((uint64_t{1} << shift) - static_cast<uint64_t>(by))) / static_cast<uint64_t>(by) + 1);
+  }
+  __host__ __device__ int64_t divide(int64_t n) const {
+    if (multiplier == 0 || n >= int64_t{1} << 31) return divisor == 1 ? n : n / divisor;
+    const auto low = static_cast<uint32_t>(n);
+    const auto high = static_cast<uint32_t>(static_cast<uint64_t>(low) * multiplier >> 32);
+    return static_cast<int64_t>((static_cast<uint64_t>(high) + low) >> shift);
+  }
+};
+
+/// A pointwise program as a kernel gets it, by value (some 7 KB: kernels take up to 32 KB).
 struct Program {
   int code_size, loops;
+  bool wide;  ///< has registers of 64 bits
   int64_t sizes[kernels::max_loops];
-  bool given[kernels::max_operands];  ///< loads of this operand give what the caller passes (an epilogue's raw result)
+  FastDivide dividers[kernels::max_loops];
+  bool given[kernels::max_operands];   ///< loads give what the caller passes (an epilogue's raw result)
+  bool vector[kernels::max_operands];  ///< elements side by side are adjacent and aligned as `program_vector` of them
   kernels::Operand operands[kernels::max_operands];
+  bool kept[kernels::max_instructions];  ///< the result is read by others than the next instruction
   kernels::Instruction code[kernels::max_instructions];
 };
 
-/// `given`: the address of the operand whose elements the caller holds, or null.
+/// How many neighbouring elements a thread takes of float32 programs; 64-bit registers take one.
+inline constexpr int program_vector = 8;
+
+/// `given`: the address of the operand whose elements the caller holds, or null. `live`: registers that are read after
+/// the program (a reduction's sources).
 Program make_program(const kernels::PointwiseArguments& arguments, const void* given = nullptr);
 
-/// Elements [inner, inner + count) of the innermost loop at index `outer` of the others together, count ≤ V.
-/// `values`: what loads of the given operand see. For float32 programs (epilogues of products).
+/// Where element (outer, inner) of an operand lies, in elements; `outer` counts the outer loops together.
+struct ProgramPlace {
+  int64_t index[kernels::max_loops];
+  __device__ ProgramPlace(const Program& program, int64_t outer, int64_t inner) {
+    index[program.loops - 1] = inner;
+    for (int loop = program.loops - 2; loop >= 0; --loop) {
+      const int64_t rest = loop == 0 ? 0 : program.dividers[loop].divide(outer);
+      index[loop] = outer - rest * program.sizes[loop];
+      outer = rest;
+    }
+  }
+  __device__ int64_t of(const Program& program, const kernels::Operand& operand) const {
+    int64_t offset = 0;
+    for (int loop = 0; loop < program.loops; ++loop) offset += index[loop] * operand.strides[loop];
+    return offset;
+  }
+};
+
+/// V elements from `at` on in steps of `stride`, `count` of which exist, as floats.
+template <int V, typename Memory>
+__device__ inline void load_elements(float (&to)[V], const Memory* at, int64_t stride, int count, bool vector) {
+  if (stride == 0) {
+    float value;
+    kernels::widen(*at, value);
+#pragma unroll
+    for (int v = 0; v < V; ++v) to[v] = value;
+  } else if (vector && count == V) {
+    constexpr int words = static_cast<int>(V * sizeof(Memory) / 16);
+    union {
+      uint4 packed[words > 0 ? words : 1];
+      Memory elements[V];
+    };
+    if constexpr (words > 0) {
+#pragma unroll
+      for (int w = 0; w < words; ++w) packed[w] = reinterpret_cast<const uint4*>(at)[w];
+    } else {
+      *reinterpret_cast<uint2*>(packed) = *reinterpret_cast<const uint2*>(at);
+    }
+#pragma unroll
+    for (int v = 0; v < V; ++v) kernels::widen(elements[v], to[v]);
+  } else {
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+      to[v] = 0;
+      if (v < count) kernels::widen(at[v * stride], to[v]);
+    }
+  }
+}
+
+template <int V, typename Memory>
+__device__ inline void store_elements(const float (&from)[V], Memory* at, int64_t stride, int count, bool vector) {
+  if (vector && count == V) {
+    constexpr int words = static_cast<int>(V * sizeof(Memory) / 16);
+    union {
+      uint4 packed[words > 0 ? words : 1];
+      Memory elements[V];
+    };
+#pragma unroll
+    for (int v = 0; v < V; ++v) kernels::narrow(from[v], elements[v]);
+    if constexpr (words > 0) {
+#pragma unroll
+      for (int w = 0; w < words; ++w) reinterpret_cast<uint4*>(at)[w] = packed[w];
+    } else {
+      *reinterpret_cast<uint2*>(at) = *reinterpret_cast<const uint2*>(packed);
+    }
+  } else {
+#pragma unroll
+    for (int v = 0; v < V; ++v)
+      if (v < count) kernels::narrow(from[v], at[v * stride]);
+  }
+}
+
+/// Worth their code in every kernel that runs programs.
+__host__ __device__ constexpr bool is_common(kernels::Opcode opcode) {
+  using kernels::Opcode;
+  return (opcode >= Opcode::Add && opcode <= Opcode::MultiplyAdd) ||
+         (opcode >= Opcode::Maximum && opcode <= Opcode::LogicalNot) ||
+         (opcode >= Opcode::Select && opcode <= Opcode::Exp) || opcode == Opcode::Tanh || opcode == Opcode::Sigmoid;
+}
+
+template <kernels::Opcode opcode, typename T>
+__device__ T apply_one(T a, T b, T c) {
+  if constexpr (operands_of(opcode) == 1)
+    return Apply<opcode, T>::of(a);
+  else if constexpr (operands_of(opcode) == 2)
+    return Apply<opcode, T>::of(a, b);
+  else if constexpr (operands_of(opcode) == 3)
+    return Apply<opcode, T>::of(a, b, c);
+  else
+    return T(0);
+}
+
+/// Any opcode, by a call.
+template <typename T>
+__device__ __noinline__ T apply_any(kernels::Opcode opcode, T a, T b, T c) {
+  switch (opcode) {
+#define PYCNN_OPCODE(name, operands) \
+  case kernels::Opcode::name:        \
+    return apply_one<kernels::Opcode::name, T>(a, b, c);
+    PYCNN_OPCODES(PYCNN_OPCODE)
+#undef PYCNN_OPCODE
+  }
+  return T(0);
+}
+
+/// The opcode applied to V elements.
 template <int V>
-__device__ void run_program(const Program& program, int64_t outer, int64_t inner, int count, const float (&values)[V]);
+__device__ inline void apply(kernels::Opcode opcode, float (&result)[V], const float (&a)[V], const float (&b)[V],
+                             const float (&c)[V]) {
+  switch (opcode) {
+#define PYCNN_OPCODE(name, operands)                                 \
+  case kernels::Opcode::name:                                        \
+    if constexpr (is_common(kernels::Opcode::name)) {                \
+      _Pragma("unroll") for (int v = 0; v < V; ++v) result[v] =      \
+          apply_one<kernels::Opcode::name, float>(a[v], b[v], c[v]); \
+      return;                                                        \
+    }                                                                \
+    break;
+    PYCNN_OPCODES(PYCNN_OPCODE)
+#undef PYCNN_OPCODE
+  }
+#pragma unroll
+  for (int v = 0; v < V; ++v) result[v] = apply_any<float>(opcode, a[v], b[v], c[v]);
+}
+
+/// Registers of a thread: V floats each.
+template <int V>
+struct Registers {
+  float last[V];           ///< the result of the last instruction
+  int last_register = -1;  ///< which register that is
+  float file[kernels::max_registers][V];
+
+  __device__ void read(float (&to)[V], int number) const {
+    const bool fresh = number == last_register;
+#pragma unroll
+    for (int v = 0; v < V; ++v) to[v] = fresh ? last[v] : file[number][v];
+  }
+};
+
+/// Elements [inner, inner + count) of the innermost loop at index `outer` of the others together, count ≤ V, of a
+/// program with float32 registers. `values`: what loads of the given operand see. Leaves the registers as they end.
+template <int V>
+__device__ void run_program(const Program& program, int64_t outer, int64_t inner, int count, const float (&values)[V],
+                            Registers<V>& registers) {
+  const ProgramPlace place(program, outer, inner);
+  const int innermost = program.loops - 1;
+  for (int i = 0; i < program.code_size; ++i) {
+    const kernels::Instruction& instruction = program.code[i];
+    float result[V];
+    switch (instruction.opcode) {
+      case kernels::Opcode::Load: {
+        const int number = instruction.index;
+        const kernels::Operand& operand = program.operands[number];
+        if (program.given[number]) {
+#pragma unroll
+          for (int v = 0; v < V; ++v) result[v] = values[v];
+          break;
+        }
+        const int64_t offset = place.of(program, operand);
+        kernels::with_memory_type(operand.dtype, [&](auto memory) {
+          load_elements(result, static_cast<const decltype(memory)*>(operand.data) + offset, operand.strides[innermost],
+                        count, program.vector[number]);
+        });
+        break;
+      }
+      case kernels::Opcode::Store: {
+        const int number = instruction.index;
+        const kernels::Operand& operand = program.operands[number];
+        const int64_t offset = place.of(program, operand);
+        registers.read(result, instruction.operands[0]);
+        kernels::with_memory_type(operand.dtype, [&](auto memory) {
+          store_elements(result, static_cast<decltype(memory)*>(operand.data) + offset, operand.strides[innermost],
+                         count, program.vector[number]);
+        });
+        continue;
+      }
+      case kernels::Opcode::Constant:
+#pragma unroll
+        for (int v = 0; v < V; ++v) result[v] = static_cast<float>(instruction.floating);
+        break;
+      case kernels::Opcode::Convert:
+        registers.read(result, instruction.operands[0]);
+        break;
+      case kernels::Opcode::RoundTo:
+        registers.read(result, instruction.operands[0]);
+        kernels::with_memory_type(static_cast<DType>(instruction.index), [&](auto memory) {
+#pragma unroll
+          for (int v = 0; v < V; ++v) {
+            kernels::narrow(result[v], memory);
+            kernels::widen(memory, result[v]);
+          }
+        });
+        break;
+      default: {
+        float a[V], b[V], c[V];
+        const int operands = operands_of(instruction.opcode);
+        registers.read(a, instruction.operands[0]);
+        if (operands > 1) registers.read(b, instruction.operands[1]);
+        if (operands > 2) registers.read(c, instruction.operands[2]);
+        apply<V>(instruction.opcode, result, a, b, c);
+      }
+    }
+    registers.last_register = instruction.destination;
+#pragma unroll
+    for (int v = 0; v < V; ++v) registers.last[v] = result[v];
+    if (program.kept[i])
+#pragma unroll
+      for (int v = 0; v < V; ++v) registers.file[instruction.destination][v] = result[v];
+  }
+}
+
+/// The same for an epilogue, whose registers nobody wants afterwards.
+template <int V>
+__device__ void run_program(const Program& program, int64_t outer, int64_t inner, int count, const float (&values)[V]) {
+  Registers<V> registers;
+  run_program(program, outer, inner, count, values, registers);
+}
+
+/// A register of any type.
+union Word {
+  float f32;
+  double f64;
+  int64_t i64;
+};
+__device__ inline float& as(Word& word, float) { return word.f32; }
+__device__ inline double& as(Word& word, double) { return word.f64; }
+__device__ inline int64_t& as(Word& word, int64_t) { return word.i64; }
+
+/// One element of a program with registers of any type.
+__device__ inline void run_wide_program(const Program& program, int64_t outer, int64_t inner,
+                                        Word (&file)[kernels::max_registers]) {
+  const ProgramPlace place(program, outer, inner);
+  for (int i = 0; i < program.code_size; ++i) {
+    const kernels::Instruction& instruction = program.code[i];
+    Word& to = file[instruction.destination];
+    const uint8_t* from = instruction.operands;
+    const auto in_type = [&](auto function) { kernels::with_register_type(instruction.type, function); };
+    switch (instruction.opcode) {
+      case kernels::Opcode::Load: {
+        const kernels::Operand& operand = program.operands[instruction.index];
+        const int64_t offset = place.of(program, operand);
+        kernels::with_memory_type(operand.dtype, [&](auto memory) {
+          memory = static_cast<const decltype(memory)*>(operand.data)[offset];
+          in_type([&](auto type) { kernels::widen(memory, as(to, type)); });
+        });
+        break;
+      }
+      case kernels::Opcode::Store: {
+        const kernels::Operand& operand = program.operands[instruction.index];
+        const int64_t offset = place.of(program, operand);
+        kernels::with_memory_type(operand.dtype, [&](auto memory) {
+          in_type([&](auto type) { kernels::narrow(as(file[from[0]], type), memory); });
+          static_cast<decltype(memory)*>(operand.data)[offset] = memory;
+        });
+        break;
+      }
+      case kernels::Opcode::Constant:
+        if (instruction.type == kernels::RegisterType::I64)
+          to.i64 = instruction.integer;
+        else if (instruction.type == kernels::RegisterType::F64)
+          to.f64 = instruction.floating;
+        else
+          to.f32 = static_cast<float>(instruction.floating);
+        break;
+      case kernels::Opcode::Convert:
+        kernels::with_register_type(instruction.source, [&](auto source) {
+          in_type([&](auto type) {
+            decltype(type) value;
+            kernels::convert(as(file[from[0]], source), value);
+            as(to, type) = value;
+          });
+        });
+        break;
+      case kernels::Opcode::RoundTo:
+        kernels::with_memory_type(static_cast<DType>(instruction.index), [&](auto memory) {
+          in_type([&](auto type) {
+            kernels::narrow(as(file[from[0]], type), memory);
+            kernels::widen(memory, as(to, type));
+          });
+        });
+        break;
+      default:
+        in_type([&](auto type) {
+          using T = decltype(type);
+          const int operands = operands_of(instruction.opcode);
+          const T b = operands > 1 ? as(file[from[1]], type) : T(0);
+          const T c = operands > 2 ? as(file[from[2]], type) : T(0);
+          as(to, type) = apply_any<T>(instruction.opcode, as(file[from[0]], type), b, c);
+        });
+    }
+  }
+}
 
 }  // namespace pycnn::cuda

@@ -1,15 +1,14 @@
 #include "cpu/isa/accumulate.h"
 
 #include "cpu/isa/bfloat16_vectors.h"
-#include "cpu/isa/convert.h"
 #include "cpu/isa/interpreter.h"
 #include "cpu/isa/simd.h"
+#include "kernels/convert.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
 
-using kernels::ReduceKind;
-using kernels::RegisterType;
+using namespace kernels;
 
 double& value_of(Partial& partial, double) { return partial.floating; }
 int64_t& value_of(Partial& partial, int64_t) { return partial.integer; }

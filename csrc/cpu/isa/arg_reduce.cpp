@@ -1,13 +1,12 @@
 // Index of the extreme element along an axis.
-#include "cpu/isa/convert.h"
 #include "cpu/isa/interpreter.h"
 #include "cpu/parallel.h"
+#include "kernels/convert.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
 
-using kernels::ArgReduceArguments;
-using kernels::RegisterType;
+using namespace kernels;
 
 RegisterType register_of(DType dtype) {
   if (dtype == DType::Float64) return RegisterType::F64;

@@ -2,10 +2,12 @@
 #include "cpu/isa/brgemm_bfloat16.h"
 
 #include "cpu/isa/bfloat16_vectors.h"
-#include "cpu/isa/convert.h"
+#include "kernels/convert.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
+
+using namespace kernels;
 
 /// Two adjacent elements as the processor reads them: the first in the lower half.
 PYCNN_INLINE uint32_t pair_at(const BFloat16* p) {

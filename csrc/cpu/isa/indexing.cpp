@@ -1,12 +1,12 @@
 // Gather and scatter along one axis.
-#include "cpu/isa/convert.h"
 #include "cpu/isa/isa.h"
 #include "cpu/parallel.h"
+#include "kernels/convert.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
 
-using kernels::IndexArguments;
+using namespace kernels;
 
 /// Elements of the innermost loop that a task of a scatter takes.
 constexpr int64_t inner_block = 64;

@@ -3,19 +3,12 @@
 #include <cstring>
 
 #include "cpu/isa/bfloat16_vectors.h"
-#include "cpu/isa/convert.h"
+#include "kernels/convert.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
 
-using kernels::Instruction;
-using kernels::max_instructions;
-using kernels::max_loops;
-using kernels::max_operands;
-using kernels::max_registers;
-using kernels::Opcode;
-using kernels::PointwiseArguments;
-using kernels::RegisterType;
+using namespace kernels;
 
 /// Results of this size will not be in a cache when they are read.
 constexpr int64_t streamed_bytes = int64_t{1} << 24;

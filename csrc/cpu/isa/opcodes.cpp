@@ -2,16 +2,14 @@
 
 #include <math.h>
 
-#include "cpu/isa/convert.h"
-#include "cpu/isa/special_math.h"
 #include "cpu/isa/vector_math.h"
+#include "kernels/convert.h"
+#include "kernels/special_math.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
 
-using kernels::Instruction;
-using kernels::Opcode;
-using kernels::RegisterType;
+using namespace kernels;
 
 // Registers overlap exactly or not at all, so iterations are independent.
 template <typename To, typename From, typename Function>

@@ -3,22 +3,28 @@
 
 #include <math.h>
 
-namespace pycnn::cpu::PYCNN_ISA {
+#include "kernels/convert.h"
 
-static inline double log_gamma(double x) {
+namespace pycnn::kernels {
+
+PYCNN_HOST_DEVICE static inline double log_gamma(double x) {
+#ifdef __CUDA_ARCH__
+  return ::lgamma(x);
+#else
   int sign = 0;
   return ::lgamma_r(x, &sign);  // lgamma() would write to a global
+#endif
 }
 
 /// Abramowitz & Stegun 6.3: recurrence to x ≥ 10, the asymptotic series there, reflection for x < 0.
-static inline double digamma(double x) {
+PYCNN_HOST_DEVICE static inline double digamma(double x) {
   constexpr double pi = 3.14159265358979323846;
-  if (x == 0) return __builtin_copysign(__builtin_inf(), -x);
-  if (x == -__builtin_inf()) return __builtin_nan("");
+  if (x == 0) return ::copysign(INFINITY, -x);
+  if (x == -INFINITY) return NAN;
   double result = 0;
   if (x < 0) {
-    const double fraction = x - __builtin_trunc(x);
-    if (fraction == 0) return __builtin_nan("");
+    const double fraction = x - ::trunc(x);
+    if (fraction == 0) return NAN;
     result = -pi / ::tan(pi * fraction);
     x = 1 - x;
   }
@@ -36,12 +42,12 @@ static inline double digamma(double x) {
 }
 
 /// Hurwitz's Σ (q + k)^-s by Euler and Maclaurin: terms up to q + k ≥ 10, then Bernoulli's numbers.
-static inline double zeta(double s, double q) {
-  if (s == 1) return __builtin_inf();
-  if (s < 1 || s != s || q != q) return __builtin_nan("");
+PYCNN_HOST_DEVICE static inline double zeta(double s, double q) {
+  if (s == 1) return INFINITY;
+  if (s < 1 || s != s || q != q) return NAN;
   if (q <= 0) {
-    if (q == __builtin_floor(q)) return __builtin_inf();
-    if (s != __builtin_floor(s)) return __builtin_nan("");
+    if (q == ::floor(q)) return INFINITY;
+    if (s != ::floor(s)) return NAN;
   }
   double sum = 0;
   for (; q < 10; q += 1) sum += ::pow(q, -s);
@@ -67,10 +73,10 @@ static inline double zeta(double s, double q) {
 }
 
 /// Giles (2010) to seven digits, then twice Halley's step on the nearer of erf and erfc.
-static inline double erf_inverse(double y) {
-  const double size = __builtin_fabs(y);
-  if (!(size <= 1)) return __builtin_nan("");
-  if (size == 1) return __builtin_copysign(__builtin_inf(), y);
+PYCNN_HOST_DEVICE static inline double erf_inverse(double y) {
+  const double size = ::fabs(y);
+  if (!(size <= 1)) return NAN;
+  if (size == 1) return ::copysign(INFINITY, y);
   double w = -::log((1 - size) * (1 + size));
   double p;
   if (w < 5) {
@@ -85,7 +91,7 @@ static inline double erf_inverse(double y) {
     p = 0.246640727 + p * w;
     p = 1.50140941 + p * w;
   } else {
-    w = __builtin_sqrt(w) - 3;
+    w = ::sqrt(w) - 3;
     p = -0.000200214257;
     p = 0.000100950558 + p * w;
     p = 0.00134934322 + p * w;
@@ -103,14 +109,14 @@ static inline double erf_inverse(double y) {
     const double step = error / (two_over_sqrt_pi * ::exp(-x * x));
     x -= step / (1 + x * step);
   }
-  return __builtin_copysign(x, y);
+  return ::copysign(x, y);
 }
 
-static inline float copy_sign(float a, float b) { return __builtin_copysignf(a, b); }
-static inline double copy_sign(double a, double b) { return __builtin_copysign(a, b); }
-static inline float next_after(float a, float b) { return ::nextafterf(a, b); }
-static inline double next_after(double a, double b) { return ::nextafter(a, b); }
-static inline float hypotenuse(float a, float b) { return ::hypotf(a, b); }
-static inline double hypotenuse(double a, double b) { return ::hypot(a, b); }
+PYCNN_HOST_DEVICE static inline float copy_sign(float a, float b) { return ::copysignf(a, b); }
+PYCNN_HOST_DEVICE static inline double copy_sign(double a, double b) { return ::copysign(a, b); }
+PYCNN_HOST_DEVICE static inline float next_after(float a, float b) { return ::nextafterf(a, b); }
+PYCNN_HOST_DEVICE static inline double next_after(double a, double b) { return ::nextafter(a, b); }
+PYCNN_HOST_DEVICE static inline float hypotenuse(float a, float b) { return ::hypotf(a, b); }
+PYCNN_HOST_DEVICE static inline double hypotenuse(double a, double b) { return ::hypot(a, b); }
 
-}  // namespace pycnn::cpu::PYCNN_ISA
+}  // namespace pycnn::kernels

@@ -1,0 +1,12 @@
+// The kernels of this folder, as the table in table.cu lists them. They enqueue on current_stream() and return at once.
+#pragma once
+
+#include "cuda/launch.h"
+#include "kernels/kernels.h"
+
+namespace pycnn::cuda {
+
+void pointwise(const kernels::PointwiseArguments& arguments);
+void pointwise_batch(const kernels::PointwiseArguments* programs, int count);
+
+}  // namespace pycnn::cuda
