@@ -86,14 +86,18 @@ struct DTypeObject {
   DType value;
 };
 
-/// Where a tensor lives. This build has the CPU alone.
-struct Device {
+/// Python's device: a name, which need not be that of a device there is.
+struct DeviceObject {
   std::string type = "cpu";
   std::optional<int> index;
 };
 
-/// A device argument: None, a string or a device; anything but the CPU raises.
-struct CpuDevice {};
+/// A device argument: None, a string or a device; one that is not there raises.
+struct DeviceArgument {
+  std::optional<Device> given;
+  /// Where a function without tensors creates what it returns.
+  Device or_default() const { return given.value_or(creation_device()); }
+};
 
 enum class MemoryFormat : uint8_t { Preserve, Contiguous, ChannelsLast, ChannelsLast3d };
 
@@ -105,8 +109,10 @@ std::optional<DType> parse_dtype(py::handle object);
 std::optional<Scalar> parse_scalar(py::handle object);
 /// From an int or a sequence of ints.
 std::optional<Dimensions> parse_dimensions(py::handle object);
-void check_device(const Device& device);
-Device parse_device(py::handle object);
+DeviceObject parse_device_object(py::handle object);
+DeviceObject device_object(const Device& device);
+/// The device there is; throws if there is none.
+Device device_there(const DeviceObject& device);
 inline bool is_tensor(py::handle object) { return py::isinstance<Tensor>(object); }
 
 /// Sizes given one by one or as one sequence.
@@ -187,6 +193,8 @@ py::object to_python(Scalar value);
 Tensor from_scalars(const std::vector<Scalar>& elements, const Shape& shape, DType dtype);
 /// Evaluates with the GIL released.
 Memory evaluated_memory(const Tensor& tensor);
+/// The same on the CPU, if need be as a copy.
+Memory readable_memory(const Tensor& tensor);
 
 // -- conversion.cpp, indexing.cpp, repr.cpp --------------------------------------------------------------------------
 /// What pycnn.tensor(data) makes: always a copy.
@@ -346,12 +354,12 @@ struct type_caster<pycnn::bindings::OptionalTensorList>
     : tensor_list_caster<pycnn::bindings::OptionalTensorList, true> {};
 
 template <>
-struct type_caster<pycnn::bindings::CpuDevice> {
-  PYBIND11_TYPE_CASTER(pycnn::bindings::CpuDevice, const_name("device | str | None"));
+struct type_caster<pycnn::bindings::DeviceArgument> {
+  PYBIND11_TYPE_CASTER(pycnn::bindings::DeviceArgument, const_name("device | str | None"));
   bool load(handle source, bool) {
     if (source.is_none()) return true;
-    if (!isinstance<str>(source) && !isinstance<pycnn::bindings::Device>(source)) return false;
-    pycnn::bindings::check_device(pycnn::bindings::parse_device(source));
+    if (!isinstance<str>(source) && !isinstance<pycnn::bindings::DeviceObject>(source)) return false;
+    value.given = pycnn::bindings::device_there(pycnn::bindings::parse_device_object(source));
     return true;
   }
 };

@@ -201,6 +201,11 @@ Tensor tensor_from_object(py::handle data, std::optional<DType> dtype) {
 }
 
 py::object to_numpy(const Tensor& tensor, bool force) {
+  if (!tensor.device().is_cpu()) {
+    check<TypeError>(force, "can't convert ", tensor.device(),
+                     " device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.");
+    return to_numpy(to_device(tensor.detach(), {}), false);
+  }
   check(force || !tensor.requires_grad(),
         "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.");
   py::dtype dtype = array_dtype(tensor.dtype());
@@ -236,7 +241,7 @@ void bind_conversion(Module& module, TensorClass& tensor) {
   tensor
       .def("tolist",
            [](const Tensor& self) {
-             Memory memory = evaluated_memory(self);
+             Memory memory = readable_memory(self);
              return self.dim() == 0 ? to_python(read_element(memory, 0)) : py::object(to_list(memory, 0, 0));
            })
       .def("data_ptr", [](const Tensor& self) { return reinterpret_cast<uintptr_t>(evaluated_memory(self).data); })
@@ -253,8 +258,8 @@ void bind_conversion(Module& module, TensorClass& tensor) {
           py::arg("dtype") = py::none(), py::arg("copy") = py::none());
   module.def(
       "tensor",
-      [](const py::object& data, std::optional<DType> dtype, CpuDevice, bool requires_grad, bool) {
-        Tensor result = tensor_from_object(data, dtype);
+      [](const py::object& data, std::optional<DType> dtype, DeviceArgument device, bool requires_grad, bool) {
+        Tensor result = to_device(tensor_from_object(data, dtype), device.or_default());
         return requires_grad ? result.requires_grad_() : result;
       },
       py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
@@ -266,9 +271,12 @@ void bind_conversion(Module& module, TensorClass& tensor) {
         return tensor_from_array(array, true);
       },
       py::arg("ndarray"));
-  auto as_tensor_object = [](const py::object& data, std::optional<DType> dtype, CpuDevice) -> py::object {
-    if (is_tensor(data) && (!dtype || tensor_of(data).dtype() == *dtype)) return data;
-    return py::cast(as_tensor(data, dtype));
+  auto as_tensor_object = [](const py::object& data, std::optional<DType> dtype, DeviceArgument device) -> py::object {
+    if (is_tensor(data) && (!dtype || tensor_of(data).dtype() == *dtype) &&
+        (!device.given || tensor_of(data).device() == *device.given))
+      return data;
+    const Tensor result = as_tensor(data, dtype);
+    return py::cast(to_device(result, device.given.value_or(is_tensor(data) ? result.device() : creation_device())));
   };
   module.def("as_tensor", as_tensor_object, py::arg("data"), py::arg("dtype") = py::none(),
              py::arg("device") = py::none());
@@ -278,8 +286,8 @@ void bind_conversion(Module& module, TensorClass& tensor) {
       "is_tensor", [](py::handle obj) { return is_tensor(obj); }, py::arg("obj"));
   module.def(
       "scalar_tensor",
-      [](Scalar s, std::optional<DType> dtype, CpuDevice, bool requires_grad) {
-        Tensor result = scalar_tensor(s, dtype.value_or(default_dtype()));
+      [](Scalar s, std::optional<DType> dtype, DeviceArgument device, bool requires_grad) {
+        Tensor result = to_device(scalar_tensor(s, dtype.value_or(default_dtype())), device.or_default());
         return requires_grad ? result.requires_grad_() : result;
       },
       py::arg("s"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),

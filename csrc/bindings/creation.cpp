@@ -24,8 +24,9 @@ void bind_family(Module& module, TensorClass& tensor, const char* name,
                  Tensor (*make)(const Shape&, DType, const Generators&...), const Extra&... extra) {
   module.def(
       name,
-      [name, make](const py::args& sizes, std::optional<Dimensions> size, OptionalDType dtype, CpuDevice,
+      [name, make](const py::args& sizes, std::optional<Dimensions> size, OptionalDType dtype, DeviceArgument device,
                    bool requires_grad, const py::object&, bool, const py::object&, const Generators&... generator) {
+        const DeviceScope scope(device.or_default());
         const Shape shape = creation_sizes(sizes, size, name);
         return marked(make(shape, dtype.value_or(default_dtype()), generator...), requires_grad);
       },
@@ -33,8 +34,9 @@ void bind_family(Module& module, TensorClass& tensor, const char* name,
       py::arg("requires_grad") = false, py::arg("layout") = py::none(), py::arg("pin_memory") = false,
       py::arg("memory_format") = py::none(), extra...);
   module.def((std::string(name) + "_like").c_str(),
-             [make](const Tensor& input, OptionalDType dtype, CpuDevice, bool requires_grad, const py::object&,
-                    const py::object&, const Generators&... generator) {
+             [make](const Tensor& input, OptionalDType dtype, DeviceArgument device, bool requires_grad,
+                    const py::object&, const py::object&, const Generators&... generator) {
+               const DeviceScope scope(device.given.value_or(input.device()));
                return marked(make(input.shape(), dtype.value_or(input.dtype()), generator...), requires_grad);
              },
              py::arg("input"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
@@ -43,7 +45,8 @@ void bind_family(Module& module, TensorClass& tensor, const char* name,
   if constexpr (sizeof...(Generators) == 0)
     tensor.def((std::string("new_") + name).c_str(),
                [name, make](const Tensor& self, const py::args& sizes, std::optional<Dimensions> size,
-                            OptionalDType dtype, CpuDevice, bool requires_grad) {
+                            OptionalDType dtype, DeviceArgument device, bool requires_grad) {
+                 const DeviceScope scope(device.given.value_or(self.device()));
                  return marked(make(creation_sizes(sizes, size, name), dtype.value_or(self.dtype())), requires_grad);
                },
                py::arg("size") = py::none(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
@@ -60,30 +63,35 @@ void bind_constants(Module& module, TensorClass& tensor) {
   bind_family(module, tensor, "empty", &empty);
   module.def(
       "full",
-      [](const Shape& size, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad) {
+      [](const Shape& size, Scalar fill_value, OptionalDType dtype, DeviceArgument device, bool requires_grad) {
+        const DeviceScope scope(device.or_default());
         return make_full(size, fill_value, dtype, requires_grad);
       },
       py::arg("size"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),
       py::arg("device") = py::none(), py::arg("requires_grad") = false);
   module.def(
       "full_like",
-      [](const Tensor& input, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad,
+      [](const Tensor& input, Scalar fill_value, OptionalDType dtype, DeviceArgument device, bool requires_grad,
          const py::object&) {
+        const DeviceScope scope(device.given.value_or(input.device()));
         return make_full(input.shape(), fill_value, dtype.value_or(input.dtype()), requires_grad);
       },
       py::arg("input"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),
       py::arg("device") = py::none(), py::arg("requires_grad") = false, py::arg("memory_format") = py::none());
   tensor.def(
       "new_full",
-      [](const Tensor& self, const Shape& size, Scalar fill_value, OptionalDType dtype, CpuDevice, bool requires_grad) {
+      [](const Tensor& self, const Shape& size, Scalar fill_value, OptionalDType dtype, DeviceArgument device,
+         bool requires_grad) {
+        const DeviceScope scope(device.given.value_or(self.device()));
         return make_full(size, fill_value, dtype.value_or(self.dtype()), requires_grad);
       },
       py::arg("size"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),
       py::arg("device") = py::none(), py::arg("requires_grad") = false);
   tensor.def(
       "new_tensor",
-      [](const Tensor& self, const py::object& data, OptionalDType dtype, CpuDevice, bool requires_grad) {
-        return marked(tensor_from_object(data, dtype.value_or(self.dtype())), requires_grad);
+      [](const Tensor& self, const py::object& data, OptionalDType dtype, DeviceArgument device, bool requires_grad) {
+        const Tensor made = tensor_from_object(data, dtype.value_or(self.dtype()));
+        return marked(to_device(made, device.given.value_or(self.device())), requires_grad);
       },
       py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       py::arg("requires_grad") = false);
@@ -109,13 +117,17 @@ void bind_ranges(Module& module) {
   module.def(
       "arange",
       [](const py::args& bounds, std::optional<Scalar> start, std::optional<Scalar> end, std::optional<Scalar> step,
-         OptionalDType dtype, CpuDevice,
-         bool requires_grad) { return marked(make_range(bounds, start, end, step, dtype), requires_grad); },
+         OptionalDType dtype, DeviceArgument device, bool requires_grad) {
+        const DeviceScope scope(device.or_default());
+        return marked(make_range(bounds, start, end, step, dtype), requires_grad);
+      },
       py::arg("start") = py::none(), py::arg("end") = py::none(), py::arg("step") = py::none(),
       py::arg("dtype") = py::none(), py::arg("device") = py::none(), py::arg("requires_grad") = false);
   module.def(
       "linspace",
-      [](const Operand& start, const Operand& end, int64_t steps, OptionalDType dtype, CpuDevice, bool requires_grad) {
+      [](const Operand& start, const Operand& end, int64_t steps, OptionalDType dtype, DeviceArgument device,
+         bool requires_grad) {
+        const DeviceScope scope(device.or_default());
         const auto bound = [](const Operand& operand) {
           if (!operand.is_tensor()) return operand.scalar.to_double();
           check(operand.tensor.dim() == 0,
@@ -129,7 +141,8 @@ void bind_ranges(Module& module) {
       py::arg("device") = py::none(), py::arg("requires_grad") = false);
   module.def(
       "eye",
-      [](int64_t n, std::optional<int64_t> m, OptionalDType dtype, CpuDevice, bool requires_grad) {
+      [](int64_t n, std::optional<int64_t> m, OptionalDType dtype, DeviceArgument device, bool requires_grad) {
+        const DeviceScope scope(device.or_default());
         return marked(eye(n, m.value_or(n), dtype.value_or(default_dtype())), requires_grad);
       },
       py::arg("n"), py::arg("m") = py::none(), py::kw_only(), py::arg("dtype") = py::none(),
@@ -146,8 +159,9 @@ void bind_random(Module& module, TensorClass& tensor) {
       module, tensor, "randn",
       +[](const Shape& s, DType d, const GeneratorArgument& generator) { return randn(s, d, generator); },
       py::arg("generator") = py::none());
-  auto make_randint = [](int64_t low, int64_t high, const Shape& size, OptionalDType dtype, CpuDevice,
+  auto make_randint = [](int64_t low, int64_t high, const Shape& size, OptionalDType dtype, DeviceArgument device,
                          bool requires_grad, const GeneratorArgument& generator) {
+    const DeviceScope scope(device.or_default());
     return marked(randint(low, high, size, dtype.value_or(DType::Int64), generator), requires_grad);
   };
   module.def("randint", make_randint, py::arg("low"), py::arg("high"), py::arg("size"), py::kw_only(),
@@ -155,7 +169,7 @@ void bind_random(Module& module, TensorClass& tensor) {
              py::arg("generator") = py::none());
   module.def(
       "randint",
-      [make_randint](int64_t high, const Shape& size, OptionalDType dtype, CpuDevice device, bool requires_grad,
+      [make_randint](int64_t high, const Shape& size, OptionalDType dtype, DeviceArgument device, bool requires_grad,
                      const GeneratorArgument& generator) {
         return make_randint(0, high, size, dtype, device, requires_grad, generator);
       },
@@ -163,7 +177,8 @@ void bind_random(Module& module, TensorClass& tensor) {
       py::arg("requires_grad") = false, py::arg("generator") = py::none());
   module.def(
       "randperm",
-      [](int64_t n, OptionalDType dtype, CpuDevice, const GeneratorArgument& generator) {
+      [](int64_t n, OptionalDType dtype, DeviceArgument device, const GeneratorArgument& generator) {
+        const DeviceScope scope(device.or_default());
         const Tensor result = randperm(n, generator);
         return dtype ? cast(result, *dtype) : result;
       },
@@ -172,6 +187,7 @@ void bind_random(Module& module, TensorClass& tensor) {
   define(
       module, tensor, "bernoulli",
       [](const Tensor& input, std::optional<double> p, const GeneratorArgument& generator) {
+        const DeviceScope scope(input.device());
         if (p) return bernoulli(input.shape(), *p, input.dtype(), generator);
         const Tensor drawn = bernoulli(input, generator);
         // What is drawn depends on the probabilities, with a gradient of zero.
@@ -186,8 +202,10 @@ void bind_random(Module& module, TensorClass& tensor) {
       py::arg("num_samples"), py::arg("replacement") = false, py::kw_only(), py::arg("generator") = py::none());
   module.def(
       "normal",
-      [](const Operand& mean, const Operand& std, std::optional<Dimensions> size, OptionalDType dtype, CpuDevice,
-         bool requires_grad, const GeneratorArgument& generator) {
+      [](const Operand& mean, const Operand& std, std::optional<Dimensions> size, OptionalDType dtype,
+         DeviceArgument device, bool requires_grad, const GeneratorArgument& generator) {
+        const Tensor* const given = mean.is_tensor() ? &mean.tensor : std.is_tensor() ? &std.tensor : nullptr;
+        const DeviceScope scope(given != nullptr ? given->device() : device.or_default());
         check<TypeError>(size || mean.is_tensor() || std.is_tensor(), "normal(): size is missing");
         if (size) {
           check<TypeError>(!mean.is_tensor() && !std.is_tensor(), "normal(): with a size, mean and std are numbers");

@@ -4,8 +4,8 @@
 namespace pycnn::bindings {
 namespace {
 
-// The parts of the exchange format's C structures that a CPU library needs, as its specification lays them out.
-constexpr int32_t cpu_device = 1;
+// The parts of the exchange format's C structures that are needed here, as its specification lays them out.
+constexpr int32_t cpu_device = 1, cuda_device = 2;
 constexpr uint64_t read_only_flag = 1;
 enum TypeCode : uint8_t { Int = 0, UInt = 1, Float = 2, Bfloat = 4, Bool = 6 };
 
@@ -70,8 +70,8 @@ py::object make_capsule(Memory memory) {
   Memory& m = exported->memory;
   T& managed = exported->managed;
   managed.tensor = {m.data,
-                    cpu_device,
-                    0,
+                    m.device.is_cpu() ? cpu_device : cuda_device,
+                    m.device.index,
                     m.shape.size(),
                     code_of(m.dtype),
                     static_cast<uint8_t>(size_of(m.dtype) * 8),
@@ -89,7 +89,9 @@ py::object make_capsule(Memory memory) {
   return py::reinterpret_steal<py::object>(PyCapsule_New(&managed, capsule_name<T>, &destroy_unused<T>));
 }
 
-py::object to_dlpack(const Tensor& self, const py::object& max_version, const py::object& copy) {
+/// `stream`: where the consumer will read, -1 if that is its own affair.
+py::object to_dlpack(const Tensor& self, const py::object& stream, const py::object& max_version,
+                     const py::object& copy) {
   if (self.requires_grad()) {
     PyErr_SetString(PyExc_BufferError, "Can't export tensors that require gradient, use tensor.detach()");
     throw py::error_already_set();
@@ -97,9 +99,11 @@ py::object to_dlpack(const Tensor& self, const py::object& max_version, const py
   // What an old consumer does not know to be read-only it may write to.
   Memory memory = evaluated_memory(self);
   if (!copy.is_none() && copy.cast<bool>())
-    memory = evaluated_memory(copy_memory(memory));
+    memory = evaluated_memory(clone(self));
   else
     self.pin();
+  if (!memory.device.is_cpu() && !(py::isinstance<py::int_>(stream) && stream.cast<int64_t>() == -1))
+    without_gil([&] { cuda::synchronize(memory.device.index); });
   const bool versioned = !max_version.is_none() && py::tuple(max_version)[0].cast<int>() >= 1;
   return versioned ? make_capsule<ManagedVersioned>(std::move(memory)) : make_capsule<Managed>(std::move(memory));
 }
@@ -112,25 +116,26 @@ Tensor import_capsule(const py::object& capsule) {
   auto dtype = dtype_of_code(source.code, source.bits);
   check<TypeError>(dtype.has_value() && source.lanes == 1, "from_dlpack: unsupported element type (code ",
                    int{source.code}, ", ", int{source.bits}, " bits, ", source.lanes, " lanes)");
-  check(source.device_type == cpu_device, "from_dlpack: the tensor is on device type ", source.device_type,
-        ", expected the CPU (1)");
+  check(source.device_type == cpu_device || source.device_type == cuda_device,
+        "from_dlpack: the tensor is on device type ", source.device_type, ", expected the CPU (1) or CUDA (2)");
   Memory memory{nullptr, static_cast<char*>(source.data) + source.byte_offset, *dtype, {}, {}};
   for (int i = 0; i < source.ndim; ++i) memory.shape.push_back(source.shape[i]);
   if (source.strides == nullptr)
     memory.strides = contiguous_strides(memory.shape);
   else
     for (int i = 0; i < source.ndim; ++i) memory.strides.push_back(source.strides[i]);
-  if constexpr (std::is_same_v<T, ManagedVersioned>) {
-    if ((managed->flags & read_only_flag) != 0) {
-      // From here on the capsule no longer owns; the deleter runs where the GIL is held.
-      PyCapsule_SetName(capsule.ptr(), used_name<T>);
-      auto owner = py::capsule(managed, [](void* pointer) {
-        auto* self = static_cast<T*>(pointer);
-        if (self->deleter != nullptr) self->deleter(self);
-      });
-      memory.owner = hold(owner);
-      return wrap_memory(memory);
-    }
+  if (source.device_type == cuda_device) memory.device = parse_device("cuda:" + std::to_string(source.device_id));
+  bool shares = !memory.device.is_cpu();
+  if constexpr (std::is_same_v<T, ManagedVersioned>) shares |= (managed->flags & read_only_flag) != 0;
+  if (shares) {
+    // From here on the capsule no longer owns; the deleter runs where the GIL is held.
+    PyCapsule_SetName(capsule.ptr(), used_name<T>);
+    auto owner = py::capsule(managed, [](void* pointer) {
+      auto* self = static_cast<T*>(pointer);
+      if (self->deleter != nullptr) self->deleter(self);
+    });
+    memory.owner = hold(owner);
+    return wrap_memory(memory);
   }
   Tensor result = copy_memory(memory);
   PyCapsule_SetName(capsule.ptr(), used_name<T>);
@@ -164,11 +169,14 @@ void bind_dlpack(Module& module, TensorClass& tensor) {
   tensor
       .def(
           "__dlpack__",
-          [](const Tensor& self, const py::object&, const py::object& max_version, const py::object&,
-             const py::object& copy) { return to_dlpack(self, max_version, copy); },
+          [](const Tensor& self, const py::object& stream, const py::object& max_version, const py::object&,
+             const py::object& copy) { return to_dlpack(self, stream, max_version, copy); },
           py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
           py::arg("dl_device") = py::none(), py::arg("copy") = py::none())
-      .def("__dlpack_device__", [](const Tensor&) { return py::make_tuple(cpu_device, 0); });
+      .def("__dlpack_device__", [](const Tensor& self) {
+        const Device device = self.device();
+        return py::make_tuple(device.is_cpu() ? cpu_device : cuda_device, int{device.index});
+      });
   module.def("from_dlpack", &from_dlpack, py::arg("ext_tensor"));
 }
 

@@ -29,7 +29,7 @@ Tensor state_to_tensor(const Generator& generator) {
 void set_state(const Generator& generator, const Tensor& tensor) {
   check<TypeError>(tensor.dtype() == DType::UInt8, "RNG state must be a ByteTensor, got ", tensor.dtype());
   check(tensor.numel() == 16, "set_state: expected the 16 bytes that get_state() gives, got ", tensor.numel());
-  evaluated_memory(tensor);
+  readable_memory(tensor);
   const std::vector<uint8_t> bytes = tensor.to_vector<uint8_t>();
   Generator::State state;
   std::memcpy(&state.seed, bytes.data(), 8);
@@ -46,10 +46,10 @@ What is drawn depends on the seed and on the calls before that were given this g
 
 Args:
     device: "cpu".)")
-      .def(py::init([](CpuDevice) { return Generator(); }), py::arg("device") = py::none(),
+      .def(py::init([](const DeviceArgument&) { return Generator(); }), py::arg("device") = py::none(),
            "A stream that starts from PyTorch's default seed, 67280421310721.")
       .def_property_readonly(
-          "device", [](const Generator&) { return Device{}; }, "cpu")
+          "device", [](const Generator&) { return DeviceObject{}; }, "cpu")
       .def(
           "manual_seed",
           [](const py::object& self, const py::int_& seed) {

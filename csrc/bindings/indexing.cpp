@@ -82,7 +82,7 @@ Tensor apply_integer(const Tensor& view, int dimension, int64_t index) {
 
 /// The evaluated elements one row after the other.
 Memory row_major(const Tensor& tensor) {
-  const Memory memory = evaluated_memory(tensor);
+  const Memory memory = readable_memory(tensor);
   return memory.strides == contiguous_strides(memory.shape) ? memory : copy_memory(memory).memory();
 }
 
@@ -169,7 +169,7 @@ ParsedIndex parse_index(const Tensor& self, py::handle index) {
         }
         add_mask(parsed, dimension, values);
       } else if (values.dim() == 0 && !is_floating_point(values.dtype())) {
-        parsed.view = apply_integer(parsed.view, dimension, read_element(evaluated_memory(values), 0).to_int());
+        parsed.view = apply_integer(parsed.view, dimension, read_element(readable_memory(values), 0).to_int());
       } else {
         note_index();
         parsed.indices.emplace_back(dimension++, cast(values, DType::Int64));

@@ -274,7 +274,7 @@ Tensor is_close(const Tensor& input, const Tensor& other, double rtol, double at
 void bind_closeness(Module& module, TensorClass& tensor) {
   auto truth = [](const Tensor& value) {
     NoGradGuard no_grad;
-    return read_element(evaluated_memory(all(value)), 0).to_int() != 0;
+    return read_element(readable_memory(all(value)), 0).to_int() != 0;
   };
   define(module, tensor, "isclose", &is_close, py::arg("other"), py::arg("rtol") = 1e-5, py::arg("atol") = 1e-8,
          py::arg("equal_nan") = false);

@@ -140,7 +140,7 @@ std::string to_repr(const Tensor& tensor) {
     }
     named_dtype = dtype != default_dtype();
   } else {
-    Memory memory = evaluated_memory(tensor);
+    Memory memory = readable_memory(tensor);
     text = Printer(memory).text(prefix.size());
   }
   if (named_dtype) suffixes.push_back("dtype=pycnn." + std::string(name_of(dtype)));

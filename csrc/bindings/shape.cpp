@@ -121,7 +121,7 @@ Tensor reinterpreted(const Tensor& tensor, DType dtype) {
           tensor.dtype(), " as ", dtype, " (different element sizes), but got ", shape[last]);
     shape[last] = shape[last] * from / to;
   }
-  const Memory rows = evaluated_memory(copy_memory(evaluated_memory(tensor.detach())));
+  const Memory rows = evaluated_memory(copy_memory(readable_memory(tensor.detach())));
   return copy_memory({rows.owner, rows.data, dtype, shape, contiguous_strides(shape)});
 }
 

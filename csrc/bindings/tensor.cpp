@@ -39,10 +39,10 @@ void bind_attributes(TensorClass& tensor) {
       .def_property_readonly(
           "nbytes", [](const Tensor& self) { return self.numel() * static_cast<int64_t>(size_of(self.dtype())); })
       .def_property_readonly("dtype", &Tensor::dtype)
-      .def_property_readonly("device", [](const Tensor&) { return Device{}; })
-      .def_property_readonly("is_cuda", [](const Tensor&) { return false; })
+      .def_property_readonly("device", [](const Tensor& self) { return device_object(self.device()); })
+      .def_property_readonly("is_cuda", [](const Tensor& self) { return !self.device().is_cpu(); })
       .def_property_readonly("is_sparse", [](const Tensor&) { return false; })
-      .def("get_device", [](const Tensor&) { return -1; })
+      .def("get_device", [](const Tensor& self) { return self.device().is_cpu() ? -1 : self.device().index; })
       .def("is_floating_point", [](const Tensor& self) { return is_floating_point(self.dtype()); })
       .def("is_complex", [](const Tensor&) { return false; })
       .def("is_signed", [](const Tensor& self) { return self.dtype() != DType::Bool && self.dtype() != DType::UInt8; })
@@ -65,7 +65,7 @@ void bind_attributes(TensorClass& tensor) {
 
 Scalar only_element(const Tensor& self) {
   check(self.numel() == 1, "a Tensor with ", self.numel(), " elements cannot be converted to Scalar");
-  return read_element(evaluated_memory(self), 0);
+  return read_element(readable_memory(self), 0);
 }
 
 Scalar only_number(const Tensor& self) {
@@ -143,9 +143,15 @@ py::object with_layout(const py::object& self, MemoryFormat format) {
   return format == MemoryFormat::Preserve || is_contiguous(tensor, format) ? self : py::cast(contiguous(tensor));
 }
 
+py::object with_device(const py::object& self, const Device& device) {
+  const Tensor& tensor = tensor_of(self);
+  return tensor.device() == device ? self : py::cast(without_gil([&] { return to_device(tensor, device); }));
+}
+
 /// to(dtype), to(device), to(device, dtype), to(other), each with keywords.
 py::object to(const py::object& self, const py::args& args, const py::kwargs& kwargs) {
   std::optional<DType> dtype;
+  std::optional<Device> device;
   bool copy = false;
   MemoryFormat format = MemoryFormat::Preserve;
   auto read = [&](py::handle value, std::string_view keyword, size_t position) {
@@ -153,13 +159,15 @@ py::object to(const py::object& self, const py::args& args, const py::kwargs& kw
     if (value.is_none() && (!positional || position < 2)) return;
     if (positional && is_tensor(value)) {
       dtype = tensor_of(value).dtype();
+      device = tensor_of(value).device();
     } else if ((positional || keyword == "dtype") && parse_dtype(value)) {
       dtype = parse_dtype(value);
     } else if ((positional || keyword == "device") &&
-               (py::isinstance<py::str>(value) || py::isinstance<Device>(value))) {
-      check_device(parse_device(value));
+               (py::isinstance<py::str>(value) || py::isinstance<DeviceObject>(value))) {
+      device = device_there(parse_device_object(value));
     } else if (keyword == "other" && is_tensor(value)) {
       dtype = tensor_of(value).dtype();
+      device = tensor_of(value).device();
     } else if (keyword == "memory_format" && py::isinstance<MemoryFormat>(value)) {
       format = value.cast<MemoryFormat>();
     } else if (keyword == "copy") {
@@ -176,7 +184,9 @@ py::object to(const py::object& self, const py::args& args, const py::kwargs& kw
     read(args[i], "", i);
   }
   for (auto [name, value] : kwargs) read(value, name.cast<std::string>(), 0);
-  return with_layout(with_dtype(self, dtype.value_or(tensor_of(self).dtype()), copy), format);
+  const py::object there = with_device(self, device.value_or(tensor_of(self).device()));
+  copy = copy && there.is(self);
+  return with_layout(with_dtype(there, dtype.value_or(tensor_of(self).dtype()), copy), format);
 }
 
 void bind_casts(TensorClass& tensor) {
@@ -196,10 +206,22 @@ void bind_casts(TensorClass& tensor) {
           "contiguous", [](const py::object& self, MemoryFormat format) { return with_layout(self, format); },
           py::arg("memory_format") = MemoryFormat::Contiguous)
       .def(
-          "cpu", [](py::object self, MemoryFormat) { return self; }, py::arg("memory_format") = MemoryFormat::Preserve)
-      .def("cuda", [](const py::object&, const py::args&, const py::kwargs&) {
-        check_device(Device{"cuda", {}});
-      });
+          "cpu", [](const py::object& self, MemoryFormat) { return with_device(self, {}); },
+          py::arg("memory_format") = MemoryFormat::Preserve)
+      .def(
+          "cuda",
+          [](const py::object& self, const std::variant<std::monostate, int, DeviceArgument>& device, bool,
+             MemoryFormat) {
+            const auto* const index = std::get_if<int>(&device);
+            const auto* const named = std::get_if<DeviceArgument>(&device);
+            const Device target = named != nullptr && named->given ? *named->given
+                                  : index != nullptr ? pycnn::parse_device("cuda:" + std::to_string(*index))
+                                                     : pycnn::parse_device("cuda");
+            check(!target.is_cpu(), "Invalid device, must be cuda device");
+            return with_device(self, target);
+          },
+          py::arg("device") = py::none(), py::arg("non_blocking") = false,
+          py::arg("memory_format") = MemoryFormat::Preserve);
   const std::pair<const char*, DType> casts[] = {
       {"float", DType::Float32}, {"double", DType::Float64}, {"half", DType::Float16}, {"bfloat16", DType::BFloat16},
       {"int", DType::Int32},     {"long", DType::Int64},     {"short", DType::Int16},  {"char", DType::Int8},
@@ -255,7 +277,7 @@ void append_row_major(std::string& bytes, const Memory& memory, const Strides& d
 py::object reduce(const py::object& self, py::handle) {
   const Tensor& tensor = tensor_of(self);
   check(tensor.is_leaf() || !tensor.requires_grad(), "only graph leaves can be pickled; call detach() first");
-  const Memory memory = evaluated_memory(tensor.detach());
+  const Memory memory = readable_memory(tensor.detach());
   std::string elements;
   elements.reserve(static_cast<size_t>(tensor.numel()) * size_of(tensor.dtype()));
   append_row_major(elements, memory, contiguous_strides(memory.shape), 0, static_cast<const char*>(memory.data));
@@ -305,6 +327,11 @@ py::object to_python(Scalar value) {
       break;
   }
   return py::float_(value.to_double());
+}
+
+Memory readable_memory(const Tensor& tensor) {
+  return tensor.device().is_cpu() ? evaluated_memory(tensor)
+                                  : without_gil([&] { return to_device(tensor.detach(), {}).memory(); });
 }
 
 Memory evaluated_memory(const Tensor& tensor) {

@@ -44,36 +44,36 @@ void bind_dtype(Module& module) {
   });
 }
 
-std::string to_string(const Device& device) {
+std::string to_string(const DeviceObject& device) {
   return device.type + (device.index ? ":" + std::to_string(*device.index) : "");
 }
 
 void bind_device(Module& module) {
-  py::class_<Device>(module, "device", "Where a tensor lives: a type and an index. This build has \"cpu\" alone.")
+  py::class_<DeviceObject>(module, "device", "Where a tensor lives: \"cpu\", or \"cuda\" and the index of a GPU.")
       .def(py::init([](py::handle type, std::optional<int> index) {
-             Device device = parse_device(type);
+             DeviceObject device = parse_device_object(type);
              if (index) device.index = index;
              return device;
            }),
            py::arg("type"), py::arg("index") = py::none())
-      .def_readonly("type", &Device::type, "\"cpu\", or the name of a device this build has not.")
-      .def_readonly("index", &Device::index, "Which of several, an int, or None.")
+      .def_readonly("type", &DeviceObject::type, "\"cpu\", \"cuda\", or the name of a kind of device that this library does not serve.")
+      .def_readonly("index", &DeviceObject::index, "Which of several, an int, or None.")
       .def("__repr__",
-           [](const Device& self) {
+           [](const DeviceObject& self) {
              return "device(type='" + self.type + "'" + (self.index ? ", index=" + std::to_string(*self.index) : "") +
                     ")";
            })
       .def("__str__", &to_string)
-      .def("__hash__", [](const Device& self) { return py::hash(py::str(to_string(self))); })
+      .def("__hash__", [](const DeviceObject& self) { return py::hash(py::str(to_string(self))); })
       .def("__reduce__",
-           [](const Device& self) {
-             return py::make_tuple(py::type::of<Device>(), py::make_tuple(self.type, self.index));
+           [](const DeviceObject& self) {
+             return py::make_tuple(py::type::of<DeviceObject>(), py::make_tuple(self.type, self.index));
            })
       .def(
-          "__eq__", [](const Device& a, const Device& b) { return a.type == b.type && a.index == b.index; },
+          "__eq__", [](const DeviceObject& a, const DeviceObject& b) { return a.type == b.type && a.index == b.index; },
           py::is_operator())
       .def(
-          "__ne__", [](const Device& a, const Device& b) { return a.type != b.type || a.index != b.index; },
+          "__ne__", [](const DeviceObject& a, const DeviceObject& b) { return a.type != b.type || a.index != b.index; },
           py::is_operator());
 }
 
@@ -239,19 +239,25 @@ std::optional<Dimensions> parse_dimensions(py::handle object) {
   return result;
 }
 
-void check_device(const Device& device) {
-  check(device.type == "cpu", "device '", to_string(device),
-        "' is not available: this build of pycnn runs on the CPU alone");
+DeviceObject device_object(const Device& device) {
+  if (device.is_cpu()) return {};
+  return {"cuda", device.index};
 }
 
-Device parse_device(py::handle object) {
-  if (py::isinstance<Device>(object)) return object.cast<Device>();
+Device device_there(const DeviceObject& device) {
+  check(device.type == "cpu" || device.type == "cuda", "device '", to_string(device),
+        "' is not available: pycnn runs on the CPU and on NVIDIA GPUs");
+  return parse_device(to_string(device));
+}
+
+DeviceObject parse_device_object(py::handle object) {
+  if (py::isinstance<DeviceObject>(object)) return object.cast<DeviceObject>();
   if (py::hasattr(object, "type") && py::hasattr(object, "index") && !py::isinstance<py::str>(object))
-    return Device{object.attr("type").cast<std::string>(), object.attr("index").cast<std::optional<int>>()};
+    return {object.attr("type").cast<std::string>(), object.attr("index").cast<std::optional<int>>()};
   check<TypeError>(py::isinstance<py::str>(object), "device: expected a string such as 'cpu' or a pycnn.device");
   auto text = object.cast<std::string>();
   size_t colon = text.find(':');
-  Device device{text.substr(0, colon), std::nullopt};
+  DeviceObject device{text.substr(0, colon), std::nullopt};
   const bool known = device.type == "cpu" || device.type == "cuda" || device.type == "meta" || device.type == "mps";
   check(known, "Expected one of cpu, cuda device type at start of device string: ", text);
   if (colon != std::string::npos) {

@@ -121,6 +121,7 @@ class Walk {
   static Tensors backward_of(const std::shared_ptr<Node>& node, const Tensors& gradients) {
     const AutocastSuspension suspension(true);
     try {
+      const DeviceScope scope(node->outputs[0].device);
       return node->op->backward(BackwardContext(node, gradients));
     } catch (Error& error) {
       error.settle();

@@ -21,6 +21,7 @@
 #include "graph/pointer_index.h"
 #include "graph/tune.h"
 #include "pycnn/graph.h"
+#include "tensor/backend.h"
 #include "tensor/fork.h"
 
 namespace pycnn {
@@ -210,9 +211,15 @@ struct Prepared {
   std::shared_ptr<const Plan> plan;
 };
 
+/// All of it is for one device, but for numbers on the CPU that nobody else has asked for yet.
+Device device_of(const Work& work) {
+  for (const auto& node : work.nodes)
+    if (node->output_count > 0 && !node->outputs[0].device.is_cpu()) return node->outputs[0].device;
+  return {};
+}
+
 std::shared_ptr<const Plan> compile(const Work& work, const Prepared& prepared,
-                                    std::span<const PlanNode::Source> sources, const kernels::Kernels& kernels,
-                                    bool fused) {
+                                    std::span<const PlanNode::Source> sources, bool fused) {
   std::vector<PlanNode> nodes;
   for (size_t i = 0; i < work.nodes.size(); ++i) {
     const Node& node = *work.nodes[i];
@@ -225,16 +232,16 @@ std::shared_ptr<const Plan> compile(const Work& work, const Prepared& prepared,
   std::vector<PlanInput> inputs;
   for (const Value& input : prepared.inputs) {
     const Output& output = output_of(input);
-    inputs.push_back({output.shape, output.dtype, output.buffer.strides});
+    inputs.push_back({output.shape, output.dtype, output.buffer.strides, output.device});
   }
-  return std::make_shared<Plan>(nodes, inputs, kernels, fused);
+  return std::make_shared<Plan>(nodes, inputs, device_of(work), fused);
 }
 
 Prepared prepare(const Work& work, bool fused) {
   Prepared prepared;
   thread_local Fingerprint key;
   key.clear();
-  const kernels::Kernels& kernels = cpu::active_kernels();
+  const kernels::Kernels& kernels = kernels_of(device_of(work));
   key.add(reinterpret_cast<intptr_t>(&kernels)).add(static_cast<int64_t>(cpu::bfloat16_products()));
   key.add(forced_algorithm_generation()).add(static_cast<int64_t>(fused));
   if (tuning()) key.add(static_cast<int64_t>(cpu::num_threads()));
@@ -272,14 +279,15 @@ Prepared prepare(const Work& work, bool fused) {
     const Output& output = output_of(input);
     check(output.buffer.storage != nullptr, "internal error: an input of '", "plan", "' (",
           input.node->op ? input.node->op->name() : "leaf", ") was not kept");
-    key.add(output.shape).add(output.buffer.strides).add(static_cast<int64_t>(output.dtype));
+    key.add(output.shape).add(output.buffer.strides);
+    key.add(static_cast<int64_t>(output.dtype) * 2 + (output.device.is_cpu() ? 1 : 0));
   }
   prepared.plan = plan_cache().find(key.words());
   if (prepared.plan) {
     counters().plan_cache_hits++;
   } else {
     // Lowering may evaluate nothing, so the key is still ours.
-    prepared.plan = compile(work, prepared, sources, kernels, fused);
+    prepared.plan = compile(work, prepared, sources, fused);
     plan_cache().insert(key.words(), prepared.plan);
   }
   return prepared;
@@ -383,6 +391,19 @@ std::atomic<Mode>& current_mode() {
   return instance;
 }
 
+/// One evaluation per device: pending work of one does not depend on another's.
+void evaluate_by_device(std::span<const Value> requested, std::vector<std::shared_ptr<Node>> roots, bool fused) {
+  while (!roots.empty()) {
+    const Device device = roots[0]->outputs[0].device;
+    const auto others = std::stable_partition(roots.begin(), roots.end(),
+                                              [&](const auto& root) { return root->outputs[0].device == device; });
+    std::vector<std::shared_ptr<Node>> later(others, roots.end());
+    roots.erase(others, roots.end());
+    evaluate_work(requested, roots, fused, false);
+    roots = std::move(later);
+  }
+}
+
 std::vector<std::shared_ptr<Node>> held_pending_work() {
   std::vector<std::shared_ptr<Node>> held;
   std::vector<std::weak_ptr<Node>> remaining;
@@ -413,14 +434,14 @@ void evaluate_values(std::span<const Value> requested) {
   const bool fused = mode() == Mode::Lazy;
   bool bystanders = roots.size() > asked;
   try {
-    evaluate_work(requested, roots, fused, false);
+    evaluate_by_device(requested, roots, fused);
   } catch (const Interrupted&) {
     throw;
   } catch (const std::exception&) {
     // Perhaps a bystander failed: whoever asked for something else does not hear of it.
     if (!bystanders) throw;
     roots.resize(asked);
-    evaluate_work(requested, roots, fused, false);
+    evaluate_by_device(requested, roots, fused);
   }
   pending.restart();
 }
@@ -458,6 +479,7 @@ Placeholder make_placeholder(const Value& previous, int result) {
   Output& output = node->outputs[0];
   output.shape = before.shape;
   output.dtype = before.dtype;
+  output.device = before.device;
   output.requires_grad = before.requires_grad;
   output.autograd = before.autograd;
   node->state.store(NodeState::Running, std::memory_order_release);
@@ -524,7 +546,7 @@ void note_pending(const std::shared_ptr<Node>& node) {
   const std::vector<std::shared_ptr<Node>> held = held_pending_work();
   if (pending.nodes.size() >= max_pending_nodes || !held.empty()) {
     try {
-      evaluate_work({}, held, true, false);
+      evaluate_by_device({}, held, true);
     } catch (const Interrupted&) {
       throw;
     } catch (const std::exception&) {

@@ -52,6 +52,7 @@ Value make_leaf(const Shape& shape, DType dtype, Buffer buffer) {
   Output& output = node->outputs[0];
   output.shape = shape;
   output.dtype = dtype;
+  output.device = buffer.storage->device();
   output.buffer = std::move(buffer);
   node->state.store(NodeState::Done, std::memory_order_release);
   return {std::move(node), 0};

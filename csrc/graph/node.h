@@ -51,6 +51,7 @@ struct AutogradState {
 struct Output {
   Shape shape;
   DType dtype = DType::Float32;
+  Device device;
   bool requires_grad = false;
   /// A number in tensor clothing (wrap_scalar): it takes part in type promotion by its kind only.
   bool wrapped_number = false;

@@ -76,6 +76,8 @@ class Operator {
   /// Adds all attributes that lower() reads.
   virtual void fingerprint(Fingerprint&) const {}
   virtual BackwardReads backward_reads() const { return {}; }
+  /// It makes its result of nothing but numbers, wherever creation_device() says; inputs, if any, are 0-d.
+  virtual bool creates() const { return false; }
   /// Gradients of the inputs, one entry each, undefined where there is none. Broadcast inputs: see sum_to_shape in
   /// ops.h.
   virtual Tensors backward(const BackwardContext& context) const;
@@ -93,6 +95,8 @@ struct Spec {
 /// Records a node and returns handles to its outputs. Computes nothing (unless PYCNN_MODE=eager or too much is
 /// pending).
 Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> inputs, std::span<const Spec> outputs);
+/// The same of a value that is there already (a copy on another device).
+Tensor record_evaluated(std::shared_ptr<const Operator> op, const Tensor& input, const Spec& output, Buffer buffer);
 /// For the common operator with one output.
 Tensor record(std::shared_ptr<const Operator> op, std::initializer_list<Tensor> inputs, const Spec& output);
 

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
 #include "graph/evaluate.h"
 #include "graph/profile.h"
+#include "tensor/backend.h"
 #include "pycnn/graph.h"
 
 namespace pycnn::graph {
@@ -52,11 +54,10 @@ std::vector<Planner::BufferInfo> Planner::buffers() const {
   return infos;
 }
 
-Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels,
-           bool fused)
-    : kernels_(kernels) {
+Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const Device& device, bool fused)
+    : device_(device), kernels_(kernels_of(device)) {
   const auto begin = ProfileClock::now();
-  Planner planner(nodes, inputs, kernels);
+  Planner planner(nodes, inputs, kernels_);
   for (const PlanInput& input : inputs) input_widths_.push_back(size_of(input.dtype));
   results_ = std::move(planner.results);
   for (const Planner::BufferInfo& buffer : planner.buffers())
@@ -71,12 +72,14 @@ Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, c
   remove_dead(steps_, kept);
   if (fused) fuse(steps_, kept);
   for (const auto& step : steps_) {
-    step->prepare(kernels);
+    step->prepare(kernels_);
     workspace_bytes_ = std::max(workspace_bytes_, aligned(step->workspace));
   }
   find_donations();
   if (fused) batch_last_phase();
   place_buffers();
+  place_numbers(inputs);
+  place_tables();
   decide_care();
   find_kept_casts();
   counters().plans_compiled++;
@@ -234,6 +237,40 @@ void Plan::place_buffers() {
   }
 }
 
+void Plan::place_numbers(std::span<const PlanInput> inputs) {
+  constexpr size_t most_bytes = 16;
+  numbers_begin_ = arena_bytes_;
+  for (BufferPlace& place : buffers_) {
+    if (place.input < 0 || inputs[static_cast<size_t>(place.input)].device == device_) continue;
+    place.number = true;
+    place.arena_offset = arena_bytes_;
+    arena_bytes_ += most_bytes;
+  }
+}
+
+void Plan::place_tables() {
+  size_t bytes = 0;
+  for (const auto& step : steps_)
+    for (const std::span<const std::byte> table : step->tables()) {
+      step->placed_tables.push_back(table.data());
+      bytes += aligned(table.size());
+    }
+  if (device_.is_cpu() || bytes == 0) return;
+  tables_ = allocate_storage(bytes, device_);
+  std::vector<std::byte> together(bytes);
+  char* const begin = static_cast<char*>(tables_->data());
+  size_t at = 0;
+  for (const auto& step : steps_) {
+    step->placed_tables.clear();
+    for (const std::span<const std::byte> table : step->tables()) {
+      if (!table.empty()) std::memcpy(together.data() + at, table.data(), table.size());
+      step->placed_tables.push_back(begin + at);
+      at += aligned(table.size());
+    }
+  }
+  copy_between_devices(begin, device_, together.data(), {}, bytes);
+}
+
 void Plan::decide_care() {
   // Waking another thread, or asking for interrupts, costs more than the steps of small networks. By shape alone.
   constexpr double operations_per_microsecond = 1e5, bytes_per_microsecond = 4e4;
@@ -301,7 +338,7 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
   // Everything is allocated before the first step; the last phase can then neither fail nor be interrupted half-way.
   cpu::reserve_thread_scratch();
   const StoragePointer arena =
-      arena_bytes_ + workspace_bytes_ > 0 ? borrow_arena(workspace_bytes_ + arena_bytes_) : nullptr;
+      arena_bytes_ + workspace_bytes_ > 0 ? borrow_arena(workspace_bytes_ + arena_bytes_, device_) : nullptr;
   char* const arena_data = arena ? static_cast<char*>(arena->data()) : nullptr;
   std::vector<void*> addresses(buffers_.size());
   std::vector<StoragePointer> storages(buffers_.size());
@@ -309,15 +346,22 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
   const auto free_donor = [&](const BufferPlace& place) {
     for (const int donor : place.donors) {
       const RunInput& given = inputs[static_cast<size_t>(donor)];
-      if (given.donatable && given.offset == 0 &&
+      if (given.donatable && given.offset == 0 && given.storage->device() == device_ &&
           std::find(donated.begin(), donated.end(), given.storage.get()) == donated.end())
         return donor;
     }
     return -1;
   };
+  std::vector<char> numbers(device_.is_cpu() ? 0 : arena_bytes_ - numbers_begin_);
   for (size_t b = 0; b < buffers_.size(); ++b) {
     const BufferPlace& place = buffers_[b];
-    if (place.input >= 0) {
+    if (place.number) {
+      const RunInput& given = inputs[static_cast<size_t>(place.input)];
+      const size_t width = input_widths_[static_cast<size_t>(place.input)];
+      std::memcpy(numbers.data() + (place.arena_offset - numbers_begin_),
+                  static_cast<char*>(given.storage->data()) + static_cast<size_t>(given.offset) * width, width);
+      addresses[b] = arena_data + workspace_bytes_ + place.arena_offset;
+    } else if (place.input >= 0) {
       storages[b] = inputs[static_cast<size_t>(place.input)].storage;
       addresses[b] = storages[b]->data();
     } else if (!place.kept) {
@@ -328,21 +372,23 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
       donated.push_back(storages[b].get());
       counters().buffers_donated++;
     } else {
-      storages[b] = allocate_storage(place.bytes);
+      storages[b] = allocate_storage(place.bytes, device_);
       addresses[b] = storages[b]->data();
     }
   }
   // Slots of inputs count from the value's first element, which need not be the storage's.
   for (size_t b = 0; b < buffers_.size(); ++b)
-    if (const int input = buffers_[b].input; input >= 0) {
+    if (const int input = buffers_[b].input; input >= 0 && !buffers_[b].number) {
       const RunInput& given = inputs[static_cast<size_t>(input)];
       addresses[b] = static_cast<char*>(addresses[b]) +
                      given.offset * static_cast<int64_t>(input_widths_[static_cast<size_t>(input)]);
     }
   std::vector<Storage*> unchanged(buffers_.size(), nullptr);
-  for (size_t i = 0; i < inputs.size(); ++i) unchanged[i] = storages[i].get();
+  for (size_t i = 0; i < inputs.size(); ++i) unchanged[i] = storages[i].get();  // none of numbers
+  if (!numbers.empty())
+    copy_between_devices(arena_data + workspace_bytes_ + numbers_begin_, device_, numbers.data(), {}, numbers.size());
   std::vector<StoragePointer> casts;
-  const Addresses all{addresses, arena_data, unchanged};
+  const Addresses all{addresses, arena_data, unchanged, device_};
   const std::function<bool()>* const interrupt = interrupt_check.load();
   for (size_t i = 0; i < steps_.size(); ++i) {
     if (care_[i].asks) poll_interrupt(interrupt);
@@ -358,8 +404,10 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
     }
     const auto begin = ProfileClock::now();
     steps_[i]->run(kernels_, all);
+    if (!device_.is_cpu()) cuda::synchronize(device_.index);
     note_step(*steps_[i], begin, ProfileClock::now());
   }
+  if (!device_.is_cpu()) check_backend(backend_of(device_));
   counters().plans_run++;
   counters().steps_run += steps_.size();
   std::vector<Buffer> buffers;

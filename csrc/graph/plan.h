@@ -16,6 +16,7 @@ struct PlanInput {
   Shape shape;
   DType dtype;
   Strides strides;
+  Device device;  ///< the plan's, or the CPU for a number (a 0-d tensor)
 };
 
 /// A node of the graph to be planned. Inputs refer to (node index, output) or, with node -1, to a plan input.
@@ -43,7 +44,7 @@ struct RunInput {
 class Plan {
  public:
   /// Lowers, fuses (if asked), orders and places.
-  Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const kernels::Kernels& kernels, bool fused);
+  Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, const Device& device, bool fused);
 
   /// Runs all steps and returns where each kept output lies, in the order of results(). Throws what a step throws, or
   /// Interrupted; no input has been overwritten then. Sets `overwriting` before one is.
@@ -57,17 +58,21 @@ class Plan {
     int input = -1;     ///< among the plan's inputs
     bool kept = false;  ///< outlives the plan: storage of its own
     size_t arena_offset = 0;
+    bool number = false;  ///< an input on the CPU that is copied to the plan's device, to arena_offset
     std::vector<int> donors = {};  ///< inputs whose memory it may take, the first that nobody else holds
   };
   void find_donations();
   void batch_last_phase();
   void place_buffers();
+  void place_numbers(std::span<const PlanInput> inputs);
+  void place_tables();
   void decide_care();
   void find_kept_casts();
   /// Lets a cast's result be what was kept of it, if that is there.
   bool use_kept_cast(size_t step, const Addresses& all, std::vector<void*>& addresses, std::vector<Storage*>& unchanged,
                      std::vector<StoragePointer>& casts) const;
 
+  const Device device_;
   const kernels::Kernels& kernels_;
   Primitives steps_;
   struct Care {
@@ -81,6 +86,8 @@ class Plan {
   std::vector<size_t> input_widths_;  ///< bytes per element of each input
   std::vector<PlanResult> results_;
   size_t arena_bytes_ = 0;
+  size_t numbers_begin_ = 0;  ///< in the arena
+  StoragePointer tables_;     ///< of all steps, if they are not read where they are
   size_t workspace_bytes_ = 0;
 };
 

@@ -120,6 +120,9 @@ const Algorithm* choose(int primitive, const kernels::Kernels& kernels, const Al
   fail(choosable[static_cast<size_t>(primitive)], " ", shapes, ": no algorithm applies", refusals);
 }
 
+/// Algorithms are measured in the computer's memory.
+bool tunes(const kernels::Kernels& kernels) { return tuning() && std::strcmp(kernels.device, "cpu") == 0; }
+
 std::string spatial(const int64_t* sizes) {
   return std::to_string(sizes[0]) + "x" + std::to_string(sizes[1]) + "x" + std::to_string(sizes[2]);
 }
@@ -323,7 +326,7 @@ void ConvolutionPrimitive::prepare(const kernels::Kernels& kernels) {
     filled.output = memory.of(output);
     return filled;
   };
-  const std::string layout = tuning() && flops() > 0 ? detail::concatenate(name_of(result.dtype), " w", weight.strides,
+  const std::string layout = tunes(kernels) && flops() > 0 ? detail::concatenate(name_of(result.dtype), " w", weight.strides,
                                                                            " winograd ", result.winograd)
                                                      : "";
   algorithm = choose(static_cast<int>(pass), kernels, kernels.convolution[static_cast<size_t>(pass)], result,
@@ -382,7 +385,7 @@ void MatmulPrimitive::prepare(const kernels::Kernels& kernels) {
     return filled;
   };
   const std::string layout =
-      tuning() && flops() > 0 ? detail::concatenate(name_of(shape.dtype), " a", a.strides, " b", b.strides) : "";
+      tunes(kernels) && flops() > 0 ? detail::concatenate(name_of(shape.dtype), " a", a.strides, " b", b.strides) : "";
   algorithm =
       choose(3, kernels, kernels.matmul, shape, detail::concatenate(a.shape, " x ", b.shape), layout, in_scratch);
   workspace = algorithm->workspace(shape);
@@ -420,6 +423,15 @@ const char* PoolingPrimitive::name() const {
   return names[static_cast<size_t>(kind)];
 }
 
+std::vector<std::span<const std::byte>> PoolingPrimitive::tables() const {
+  std::vector<std::span<const std::byte>> all;
+  for (int d = 0; d < 3; ++d)
+    for (const std::vector<int64_t>* table : {&windows->begin[d], &windows->end[d], &windows->divisor[d],
+                                              &windows->seen_begin[d], &windows->seen_end[d]})
+      all.push_back(std::as_bytes(std::span(*table)));
+  return all;
+}
+
 void PoolingPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
   kernels::PoolingArguments result{};
   result.dtype = input.dtype;
@@ -429,13 +441,14 @@ void PoolingPrimitive::run(const kernels::Kernels& kernels, const Addresses& add
   for (int d = 0; d < 3; ++d) {
     result.input_size[d] = d < missing ? 1 : input.shape[d - missing + 2];
     result.output_size[d] = d < missing ? 1 : output.shape[d - missing + 2];
-    result.begin[d] = windows->begin[d].data();
-    result.end[d] = windows->end[d].data();
-    result.divisor[d] = windows->divisor[d].data();
     result.step[d] = windows->step[d];
     result.taps[d] = windows->taps[d];
-    result.seen_begin[d] = windows->seen_begin[d].data();
-    result.seen_end[d] = windows->seen_end[d].data();
+    const auto table = [&](int which) { return static_cast<const int64_t*>(placed_tables[static_cast<size_t>(5 * d + which)]); };
+    result.begin[d] = table(0);
+    result.end[d] = table(1);
+    result.divisor[d] = table(2);
+    result.seen_begin[d] = table(3);
+    result.seen_end[d] = table(4);
   }
   result.input = addresses.of(input);
   result.output = addresses.of(output);
@@ -453,10 +466,16 @@ double CombineRowsPrimitive::flops() const {
   return 2.0 * static_cast<double>(table->weights.size()) * static_cast<double>(outer * inner);
 }
 
+std::vector<std::span<const std::byte>> CombineRowsPrimitive::tables() const {
+  return {std::as_bytes(std::span(table->begin)), std::as_bytes(std::span(table->indices)),
+          std::as_bytes(std::span(table->weights))};
+}
+
 void CombineRowsPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
   if (output.count() == 0) return;
   kernels.combine_rows({output.dtype, outer, input_size, table->output_size(), inner, addresses.of(input),
-                        addresses.of(output), table->begin.data(), table->indices.data(), table->weights.data()});
+                        addresses.of(output), static_cast<const int64_t*>(placed_tables[0]),
+                        static_cast<const int64_t*>(placed_tables[1]), static_cast<const double*>(placed_tables[2])});
 }
 
 void ArgReducePrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
@@ -530,7 +549,12 @@ void ScanPrimitive::run(const kernels::Kernels& kernels, const Addresses& addres
 }
 
 void RequirePrimitive::run(const kernels::Kernels&, const Addresses& addresses) const {
-  if (!*static_cast<const bool*>(addresses.of(condition))) refuse();
+  bool holds = false;
+  if (addresses.device.is_cpu())
+    holds = *static_cast<const bool*>(addresses.of(condition));
+  else
+    copy_between_devices(&holds, {}, addresses.of(condition), addresses.device, sizeof holds);
+  if (!holds) refuse();
 }
 
 void Lowering::require(const Slot& condition, std::function<void()> refuse) {
@@ -543,9 +567,7 @@ void Lowering::require(const Slot& condition, std::function<void()> refuse) {
 
 void RandomPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
   if (output.count() == 0) return;
-  int64_t drawn = 0;
-  std::memcpy(&drawn, addresses.of(key), sizeof drawn);
-  kernels.random({parameters.kind, static_cast<uint64_t>(drawn), parameters.first, parameters.second, parameters.low,
+  kernels.random({parameters.kind, static_cast<const int64_t*>(addresses.of(key)), parameters.first, parameters.second, parameters.low,
                   parameters.high, output.dtype, addresses.of(output), output.count()});
 }
 

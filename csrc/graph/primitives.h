@@ -1,6 +1,7 @@
 // Primitives: what a plan is made of. Each knows the slots it touches and how to call its kernel.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,6 +17,7 @@ struct Addresses {
   void* workspace = nullptr;
   /// Storages of the buffers that no step writes; null for the others.
   std::span<Storage* const> unchanged;
+  Device device = {};
   /// Null while planning, when there are no buffers yet.
   void* of(const Slot& slot) const {
     if (buffers.empty()) return nullptr;
@@ -102,6 +104,8 @@ struct Primitive {
   virtual DType multiplied_dtype() const { return DType::Float32; }
   /// The weight, which an algorithm may read packed; or null.
   virtual const Slot* packed_operand() const { return nullptr; }
+  /// Tables that its kernel reads; the plan puts them where that runs.
+  virtual std::vector<std::span<const std::byte>> tables() const { return {}; }
   /// Read and written, each window once in either direction; a broadcast dimension counts once.
   int64_t bytes() const;
 
@@ -109,6 +113,7 @@ struct Primitive {
   const char* operator_name = "";
   std::string fused;  ///< names of the operators that were fused into this one
   size_t workspace = 0;
+  std::vector<const void*> placed_tables;  ///< addresses of tables()
 };
 
 struct PointwisePrimitive final : Primitive {
@@ -237,6 +242,7 @@ struct PoolingPrimitive final : Primitive {
   Slot input, output;  ///< gradients in the backward kinds
   Slot places;         ///< of maxima: Int64 indices or UInt8 offsets within windows
   const char* name() const override;
+  std::vector<std::span<const std::byte>> tables() const override;
   void prepare(const kernels::Kernels&) override {}
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
 };
@@ -246,6 +252,7 @@ struct CombineRowsPrimitive final : Primitive {
   int64_t outer = 1, inner = 1, input_size = 0;
   Slot input, output;
   const char* name() const override { return "combine_rows"; }
+  std::vector<std::span<const std::byte>> tables() const override;
   void prepare(const kernels::Kernels&) override {}
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
   double flops() const override;

@@ -56,11 +56,31 @@ void check_saved(const Operator& op, std::span<const Tensor> inputs) {
   }
 }
 
-}  // namespace
-
-namespace {
 std::atomic<uint64_t> sequence_counter{1};
+
+/// Where an operator runs: where its inputs are. Numbers (0-d tensors on the CPU) go with any of them.
+Device device_of(const Operator& op, std::span<const Value> inputs) {
+  if (inputs.empty() || op.creates()) return creation_device();
+  const Device* device = nullptr;
+  for (const Value& input : inputs) {
+    const Output& output = output_of(input);
+    if (!output.device.is_cpu() || !output.shape.empty()) {
+      if (device == nullptr) device = &output.device;
+      check(output.device == *device, op.name(),
+            ": Expected all tensors to be on the same device, but found at least two devices, ", *device, " and ",
+            output.device, "!");
+    }
+  }
+  return device == nullptr ? Device{} : *device;
 }
+
+/// A plan reads numbers from the CPU as they are when it begins.
+void evaluate_numbers(std::span<const Value> inputs) {
+  for (const Value& input : inputs)
+    if (output_of(input).device.is_cpu() && !input.node->is_evaluated()) evaluate_values(std::span(&input, 1));
+}
+
+}  // namespace
 
 uint64_t next_sequence() { return sequence_counter.load(); }
 
@@ -77,6 +97,8 @@ Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> input
   }
   wants_gradient = wants_gradient && is_grad_enabled();
   if (wants_gradient) check_saved(*op, inputs);
+  const Device device = device_of(*op, values);
+  if (!device.is_cpu()) evaluate_numbers(values);
   node->op = std::move(op);
   node->set_inputs(std::move(values));
   node->sequence = sequence_counter.fetch_add(1);
@@ -84,6 +106,7 @@ Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> input
     Output& output = node->outputs[i];
     output.shape = outputs[i].shape;
     output.dtype = outputs[i].dtype;
+    output.device = device;
     output.requires_grad = wants_gradient && outputs[i].differentiable && is_floating_point(outputs[i].dtype);
     node->differentiable |= output.requires_grad;
   }
@@ -93,6 +116,21 @@ Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> input
   note_pending(node);
   if (node->differentiable) pack_saved(node);
   return results;
+}
+
+Tensor record_evaluated(std::shared_ptr<const Operator> op, const Tensor& input, const Spec& output, Buffer buffer) {
+  auto node = make_pooled<Node>(1);
+  node->op = std::move(op);
+  node->sequence = sequence_counter.fetch_add(1);
+  Output& result = node->outputs[0];
+  result.shape = output.shape;
+  result.dtype = output.dtype;
+  result.device = buffer.storage->device();
+  result.buffer = std::move(buffer);
+  result.requires_grad = node->differentiable = is_grad_enabled() && output_of(input.value()).requires_grad;
+  if (node->differentiable) node->set_inputs({input.value()});
+  node->state.store(NodeState::Done, std::memory_order_release);
+  return Tensor(Value{std::move(node), 0});
 }
 
 Tensor record(std::shared_ptr<const Operator> op, std::initializer_list<Tensor> inputs, const Spec& output) {

@@ -190,6 +190,7 @@ const Value& Tensor::value() const {
 
 const Shape& Tensor::shape() const { return output_of(value()).shape; }
 DType Tensor::dtype() const { return output_of(value()).dtype; }
+Device Tensor::device() const { return output_of(value()).device; }
 int64_t Tensor::size(int64_t dimension) const { return shape()[normalize_dimension(dimension, dim(), "size")]; }
 
 // -- evaluation ------------------------------------------------------------------------------------------------------
@@ -217,7 +218,7 @@ Memory Tensor::memory() const {
         value().node->op ? value().node->op->name() : "leaf", "' was not kept");
   return {buffer.storage,
           static_cast<char*>(buffer.storage->data()) + buffer.offset * static_cast<int64_t>(size_of(output.dtype)),
-          output.dtype, output.shape, buffer.strides};
+          output.dtype, output.shape, buffer.strides, output.device};
 }
 
 void Tensor::pin() const {
@@ -285,11 +286,14 @@ T element_as(const char* at, DType dtype) {
 template <typename T>
 T Tensor::item() const {
   check(numel() == 1, "a Tensor with ", numel(), " elements cannot be converted to Scalar");
-  evaluate();
-  const Output& output = output_of(value());
-  const char* at = static_cast<const char*>(output.buffer.storage->data()) +
-                   output.buffer.offset * static_cast<int64_t>(size_of(output.dtype));
-  return element_as<T>(at, output.dtype);
+  const Memory element = memory();
+  char here[8];
+  const void* at = element.data;
+  if (!element.device.is_cpu()) {
+    copy_between_devices(here, {}, element.data, element.device, size_of(element.dtype));
+    at = here;
+  }
+  return element_as<T>(static_cast<const char*>(at), element.dtype);
 }
 template bool Tensor::item<bool>() const;
 template int Tensor::item<int>() const;
@@ -300,6 +304,7 @@ template double Tensor::item<double>() const;
 template <typename T>
 std::vector<T> Tensor::to_vector() const {
   check<TypeError>(dtype() == dtype_of<T>(), "to_vector: the tensor holds ", dtype(), ", not ", dtype_of<T>());
+  if (!device().is_cpu()) return to_device(*this, {}).to_vector<T>();
   std::vector<T> elements;
   elements.reserve(static_cast<size_t>(numel()));
   evaluate();
@@ -312,6 +317,7 @@ std::vector<T> Tensor::to_vector() const {
 }
 
 Tensor copy_memory(const Memory& source) {
+  check(source.device.is_cpu(), "internal error: copy_memory of memory on ", source.device);
   const size_t width = size_of(source.dtype);
   const StoragePointer storage = allocate_storage(static_cast<size_t>(element_count(source.shape)) * width);
   char* to = static_cast<char*>(storage->data());
@@ -330,7 +336,7 @@ Tensor copy_memory(const Memory& source) {
 Tensor wrap_memory(const Memory& source) {
   const auto owner = source.owner;
   auto storage = std::make_shared<Storage>(
-      source.data, static_cast<size_t>(element_count(source.shape)) * size_of(source.dtype), [owner] {});
+      source.data, static_cast<size_t>(element_count(source.shape)) * size_of(source.dtype), [owner] {}, source.device);
   storage->pin();
   return Tensor(graph::make_leaf(source.shape, source.dtype, {std::move(storage), 0, source.strides}));
 }
@@ -359,6 +365,7 @@ PYCNN_INSTANTIATE(double)
 template <>
 std::vector<bool> Tensor::to_vector<bool>() const {
   check<TypeError>(dtype() == DType::Bool, "to_vector: the tensor holds ", dtype(), ", not bool");
+  if (!device().is_cpu()) return to_device(*this, {}).to_vector<bool>();
   std::vector<bool> elements;
   for_each_element(memory(), [&](const char* at) { elements.push_back(*at != 0); });
   return elements;

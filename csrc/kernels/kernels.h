@@ -314,7 +314,7 @@ enum class RandomKind : uint8_t { Uniform, Normal, Bernoulli, Integer };
 /// Normal.
 struct RandomArguments {
   RandomKind kind;
-  uint64_t key;
+  const int64_t* key;    ///< where the kernel runs
   double first, second;  ///< Uniform: [first, second); Normal: mean, deviation; Bernoulli: probability of 1
   int64_t low, high;     ///< Integer: [low, high)
   DType dtype;

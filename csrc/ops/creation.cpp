@@ -23,6 +23,7 @@ class Full final : public graph::Operator {
  public:
   explicit Full(const Shape& shape) : shape_(shape) {}
   const char* name() const override { return "full"; }
+  bool creates() const override { return true; }
   void fingerprint(Fingerprint& f) const override { f.add(shape_); }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
     const DType dtype = inputs[0].dtype;
@@ -48,7 +49,7 @@ Tensor filled(const char* operation, const Shape& shape, Scalar value, DType dty
   check_sizes(operation, shape);
   check_fits(operation, value, dtype);
   const Tensor element = scalar_tensor(value, dtype);
-  if (shape.empty()) return element;
+  if (shape.empty()) return to_device(element, creation_device());
   return graph::record(std::make_shared<Full>(shape), {element}, {shape, dtype, false});
 }
 
@@ -57,7 +58,7 @@ template <typename T, typename Element>
 Tensor table(int64_t count, DType dtype, Element element) {
   std::vector<T> elements(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) elements[static_cast<size_t>(i)] = element(i);
-  const Tensor result = from_data<T>(elements, {count});
+  const Tensor result = to_device(from_data<T>(elements, {count}), creation_device());
   if (dtype == result.dtype()) return result;
   const Tensor converted = cast(result, dtype);
   converted.evaluate();
@@ -73,9 +74,18 @@ Tensor full(const Shape& shape, Scalar value, DType dtype) { return filled("full
 Tensor zeros(const Shape& shape, DType dtype) { return filled("zeros", shape, 0, dtype); }
 Tensor ones(const Shape& shape, DType dtype) { return filled("ones", shape, 1, dtype); }
 Tensor empty(const Shape& shape, DType dtype) { return filled("empty", shape, 0, dtype); }
-Tensor zeros_like(const Tensor& input) { return zeros(input.shape(), input.dtype()); }
-Tensor ones_like(const Tensor& input) { return ones(input.shape(), input.dtype()); }
-Tensor full_like(const Tensor& input, Scalar value) { return full(input.shape(), value, input.dtype()); }
+Tensor zeros_like(const Tensor& input) {
+  const DeviceScope scope(input.device());
+  return zeros(input.shape(), input.dtype());
+}
+Tensor ones_like(const Tensor& input) {
+  const DeviceScope scope(input.device());
+  return ones(input.shape(), input.dtype());
+}
+Tensor full_like(const Tensor& input, Scalar value) {
+  const DeviceScope scope(input.device());
+  return full(input.shape(), value, input.dtype());
+}
 
 Tensor arange(Scalar start, Scalar end, Scalar step, DType dtype) {
   const bool integers =
@@ -121,6 +131,7 @@ Tensor one_hot(const Tensor& input, int64_t num_classes) {
         name_of(input.dtype()));
   check(num_classes >= -1, "one_hot: num_classes should be positive, got ", num_classes);
   if (input.numel() == 0) {
+    const DeviceScope scope(input.device());
     check(num_classes > 0, "one_hot: Can not infer total number of classes from empty tensor.");
     Shape shape = input.shape();
     shape.push_back(num_classes);
@@ -133,6 +144,7 @@ Tensor one_hot(const Tensor& input, int64_t num_classes) {
   check(num_classes == -1 || needed <= num_classes, "one_hot: Class values must be smaller than num_classes.");
   Shape shape = input.shape();
   shape.push_back(1);
+  const DeviceScope scope(input.device());
   const Tensor classes = arange(0, num_classes == -1 ? needed : num_classes, 1, DType::Int64);
   return cast(eq(reshaped(input, shape), classes), DType::Int64);
 }

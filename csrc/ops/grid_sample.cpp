@@ -219,6 +219,7 @@ Tensor grid_sample(const Tensor& input, const Tensor& grid, std::string_view mod
   check(rank == 4 || mode != "bicubic", "grid_sample: bicubic interpolation only supports 4D input");
   check<NotImplementedError>(is_floating_point(input.dtype()), "\"grid_sample\" not implemented for '",
                              ops::scalar_type_name(input.dtype()), "'");
+  const DeviceScope scope(input.device());
   Shape shape{input.shape()[0], input.shape()[1]}, points{input.shape()[0]};
   for (int d = 1; d < rank - 1; ++d) {
     shape.push_back(grid.shape()[d]);
@@ -264,6 +265,7 @@ Tensor affine_grid(const Tensor& theta, const Shape& size, bool align_corners) {
     check<ValueError>(extent > 0, "affine_grid: Expected non-zero, positive output size. Got ", ops::brackets(size));
   check(theta.shape()[0] == size[0], "affine_grid: Expected theta to have the batch size of size ", ops::brackets(size),
         ". Got ", ops::brackets(theta.shape()));
+  const DeviceScope scope(theta.device());
   Shape points = ops::last(size, spatial);
   Tensors columns;  // x, y, (z), 1 of every point
   for (int d = spatial - 1; d >= 0; --d) {

@@ -83,6 +83,7 @@ Tensor record_solve(const Tensor& matrices, const Tensor& sides, const Tensor& f
 
 /// Identity matrices in the shape of the matrices given, each times its factor.
 Tensor scaled_identity(const Tensor& matrices, const Tensor& factors) {
+  const DeviceScope scope(matrices.device());
   const int64_t size = matrices.shape().back();
   return broadcast_to(per_matrix(factors), matrices.shape()) * eye(size, size, matrices.dtype());
 }
@@ -107,6 +108,7 @@ double epsilon_of(DType dtype) {
 /// place of zeros that vanish beside A; one half of them (their roots) is multiplied before solving and one after, as
 /// there may be many.
 Tensor cofactors(const Tensor& matrices, const Tensors& parts, const Tensor& determinant, const Tensor& gradient) {
+  const DeviceScope scope(matrices.device());
   const Tensor &factors = parts[0], zero = wrap_scalar(0, factors), one = wrap_scalar(1, factors);
   const int64_t size = matrices.shape().back();
   const double least = matrices.dtype() == DType::Float64 ? std::numeric_limits<double>::min()
@@ -125,6 +127,7 @@ Tensor cofactors(const Tensor& matrices, const Tensors& parts, const Tensor& det
 
 /// Matrices of rank 3 in general position, as large as A.
 Tensor of_rank_three(const Tensor& matrices) {
+  const DeviceScope scope(matrices.device());
   const int64_t size = matrices.shape().back();
   const Tensor places = unsqueeze(arange(1, size + 1, 1, DType::Int64), -1);
   const Tensor waves = cast(places * arange(1, 4, 1, DType::Int64), DType::Float64);
@@ -240,6 +243,7 @@ Tensor inverse(const Tensor& input) {
   const Tensors parts = factored(input);
   check_regular(parts[0], "linalg.inv: ", "the inversion could not be completed because the input matrix is singular.",
                 true);
+  const DeviceScope scope(input.device());
   const Tensor ones_of_batch = ones(parts[2].shape(), input.dtype());
   return record_solve(input, scaled_identity(input, ones_of_batch), parts[0], parts[1], false);
 }

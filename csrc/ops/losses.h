@@ -49,7 +49,7 @@ template <typename T, typename Visit>
 void visit_known(const Tensor& tensor, const Visit& visit) {
   if (tensor.numel() == 0 || !tensor.is_evaluated()) return;
   const graph::Buffer& buffer = graph::output_of(tensor.value()).buffer;
-  if (!buffer.storage) return;
+  if (!buffer.storage || !buffer.storage->device().is_cpu()) return;
   const T* data = static_cast<const T*>(buffer.storage->data()) + buffer.offset;
   const Shape& shape = tensor.shape();
   Dimensions index = Dimensions::filled(shape.size(), 0);

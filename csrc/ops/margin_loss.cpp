@@ -30,6 +30,7 @@ void check_labels(const char* name, const Tensor& target, int64_t low, int64_t h
 }
 
 Tensor like_labels(const Tensor& target, int64_t count) {
+  const DeviceScope scope(target.device());
   return reshape(arange(0, count, 1, DType::Int64), target.dim() == 2 ? Shape{1, count} : Shape{count});
 }
 

@@ -195,6 +195,7 @@ std::pair<Tensor, Tensor> topk(const Tensor& input, int64_t k, int64_t dimension
   if (k == 0 || input.numel() == 0) {
     Shape shape = input.shape();
     if (!shape.empty()) shape[d] = k;
+    const DeviceScope scope(input.device());
     const Tensor indices = zeros(shape, DType::Int64);
     return {gather(input, d, indices), indices};
   }

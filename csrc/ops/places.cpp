@@ -33,7 +33,8 @@ bool is_dense(const Shape& shape, const Strides& strides) {
 
 /// offset + sum of index * stride, row-major in the shape, as a vector. Recorded, not computed: it is an expression
 /// like any other, so that making a view needs no evaluation.
-Tensor places_at(const Shape& shape, const Strides& strides, int64_t offset) {
+Tensor places_at(const Device& device, const Shape& shape, const Strides& strides, int64_t offset) {
+  const DeviceScope scope(device);
   Tensor places = full(Shape{}, offset, DType::Int64);
   for (int d = 0; d < shape.size(); ++d) {
     Shape line = Shape::filled(shape.size() - d, 1);
@@ -56,7 +57,7 @@ Tensor whole_storage(const Tensor& input) {
 }
 
 Tensor strided_elements(const Tensor& storage, const Shape& shape, const Strides& strides, int64_t offset) {
-  return reshaped(gathered(flat(storage), 0, places_at(shape, strides, offset)), shape);
+  return reshaped(gathered(flat(storage), 0, places_at(storage.device(), shape, strides, offset)), shape);
 }
 
 /// The view `result`, or the storage's elements there if undefined.
@@ -65,7 +66,7 @@ Tensor view_of_storage(const Tensor& result, const Tensor& storage, const Shape&
   const auto derive = [=](const Tensor& base) { return strided_elements(base, shape, strides, offset); };
   const auto write = [=](const Tensor& base, const Tensor& value) {
     if (value.numel() == 0) return Tensor(base.value());
-    return reshaped(scattered(flat(base), 0, places_at(shape, strides, offset), cast(flat(value), base.dtype())),
+    return reshaped(scattered(flat(base), 0, places_at(base.device(), shape, strides, offset), cast(flat(value), base.dtype())),
                     base.shape());
   };
   return make_view(result.defined() ? result : derive(storage), storage, strides, derive, write, offset);
@@ -87,9 +88,10 @@ std::function<Tensor(const Tensor&, const Tensor&)> write_to_shared(const Tensor
   for (int d = 0; d < base.dim(); ++d) extent += steps[d] * (base.shape()[d] - 1);
   return [=](const Tensor& whole, const Tensor& value) {
     if (value.numel() == 0) return Tensor(whole.value());
+    const DeviceScope scope(whole.device());
     const Tensor memory =
-        scattered(zeros(Shape{extent}, whole.dtype()), 0, places_at(whole.shape(), steps, 0), flat(whole));
-    const Tensor changed = scattered(memory, 0, places_at(shape, strides, offset), cast(flat(value), whole.dtype()));
+        scattered(zeros(Shape{extent}, whole.dtype()), 0, places_at(whole.device(), whole.shape(), steps, 0), flat(whole));
+    const Tensor changed = scattered(memory, 0, places_at(whole.device(), shape, strides, offset), cast(flat(value), whole.dtype()));
     return strided_elements(changed, whole.shape(), steps, 0);
   };
 }
@@ -165,8 +167,8 @@ Tensor sliding_windows(const Tensor& input, int64_t dimension, int64_t size, int
   Strides strides = nominal_strides(input);
   strides.push_back(strides[d]);
   strides[d] *= step;
-  const auto places = [=] {
-    return expanded(reshaped(places_at(Shape{count, size}, Strides{step, 1}, 0), line), lines);
+  const auto places = [=, device = input.device()] {
+    return expanded(reshaped(places_at(device, Shape{count, size}, Strides{step, 1}, 0), line), lines);
   };
   const auto derive = [=](const Tensor& base) {
     return permuted(reshaped(gathered(base, d, places()), split), to_last);

@@ -37,6 +37,7 @@ class Random final : public graph::Operator {
   Random(const Lowering::Random& parameters, const Shape& shape, DType dtype)
       : parameters_(parameters), shape_(shape), dtype_(dtype) {}
   const char* name() const override { return "random"; }
+  bool creates() const override { return true; }
   void fingerprint(Fingerprint& f) const override {
     f.add(static_cast<int64_t>(parameters_.kind)).add(parameters_.first).add(parameters_.second);
     f.add(parameters_.low).add(parameters_.high).add(shape_).add(static_cast<int64_t>(dtype_));
@@ -92,7 +93,7 @@ Tensor randperm(int64_t n, const Generator& generator) {
     const uint64_t number = uint64_t{bits[1]} << 32 | bits[0];
     std::swap(order[i - 1], order[number % i]);
   }
-  return from_data<int64_t>(order, {n});
+  return to_device(from_data<int64_t>(order, {n}), creation_device());
 }
 
 Tensor uniform(const Shape& shape, double low, double high, DType dtype, const Generator& generator) {
@@ -113,6 +114,7 @@ Tensor bernoulli(const Shape& shape, double probability, DType dtype, const Gene
 
 Tensor bernoulli(const Tensor& probabilities, const Generator& generator) {
   check_floating_point("bernoulli", probabilities);
+  const DeviceScope scope(probabilities.device());
   const DType dtype = probabilities.dtype();
   if (probabilities.is_evaluated()) {
     const Tensor inside = all(logical_and(ge(probabilities, wrap_scalar(0, probabilities)),
@@ -136,6 +138,7 @@ Tensor multinomial(const Tensor& input, int64_t num_samples, bool replacement, c
   check(num_samples > 0, "cannot sample n_sample <= 0 samples");
   check(replacement || num_samples <= input.size(-1),
         "cannot sample n_sample > prob_dist.size(-1) samples without replacement");
+  const DeviceScope scope(input.device());
   Shape shape = input.shape();
   shape[shape.size() - 1] = num_samples;
   if (input.numel() == 0) return zeros(shape, DType::Int64);

@@ -8,11 +8,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <unordered_map>
 #include <vector>
 
 #include "pycnn/error.h"
+#include "tensor/backend.h"
 #include "tensor/fork.h"
 
 namespace pycnn {
@@ -53,27 +55,37 @@ struct Block {
   size_t bytes;
 };
 
+/// Of all allocators. Never destroyed, as they.
+std::mutex& memory_mutex() {
+  static auto* instance = new ForkSafeMutex(ForkOrder::Memory);
+  return *instance;
+}
+
 /// Small blocks are kept by size. Large ones serve requests of up to their size; beyond the cap the oldest go first.
 class CachingAllocator {
  public:
+  /// A GPU's memory has no cap: what is kept goes back when there is no other left.
+  explicit CachingAllocator(const Device& device) : device_(device), cap_(device.is_cpu() ? large_cap() : SIZE_MAX) {}
+
   /// A block of at least `bytes`; with `any`, up to four times as large.
   Block take(size_t bytes, bool any) {
     {
       const std::lock_guard lock(mutex_);
       Block block = bytes <= small_bytes ? take_small(bytes) : take_large(bytes, any);
       if (block.data != nullptr) {
-        in_use_ += block.bytes;
+        count(block.bytes);
         return block;
       }
     }
-    void* data = system_block(bytes);
+    void* data = obtain(bytes);
     if (data == nullptr) {
-      clear();
-      data = system_block(bytes);
+      empty_cache();  // of the device's other streams as well
+      data = obtain(bytes);
     }
     const std::lock_guard lock(mutex_);
-    if (data == nullptr) fail("out of memory: ", bytes, " bytes were asked for while ", in_use_, " bytes are in use");
-    in_use_ += bytes;
+    if (data == nullptr) refuse(bytes);
+    held_ += bytes;
+    count(bytes);
     return {data, bytes};
   }
 
@@ -81,18 +93,18 @@ class CachingAllocator {
     const std::lock_guard lock(mutex_);
     in_use_ -= block.bytes;
     if (block.bytes <= small_bytes) {
-      if (small_kept_ + block.bytes > small_cap) return std::free(block.data);
+      if (small_kept_ + block.bytes > small_cap) return drop(block);
       small_[block.bytes].push_back(block.data);
       small_kept_ += block.bytes;
       return;
     }
     large_.emplace(block.bytes, Kept{block.data, ++age_});
     large_kept_ += block.bytes;
-    while (large_kept_ > large_cap_) {
+    while (large_kept_ > cap_) {
       const auto oldest = std::min_element(large_.begin(), large_.end(),
                                            [](const auto& a, const auto& b) { return a.second.age < b.second.age; });
       large_kept_ -= oldest->first;
-      std::free(oldest->second.data);
+      drop({oldest->second.data, oldest->first});
       large_.erase(oldest);
     }
   }
@@ -100,8 +112,8 @@ class CachingAllocator {
   void clear() {
     const std::lock_guard lock(mutex_);
     for (auto& [bytes, blocks] : small_)
-      for (void* data : blocks) std::free(data);
-    for (auto& [bytes, kept] : large_) std::free(kept.data);
+      for (void* data : blocks) drop({data, bytes});
+    for (auto& [bytes, kept] : large_) drop({kept.data, bytes});
     small_.clear();
     large_.clear();
     small_kept_ = large_kept_ = 0;
@@ -109,7 +121,13 @@ class CachingAllocator {
 
   AllocatorStatistics statistics() {
     const std::lock_guard lock(mutex_);
-    return {in_use_, small_kept_ + large_kept_, small_cap + large_cap_};
+    return {in_use_, small_kept_ + large_kept_, cap_ == SIZE_MAX ? cap_ : small_cap + cap_, most_in_use_, most_held_};
+  }
+
+  void reset_peaks() {
+    const std::lock_guard lock(mutex_);
+    most_in_use_ = in_use_;
+    most_held_ = held_;
   }
 
  private:
@@ -117,6 +135,30 @@ class CachingAllocator {
     void* data;
     uint64_t age;
   };
+
+  void* obtain(size_t bytes) const { return device_.is_cpu() ? system_block(bytes) : backend_of(device_).allocate(bytes); }
+
+  void drop(const Block& block) {
+    held_ -= block.bytes;
+    if (device_.is_cpu())
+      std::free(block.data);
+    else
+      backend_of(device_).release(block.data);
+  }
+
+  void count(size_t bytes) {
+    in_use_ += bytes;
+    most_in_use_ = std::max(most_in_use_, in_use_);
+    most_held_ = std::max(most_held_, held_);
+  }
+
+  [[noreturn]] void refuse(size_t bytes) const {
+    if (device_.is_cpu())
+      fail("out of memory: ", bytes, " bytes were asked for while ", in_use_, " bytes are in use");
+    const auto [free, total] = cuda::memory_info(device_.index);
+    fail<OutOfMemoryError>("CUDA out of memory: ", bytes, " bytes were asked for on ", device_, ", which has ", free,
+                           " bytes free of ", total, "; ", in_use_, " bytes are in use by tensors");
+  }
 
   Block take_small(size_t bytes) {
     const auto found = small_.find(bytes);
@@ -136,17 +178,48 @@ class CachingAllocator {
     return block;
   }
 
-  ForkSafeMutex mutex_{ForkOrder::Memory};
+  std::mutex& mutex_ = memory_mutex();
   std::unordered_map<size_t, std::vector<void*>> small_;
   std::multimap<size_t, Kept> large_;
-  const size_t large_cap_ = large_cap();
+  const Device device_;
+  const size_t cap_;
   uint64_t age_ = 0;
-  size_t in_use_ = 0, small_kept_ = 0, large_kept_ = 0;
+  size_t in_use_ = 0, held_ = 0, small_kept_ = 0, large_kept_ = 0, most_in_use_ = 0, most_held_ = 0;
+};
+
+/// One for the CPU, one for each stream of a GPU.
+class Allocators {
+ public:
+  CachingAllocator& of(const Device& device) {
+    if (device.is_cpu()) return cpu_;
+    const std::lock_guard lock(mutex_);
+    auto& allocator = others_[{device.index, current_stream(device.index)}];
+    if (!allocator) allocator = std::make_unique<CachingAllocator>(device);
+    return *allocator;
+  }
+
+  /// Calls visit(allocator) for all of a device, or of all devices.
+  template <typename Visit>
+  void for_each(const Device* device, const Visit& visit) {
+    if (device == nullptr || device->is_cpu()) visit(cpu_);
+    std::vector<CachingAllocator*> found;
+    {
+      const std::lock_guard lock(mutex_);
+      for (const auto& [place, allocator] : others_)
+        if (device == nullptr || (!device->is_cpu() && place.first == device->index)) found.push_back(allocator.get());
+    }
+    for (CachingAllocator* allocator : found) visit(*allocator);
+  }
+
+ private:
+  CachingAllocator cpu_{Device{}};
+  std::mutex& mutex_ = memory_mutex();
+  std::map<std::pair<int, void*>, std::unique_ptr<CachingAllocator>> others_;
 };
 
 // Never destroyed: tensors held by static objects (or by Python at exit) may give blocks back late.
-CachingAllocator& allocator() {
-  static CachingAllocator* instance = new CachingAllocator;
+Allocators& allocators() {
+  static Allocators* instance = new Allocators;
   return *instance;
 }
 
@@ -154,12 +227,15 @@ CachingAllocator& allocator() {
 
 namespace {
 
-StoragePointer allocate(size_t bytes, bool any) {
+StoragePointer allocate(size_t bytes, const Device& device, bool any) {
   const size_t rounded = size_class(bytes);
   check(rounded >= bytes && bytes < (size_t{1} << 62), "out of memory: ", bytes, " bytes were asked for");
-  const Block block = allocator().take(rounded, any);
-  if (debug_fill()) std::memset(block.data, 0xFF, block.bytes);
-  return std::make_shared<Storage>(block.data, bytes, [block] { allocator().give(block); });
+  CachingAllocator& allocator = allocators().of(device);
+  const Block block = allocator.take(rounded, any);
+  if (debug_fill() && device.is_cpu()) std::memset(block.data, 0xFF, block.bytes);
+  if (debug_fill() && !device.is_cpu()) backend_of(device).fill(block.data, 0xFF, block.bytes);
+  return std::make_shared<Storage>(
+      block.data, bytes, [block, &allocator] { allocator.give(block); }, device);
 }
 
 }  // namespace
@@ -192,7 +268,7 @@ StoragePointer Storage::derived(std::span<const int64_t> key, int64_t offset, si
     if (known->memory != nullptr) return known->memory;
   }
   // Two threads that come at once both make it.
-  StoragePointer made = allocate_storage(bytes);
+  StoragePointer made = allocate_storage(bytes, device_);
   make(made->data());
   const std::lock_guard lock(derived_mutex);
   if (Derived* known = find_derived(key, offset)) known->memory = made;
@@ -204,11 +280,35 @@ void Storage::forget_derived() {
   derived_.clear();
 }
 
-StoragePointer allocate_storage(size_t bytes) { return allocate(bytes, false); }
-StoragePointer borrow_arena(size_t bytes) { return allocate(bytes, true); }
+StoragePointer allocate_storage(size_t bytes, const Device& device) { return allocate(bytes, device, false); }
+StoragePointer borrow_arena(size_t bytes, const Device& device) { return allocate(bytes, device, true); }
 
-AllocatorStatistics allocator_statistics() { return allocator().statistics(); }
-void empty_cache() { allocator().clear(); }
+void copy_between_devices(void* to, const Device& to_device, const void* from, const Device& from_device,
+                          size_t bytes) {
+  if (bytes == 0) return;
+  const kernels::Backend& backend = backend_of(to_device.is_cpu() ? from_device : to_device);
+  backend.copy(to, from, bytes);
+  if (to_device.is_cpu()) backend.synchronize();
+  check_backend(backend);
+}
+
+AllocatorStatistics allocator_statistics(const Device& device) {
+  AllocatorStatistics sum{};
+  allocators().for_each(&device, [&](CachingAllocator& allocator) {
+    const AllocatorStatistics own = allocator.statistics();
+    sum = {sum.in_use + own.in_use, sum.cached + own.cached, own.cap, sum.most_in_use + own.most_in_use,
+           sum.most_held + own.most_held};
+  });
+  return sum;
+}
+
+void reset_peak_statistics(const Device& device) {
+  allocators().for_each(&device, [](CachingAllocator& allocator) { allocator.reset_peaks(); });
+}
+
+void empty_cache() {
+  allocators().for_each(nullptr, [](CachingAllocator& allocator) { allocator.clear(); });
+}
 
 bool debug_fill() {
   static const bool enabled = [] {

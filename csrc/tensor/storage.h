@@ -8,6 +8,8 @@
 #include <span>
 #include <vector>
 
+#include "pycnn/device.h"
+
 namespace pycnn {
 
 class Storage;
@@ -17,8 +19,8 @@ using StoragePointer = std::shared_ptr<Storage>;
 /// sees (foreign and exported memory), never.
 class Storage {
  public:
-  Storage(void* data, size_t bytes, std::function<void()> release)
-      : data_(data), bytes_(bytes), release_(std::move(release)) {}
+  Storage(void* data, size_t bytes, std::function<void()> release, const Device& device = {})
+      : data_(data), bytes_(bytes), device_(device), release_(std::move(release)) {}
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
   ~Storage() {
@@ -27,6 +29,7 @@ class Storage {
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
+  const Device& device() const { return device_; }
   bool pinned() const { return pinned_.load(std::memory_order_acquire); }
   void pin() {
     pinned_.store(true, std::memory_order_release);
@@ -51,22 +54,30 @@ class Storage {
 
   void* data_;
   size_t bytes_;
+  Device device_;
   std::function<void()> release_;
   std::atomic<bool> pinned_{false};
   std::vector<Derived> derived_;  ///< guarded by a mutex of all storages
 };
 
-/// 64-byte aligned memory from a caching allocator: freed blocks are kept for reuse up to a cap, because fresh pages
-/// cost more than arithmetic. Throws pycnn::Error naming the size if there is none.
-StoragePointer allocate_storage(size_t bytes);
+/// Aligned memory from a caching allocator: freed blocks are kept for reuse up to a cap, because fresh pages cost more
+/// than arithmetic. Throws pycnn::Error naming the size if there is none. A GPU's blocks are for this thread's stream;
+/// they may be given back while kernels in it still use them, and go to none but later ones.
+StoragePointer allocate_storage(size_t bytes, const Device& device = {});
 /// The same for as long as a plan runs: a kept block that is a good deal larger will do.
-StoragePointer borrow_arena(size_t bytes);
+StoragePointer borrow_arena(size_t bytes, const Device& device = {});
+
+/// Copies bytes that are not on the CPU both: from and to may lie on any devices. What arrives on the CPU is there when
+/// this returns.
+void copy_between_devices(void* to, const Device& to_device, const void* from, const Device& from_device, size_t bytes);
 
 /// Bytes handed out and bytes kept for reuse.
 struct AllocatorStatistics {
   size_t in_use, cached, cap;
+  size_t most_in_use, most_held;  ///< since start or reset_peak_statistics()
 };
-AllocatorStatistics allocator_statistics();
+AllocatorStatistics allocator_statistics(const Device& device = {});
+void reset_peak_statistics(const Device& device);
 /// Returns kept blocks to the operating system.
 void empty_cache();
 /// Debug mode (PYCNN_DEBUG=1): fresh outputs and arenas are filled with 0xFF bytes, NaN in every float type.

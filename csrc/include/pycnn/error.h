@@ -57,6 +57,12 @@ class LinAlgError : public Error {
   using Error::Error;
 };
 
+/// A GPU has not the memory that was asked for; cuda.OutOfMemoryError, a RuntimeError, in Python.
+class OutOfMemoryError : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Evaluation was interrupted (Ctrl-C); KeyboardInterrupt in Python.
 class Interrupted : public Error {
  public:

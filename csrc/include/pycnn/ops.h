@@ -32,6 +32,10 @@ Tensor ones_like(const Tensor& input);
 Tensor full_like(const Tensor& input, Scalar value);
 Tensor one_hot(const Tensor& input, int64_t num_classes = -1);
 
+// -- device.cpp -----------------------------------------------------------------------------------------------------
+/// The same elements on another device, or the input itself if they are there. Gradients come back.
+Tensor to_device(const Tensor& input, const Device& device);
+
 // -- random.cpp: Philox streams; the key is drawn from the generator at the call ------------------------------------
 Tensor rand(const Shape& shape, DType dtype = default_dtype(), const Generator& generator = default_generator());
 Tensor randn(const Shape& shape, DType dtype = default_dtype(), const Generator& generator = default_generator());

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "pycnn/device.h"
 #include "pycnn/dtype.h"
 #include "pycnn/error.h"
 #include "pycnn/shape.h"
@@ -58,6 +59,7 @@ struct Memory {
   DType dtype = DType::Float32;
   Shape shape;
   Strides strides;  ///< in elements
+  Device device = {};
 };
 
 /// An n-dimensional array. Copies share the handle (and thereby value, gradient, in-place changes), as in Python.
@@ -73,6 +75,7 @@ class Tensor {
   int dim() const { return shape().size(); }
   int64_t numel() const { return element_count(shape()); }
   DType dtype() const;
+  Device device() const;
 
   // -- evaluation ------------------------------------------------------------------------------------------------
   /// Computes the value (and this thread's other pending work where that is safe) unless it is known.

@@ -1,0 +1,69 @@
+// What a plug-in for another kind of device exports: plain C functions, so that it may be built by another compiler.
+// They throw nothing. What fails is remembered per thread until take_error() is asked; until then nothing else runs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernels.h"
+
+namespace pycnn::kernels {
+
+/// Changes with every change of this struct or of the kernels' arguments.
+inline constexpr uint32_t backend_version = 1;
+
+struct DeviceProperties {
+  char name[256];
+  int major, minor, multiprocessors;
+  size_t memory;
+};
+
+struct Backend {
+  uint32_t version;
+  /// Null if there are devices to use, else why not, in one line.
+  const char* (*unavailable)();
+  int (*device_count)();
+  void (*properties)(int device, DeviceProperties* into);
+  const Kernels* (*kernels)(int device);
+
+  /// All others act on the device that this thread has chosen, in the stream it has chosen (null: the default one).
+  void (*use)(int device, void* stream);
+  /// What went wrong in this thread since the last call, or null; the text stays until the next call.
+  const char* (*take_error)();
+
+  void* (*allocate)(size_t bytes);  ///< null, without an error, if there is not so much
+  void (*release)(void* memory);
+  void* (*allocate_pinned)(size_t bytes);  ///< the computer's memory, which the device reads by itself
+  void (*release_pinned)(void* memory);
+  void (*memory_info)(size_t* free, size_t* total);
+  /// Between any two of the computer's and the device's memory, in order with the stream's work. What is copied from
+  /// pageable memory may be overwritten as soon as this returns; what is copied to it is there after synchronize().
+  void (*copy)(void* to, const void* from, size_t bytes);
+  void (*fill)(void* memory, int byte, size_t bytes);
+
+  void (*synchronize)();         ///< the stream
+  void (*synchronize_device)();  ///< all streams
+  void* (*create_stream)(int priority);
+  void (*destroy_stream)(void* stream);
+  int (*stream_is_done)(void* stream);
+
+  void* (*create_event)(int timed);
+  void (*destroy_event)(void* event);
+  void (*record_event)(void* event);
+  void (*wait_event)(void* event);  ///< the stream waits
+  void (*synchronize_event)(void* event);
+  int (*event_is_done)(void* event);
+  float (*elapsed_milliseconds)(void* begin, void* end);
+
+  /// What the stream is given between these is recorded instead of run; the result may be launched again and again.
+  void (*begin_graph)();
+  void* (*end_graph)();
+  void (*launch_graph)(void* graph);
+  void (*destroy_graph)(void* graph);
+};
+
+/// The plug-in's only symbol.
+inline constexpr const char* backend_symbol = "pycnn_backend";
+using BackendFunction = const Backend* (*)();
+
+}  // namespace pycnn::kernels

@@ -1,0 +1,151 @@
+#include "tensor/backend.h"
+
+#include <dlfcn.h>
+
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+
+#include "cpu/features.h"
+#include "pycnn/error.h"
+
+namespace pycnn {
+namespace {
+
+constexpr int most_devices = 64;
+
+thread_local Device creation;
+thread_local int current = 0;
+thread_local std::array<void*, most_devices> streams{};
+
+struct PlugIn {
+  const kernels::Backend* backend = nullptr;
+  std::string reason;
+};
+
+/// Beside this library, unless PYCNN_CUDA_LIBRARY names another file.
+std::string plug_in_path() {
+  if (const char* named = std::getenv("PYCNN_CUDA_LIBRARY"); named != nullptr && *named != '\0') return named;
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&plug_in_path), &info) == 0 || info.dli_fname == nullptr) return "";
+  return (std::filesystem::path(info.dli_fname).parent_path() / "libpycnn_cuda.so").string();
+}
+
+PlugIn open_plug_in() {
+  const std::string path = plug_in_path();
+  std::error_code ignored;
+  if (path.empty() || !std::filesystem::exists(path, ignored))
+    return {nullptr, "this installation has no CUDA plug-in (" + path + "): install pycnn-cuda13"};
+  void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return {nullptr, std::string("the CUDA plug-in cannot be opened: ") + dlerror()};
+  const auto function = reinterpret_cast<kernels::BackendFunction>(dlsym(library, kernels::backend_symbol));
+  const kernels::Backend* const backend = function != nullptr ? function() : nullptr;
+  if (backend == nullptr) return {nullptr, path + " is not a plug-in of pycnn"};
+  if (backend->version != kernels::backend_version)
+    return {nullptr, detail::concatenate(path, " is of version ", backend->version, ", this library needs version ",
+                                         kernels::backend_version)};
+  if (const char* why = backend->unavailable()) return {nullptr, why};
+  return {backend, ""};
+}
+
+const PlugIn& plug_in() {
+  static const PlugIn instance = open_plug_in();
+  return instance;
+}
+
+const kernels::Backend& available_plug_in() {
+  check(plug_in().backend != nullptr, "CUDA is not available: ", plug_in().reason);
+  return *plug_in().backend;
+}
+
+void check_index(int index) {
+  const int count = available_plug_in().device_count();
+  check(index >= 0 && index < std::min(count, most_devices), "CUDA error: invalid device ordinal: cuda:", index,
+        " was asked for, there ", count == 1 ? "is 1 device" : "are " + std::to_string(count) + " devices");
+}
+
+}  // namespace
+
+std::string to_string(const Device& device) {
+  return device.is_cpu() ? "cpu" : "cuda:" + std::to_string(device.index);
+}
+
+Device parse_device(std::string_view name) {
+  const size_t colon = name.find(':');
+  const std::string_view type = name.substr(0, colon);
+  int index = -1;
+  bool whole = colon == std::string_view::npos;
+  if (!whole) {
+    const std::string_view digits = name.substr(colon + 1);
+    const auto [end, error] = std::from_chars(digits.begin(), digits.end(), index);
+    whole = error == std::errc() && end == digits.end() && index >= 0 && index < most_devices;
+  }
+  check(whole, "Invalid device string: '", name, "'");
+  if (type == "cpu") {
+    check(index <= 0, "CPU device index must be 0, got ", index);
+    return {};
+  }
+  check(type == "cuda", "Expected one of cpu, cuda device type at start of device string: ", name);
+  if (index < 0) index = current;
+  check_index(index);
+  return {DeviceType::Cuda, static_cast<int8_t>(index)};
+}
+
+Device creation_device() { return creation; }
+DeviceScope::DeviceScope(const Device& device) : previous_(creation) { creation = device; }
+DeviceScope::~DeviceScope() { creation = previous_; }
+
+const kernels::Backend& backend_of(const Device& device) {
+  const kernels::Backend& backend = available_plug_in();
+  backend.use(device.index, current_stream(device.index));
+  return backend;
+}
+
+const kernels::Kernels& kernels_of(const Device& device) {
+  return device.is_cpu() ? cpu::active_kernels() : *backend_of(device).kernels(device.index);
+}
+
+void check_backend(const kernels::Backend& backend) {
+  if (const char* error = backend.take_error()) fail("CUDA error: ", error);
+}
+
+void* current_stream(int device) { return streams[static_cast<size_t>(device)]; }
+void set_current_stream(int device, void* stream) { streams[static_cast<size_t>(device)] = stream; }
+
+namespace cuda {
+
+bool is_available() { return plug_in().backend != nullptr; }
+std::string unavailable_reason() { return plug_in().reason; }
+int device_count() { return is_available() ? std::min(plug_in().backend->device_count(), most_devices) : 0; }
+int current_device() { return current; }
+void set_device(int index) {
+  check_index(index);
+  current = index;
+}
+
+Properties properties(int index) {
+  check_index(index);
+  kernels::DeviceProperties found{};
+  available_plug_in().properties(index, &found);
+  return {found.name, found.major, found.minor, found.multiprocessors, found.memory};
+}
+
+void synchronize(int index) {
+  check_index(index);
+  const kernels::Backend& backend = backend_of({DeviceType::Cuda, static_cast<int8_t>(index)});
+  backend.synchronize_device();
+  check_backend(backend);
+}
+
+std::pair<size_t, size_t> memory_info(int index) {
+  check_index(index);
+  size_t free = 0, total = 0;
+  backend_of({DeviceType::Cuda, static_cast<int8_t>(index)}).memory_info(&free, &total);
+  return {free, total};
+}
+
+}  // namespace cuda
+
+}  // namespace pycnn

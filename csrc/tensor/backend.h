@@ -1,0 +1,20 @@
+// The plug-in that serves GPUs: found, opened and asked once.
+#pragma once
+
+#include "kernels/backend.h"
+#include "pycnn/device.h"
+
+namespace pycnn {
+
+/// The plug-in, with `device` chosen for this thread, in its present stream. Throws RuntimeError if there is none.
+const kernels::Backend& backend_of(const Device& device);
+/// The kernels that run there.
+const kernels::Kernels& kernels_of(const Device& device);
+/// Throws what went wrong in this thread.
+void check_backend(const kernels::Backend& backend);
+
+/// This thread's stream on a device; null is the default one.
+void* current_stream(int device);
+void set_current_stream(int device, void* stream);
+
+}  // namespace pycnn
