@@ -142,7 +142,7 @@ __device__ T apply_one(T a, T b, T c) {
 
 /// Any opcode, by a call.
 template <typename T>
-__device__ __noinline__ T apply_any(kernels::Opcode opcode, T a, T b, T c) {
+__device__ PYCNN_NOINLINE T apply_any(kernels::Opcode opcode, T a, T b, T c) {
   switch (opcode) {
 #define PYCNN_OPCODE(name, operands) \
   case kernels::Opcode::name:        \

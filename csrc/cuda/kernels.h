@@ -9,4 +9,6 @@ namespace pycnn::cuda {
 void pointwise(const kernels::PointwiseArguments& arguments);
 void pointwise_batch(const kernels::PointwiseArguments* programs, int count);
 
+const kernels::Kernels& table();
+
 }  // namespace pycnn::cuda

@@ -7,8 +7,10 @@
 
 #ifdef PYCNN_CUDA_EMULATION
 #include "cuda/emulation.h"
+#define PYCNN_NOINLINE __attribute__((noinline))
 #else
 #include <cuda_runtime.h>
+#define PYCNN_NOINLINE __noinline__
 #endif
 
 namespace pycnn::cuda {
@@ -57,7 +59,7 @@ __device__ T* shared_memory() {
 template <typename... Parameters>
 void launch(const char* name, void (*kernel)(Parameters...), const Grid& grid, Parameters... arguments) {
   if (failed() || grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
-  emulation::run(name, grid.blocks, grid.threads, grid.shared_bytes, [&] { kernel(arguments...); });
+  emulation::run(name, grid.blocks, grid.threads, grid.shared_bytes, [=] { kernel(arguments...); });
 }
 
 template <typename T>

@@ -1,0 +1,219 @@
+// The plug-in's table: devices, memory, streams, events, graphs, by way of the CUDA runtime.
+#include "kernels/backend.h"
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "cuda/kernels.h"
+#include "cuda/launch.h"
+
+namespace pycnn::cuda {
+namespace {
+
+struct ThreadState {
+  cudaStream_t stream = nullptr;
+  bool failed = false;
+  std::string error, told;
+};
+thread_local ThreadState state;
+
+}  // namespace
+
+cudaStream_t current_stream() { return state.stream; }
+bool failed() { return state.failed; }
+
+void note_error(cudaError_t error, const char* where) {
+  if (error == cudaSuccess || state.failed) return;
+  state.failed = true;
+  state.error = std::string(where) + ": " + cudaGetErrorString(error);
+  cudaGetLastError();  // what a failed launch leaves behind would be told again by the next call
+}
+
+namespace {
+
+/// Why there is no device, found out once.
+const char* unavailable() {
+  static const std::string reason = [] {
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error != cudaSuccess) return std::string("no NVIDIA driver or GPU can be used: ") + cudaGetErrorString(error);
+    if (count == 0) return std::string("there is no NVIDIA GPU");
+    for (int device = 0; device < count; ++device) {
+      cudaDeviceProp found;
+      if (cudaGetDeviceProperties(&found, device) == cudaSuccess && found.major >= 8) return std::string();
+    }
+    return std::string("there is no NVIDIA GPU of compute capability 8.0 or higher");
+  }();
+  return reason.empty() ? nullptr : reason.c_str();
+}
+
+int device_count() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+void properties(int device, kernels::DeviceProperties* into) {
+  cudaDeviceProp found;
+  note_error(cudaGetDeviceProperties(&found, device), "cudaGetDeviceProperties");
+  if (state.failed) return;
+  std::snprintf(into->name, sizeof into->name, "%s", found.name);
+  into->major = found.major;
+  into->minor = found.minor;
+  into->multiprocessors = found.multiProcessorCount;
+  into->memory = found.totalGlobalMem;
+}
+
+void use(int device, void* stream) {
+  note_error(cudaSetDevice(device), "cudaSetDevice");
+  state.stream = static_cast<cudaStream_t>(stream);
+}
+
+const char* take_error() {
+  if (!state.failed) note_error(cudaGetLastError(), "an earlier call");
+  if (!state.failed) return nullptr;
+  state.failed = false;
+  state.told = std::move(state.error);
+  state.error.clear();
+  return state.told.c_str();
+}
+
+void* allocate(size_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t error = cudaMalloc(&memory, bytes);
+  if (error == cudaSuccess) return memory;
+  if (error != cudaErrorMemoryAllocation) note_error(error, "cudaMalloc");
+  cudaGetLastError();
+  return nullptr;
+}
+
+// At the end of the process the driver may be gone before the last tensor.
+void release(void* memory) { cudaFree(memory); }
+
+void* allocate_pinned(size_t bytes) {
+  void* memory = nullptr;
+  if (cudaMallocHost(&memory, bytes) == cudaSuccess) return memory;
+  cudaGetLastError();
+  return nullptr;
+}
+
+void release_pinned(void* memory) { cudaFreeHost(memory); }
+
+void memory_info(size_t* free, size_t* total) { note_error(cudaMemGetInfo(free, total), "cudaMemGetInfo"); }
+
+void copy(void* to, const void* from, size_t bytes) {
+  if (!failed()) note_error(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, state.stream), "cudaMemcpyAsync");
+}
+
+void fill(void* memory, int byte, size_t bytes) {
+  if (!failed()) note_error(cudaMemsetAsync(memory, byte, bytes, state.stream), "cudaMemsetAsync");
+}
+
+void synchronize() { note_error(cudaStreamSynchronize(state.stream), "cudaStreamSynchronize"); }
+void synchronize_device() { note_error(cudaDeviceSynchronize(), "cudaDeviceSynchronize"); }
+
+void* create_stream(int priority) {
+  cudaStream_t stream = nullptr;
+  note_error(cudaStreamCreateWithPriority(&stream, cudaStreamNonBlocking, priority), "cudaStreamCreateWithPriority");
+  return stream;
+}
+void destroy_stream(void* stream) { cudaStreamDestroy(static_cast<cudaStream_t>(stream)); }
+int stream_is_done(void* stream) {
+  const cudaError_t error = cudaStreamQuery(static_cast<cudaStream_t>(stream));
+  if (error == cudaErrorNotReady) {
+    cudaGetLastError();
+    return 0;
+  }
+  note_error(error, "cudaStreamQuery");
+  return 1;
+}
+
+void* create_event(int timed) {
+  cudaEvent_t event = nullptr;
+  note_error(cudaEventCreateWithFlags(&event, timed != 0 ? cudaEventDefault : cudaEventDisableTiming),
+             "cudaEventCreateWithFlags");
+  return event;
+}
+void destroy_event(void* event) { cudaEventDestroy(static_cast<cudaEvent_t>(event)); }
+void record_event(void* event) { note_error(cudaEventRecord(static_cast<cudaEvent_t>(event), state.stream), "cudaEventRecord"); }
+void wait_event(void* event) {
+  note_error(cudaStreamWaitEvent(state.stream, static_cast<cudaEvent_t>(event), 0), "cudaStreamWaitEvent");
+}
+void synchronize_event(void* event) {
+  note_error(cudaEventSynchronize(static_cast<cudaEvent_t>(event)), "cudaEventSynchronize");
+}
+int event_is_done(void* event) {
+  const cudaError_t error = cudaEventQuery(static_cast<cudaEvent_t>(event));
+  if (error == cudaErrorNotReady) {
+    cudaGetLastError();
+    return 0;
+  }
+  note_error(error, "cudaEventQuery");
+  return 1;
+}
+float elapsed_milliseconds(void* begin, void* end) {
+  float milliseconds = 0;
+  note_error(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin), static_cast<cudaEvent_t>(end)),
+             "cudaEventElapsedTime");
+  return milliseconds;
+}
+
+void begin_graph() {
+  note_error(cudaStreamBeginCapture(state.stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+}
+
+void* end_graph() {
+  cudaGraph_t graph = nullptr;
+  note_error(cudaStreamEndCapture(state.stream, &graph), "cudaStreamEndCapture");
+  cudaGraphExec_t executable = nullptr;
+  if (!failed()) note_error(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  return executable;
+}
+
+void launch_graph(void* graph) {
+  if (!failed()) note_error(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), state.stream), "cudaGraphLaunch");
+}
+void destroy_graph(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
+const kernels::Kernels* kernels_of(int) { return &table(); }
+
+constexpr kernels::Backend backend = {
+    .version = kernels::backend_version,
+    .unavailable = unavailable,
+    .device_count = device_count,
+    .properties = properties,
+    .kernels = kernels_of,
+    .use = use,
+    .take_error = take_error,
+    .allocate = allocate,
+    .release = release,
+    .allocate_pinned = allocate_pinned,
+    .release_pinned = release_pinned,
+    .memory_info = memory_info,
+    .copy = copy,
+    .fill = fill,
+    .synchronize = synchronize,
+    .synchronize_device = synchronize_device,
+    .create_stream = create_stream,
+    .destroy_stream = destroy_stream,
+    .stream_is_done = stream_is_done,
+    .create_event = create_event,
+    .destroy_event = destroy_event,
+    .record_event = record_event,
+    .wait_event = wait_event,
+    .synchronize_event = synchronize_event,
+    .event_is_done = event_is_done,
+    .elapsed_milliseconds = elapsed_milliseconds,
+    .begin_graph = begin_graph,
+    .end_graph = end_graph,
+    .launch_graph = launch_graph,
+    .destroy_graph = destroy_graph,
+};
+
+}  // namespace
+}  // namespace pycnn::cuda
+
+extern "C" __attribute__((visibility("default"))) const pycnn::kernels::Backend* pycnn_backend() {
+  return &pycnn::cuda::backend;
+}
