@@ -48,9 +48,11 @@ inline constexpr int program_vector = 8;
 /// the program (a reduction's sources).
 Program make_program(const kernels::PointwiseArguments& arguments, const void* given = nullptr);
 
-/// Where element (outer, inner) of an operand lies, in elements; `outer` counts the outer loops together.
+/// A place in the iteration space.
 struct ProgramPlace {
   int64_t index[kernels::max_loops];
+  ProgramPlace() = default;
+  /// `outer` counts the outer loops together.
   __device__ ProgramPlace(const Program& program, int64_t outer, int64_t inner) {
     index[program.loops - 1] = inner;
     for (int loop = program.loops - 2; loop >= 0; --loop) {
@@ -59,6 +61,7 @@ struct ProgramPlace {
       outer = rest;
     }
   }
+  /// Where an operand's element lies, in elements.
   __device__ int64_t of(const Program& program, const kernels::Operand& operand) const {
     int64_t offset = 0;
     for (int loop = 0; loop < program.loops; ++loop) offset += index[loop] * operand.strides[loop];
@@ -187,12 +190,11 @@ struct Registers {
   }
 };
 
-/// Elements [inner, inner + count) of the innermost loop at index `outer` of the others together, count ≤ V, of a
-/// program with float32 registers. `values`: what loads of the given operand see. Leaves the registers as they end.
+/// `count` elements of the innermost loop from `place` on, count ≤ V, of a program with float32 registers. `values`:
+/// what loads of the given operand see. Leaves the registers as they end.
 template <int V>
-__device__ void run_program(const Program& program, int64_t outer, int64_t inner, int count, const float (&values)[V],
+__device__ void run_program(const Program& program, const ProgramPlace& place, int count, const float (&values)[V],
                             Registers<V>& registers) {
-  const ProgramPlace place(program, outer, inner);
   const int innermost = program.loops - 1;
   for (int i = 0; i < program.code_size; ++i) {
     const kernels::Instruction& instruction = program.code[i];
@@ -263,7 +265,7 @@ __device__ void run_program(const Program& program, int64_t outer, int64_t inner
 template <int V>
 __device__ void run_program(const Program& program, int64_t outer, int64_t inner, int count, const float (&values)[V]) {
   Registers<V> registers;
-  run_program(program, outer, inner, count, values, registers);
+  run_program(program, ProgramPlace(program, outer, inner), count, values, registers);
 }
 
 /// A register of any type.
@@ -277,9 +279,8 @@ __device__ inline double& as(Word& word, double) { return word.f64; }
 __device__ inline int64_t& as(Word& word, int64_t) { return word.i64; }
 
 /// One element of a program with registers of any type.
-__device__ inline void run_wide_program(const Program& program, int64_t outer, int64_t inner,
+__device__ inline void run_wide_program(const Program& program, const ProgramPlace& place,
                                         Word (&file)[kernels::max_registers]) {
-  const ProgramPlace place(program, outer, inner);
   for (int i = 0; i < program.code_size; ++i) {
     const kernels::Instruction& instruction = program.code[i];
     Word& to = file[instruction.destination];

@@ -9,6 +9,9 @@ namespace pycnn::cuda {
 void pointwise(const kernels::PointwiseArguments& arguments);
 void pointwise_batch(const kernels::PointwiseArguments* programs, int count);
 
+size_t reduce_workspace(const kernels::ReduceArguments& arguments);
+void reduce(const kernels::ReduceArguments& arguments);
+
 const kernels::Kernels& table();
 
 }  // namespace pycnn::cuda

@@ -20,14 +20,14 @@ Program make_program(const kernels::PointwiseArguments& arguments, const void* g
     // A row's groups of elements begin at its start, so its length and the strides must be whole groups as well.
     const auto whole = [](int64_t elements) { return elements % program_vector == 0; };
     bool aligned = operand.strides[innermost] == 1 && reinterpret_cast<uintptr_t>(operand.data) % 16 == 0;
-    for (int loop = 0; loop < innermost; ++loop)
-      aligned &= arguments.sizes[loop] == 1 || whole(operand.strides[loop]);
+    for (int loop = 0; loop < innermost; ++loop) aligned &= arguments.sizes[loop] == 1 || whole(operand.strides[loop]);
     program.vector[i] = aligned;
   }
   for (int i = 0; i < arguments.code_size; ++i) {
     const kernels::Instruction& instruction = program.code[i] = arguments.code[i];
-    program.wide |= instruction.type != kernels::RegisterType::F32 ||
-                    (instruction.opcode == kernels::Opcode::Convert && instruction.source != kernels::RegisterType::F32);
+    program.wide |=
+        instruction.type != kernels::RegisterType::F32 ||
+        (instruction.opcode == kernels::Opcode::Convert && instruction.source != kernels::RegisterType::F32);
   }
   // A result is kept unless it is written again before any but the next instruction reads it.
   for (int i = 0; i < arguments.code_size; ++i) {
@@ -61,24 +61,25 @@ namespace {
 constexpr int threads = 256;
 
 __global__ void __launch_bounds__(threads)
-    run_float_program(const __grid_constant__ Program program, int64_t outer_size, int64_t groups, FastDivide by_groups) {
+    run_program_of_floats(const __grid_constant__ Program program, int64_t outer_size, int64_t groups,
+                          FastDivide by_groups) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (at >= outer_size * groups) return;
   const int64_t outer = by_groups.divide(at), inner = (at - outer * groups) * program_vector;
   const int64_t left = program.sizes[program.loops - 1] - inner;
   const float nothing[program_vector] = {};
-  run_program<program_vector>(program, outer, inner,
-                              static_cast<int>(left < program_vector ? left : program_vector), nothing);
+  run_program<program_vector>(program, outer, inner, static_cast<int>(left < program_vector ? left : program_vector),
+                              nothing);
 }
 
 __global__ void __launch_bounds__(threads)
-    run_wide_program(const __grid_constant__ Program program, int64_t outer_size) {
+    run_program_of_words(const __grid_constant__ Program program, int64_t outer_size) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   const int64_t inner_size = program.sizes[program.loops - 1];
   if (at >= outer_size * inner_size) return;
   const int64_t outer = program.dividers[program.loops - 1].divide(at);
   Word file[kernels::max_registers];
-  run_wide_program(program, outer, at - outer * inner_size, file);
+  cuda::run_wide_program(program, ProgramPlace(program, outer, at - outer * inner_size), file);
 }
 
 }  // namespace
@@ -92,10 +93,10 @@ void pointwise(const kernels::PointwiseArguments& arguments) {
   const int64_t inner_size = arguments.sizes[arguments.loops - 1];
   const auto blocks = [](int64_t count) { return dim3(static_cast<unsigned>(divide_up(count, threads))); };
   if (program.wide) {
-    launch("pointwise", run_wide_program, {blocks(outer_size * inner_size), threads}, program, outer_size);
+    launch("pointwise", run_program_of_words, {blocks(outer_size * inner_size), threads}, program, outer_size);
   } else {
     const int64_t groups = divide_up(inner_size, program_vector);
-    launch("pointwise", run_float_program, {blocks(outer_size * groups), threads}, program, outer_size, groups,
+    launch("pointwise", run_program_of_floats, {blocks(outer_size * groups), threads}, program, outer_size, groups,
            FastDivide(groups));
   }
 }
