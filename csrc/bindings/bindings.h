@@ -235,6 +235,7 @@ void bind_vision_functions(Module& module);
 void bind_losses(Module& module);
 void bind_autograd(Module& module, TensorClass& tensor);
 void bind_autocast(Module& module);
+void bind_cuda(Module& module);
 void bind_io(Module& module);
 void bind_runtime(Module& module);
 void bind_optimizers(Module& module);

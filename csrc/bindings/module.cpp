@@ -59,7 +59,7 @@ void warn_in_python(const std::string& message) {
   if (PyErr_WarnEx(PyExc_RuntimeWarning, message.c_str(), 1) != 0) PyErr_WriteUnraisable(nullptr);
 }
 
-PyObject* linear_algebra_error = nullptr;
+PyObject *linear_algebra_error = nullptr, *out_of_memory_error = nullptr;
 
 void translate(std::exception_ptr pointer) {
   try {
@@ -84,6 +84,8 @@ void translate(std::exception_ptr pointer) {
     PyErr_SetString(PyExc_IndexError, error.what());
   } catch (const LinAlgError& error) {
     PyErr_SetString(linear_algebra_error, error.what());
+  } catch (const OutOfMemoryError& error) {
+    PyErr_SetString(out_of_memory_error, error.what());
   } catch (const NotImplementedError& error) {
     PyErr_SetString(PyExc_NotImplementedError, error.what());
   } catch (const Error& error) {
@@ -120,6 +122,9 @@ PYBIND11_MODULE(_core, core) {
   linear_algebra_error = PyErr_NewExceptionWithDoc("pycnn.linalg.LinAlgError", "A matrix that cannot be inverted.",
                                                    PyExc_RuntimeError, nullptr);
   core.attr("_LinAlgError") = py::handle(linear_algebra_error);
+  out_of_memory_error = PyErr_NewExceptionWithDoc("pycnn.cuda.OutOfMemoryError", "A GPU has not the memory asked for.",
+                                                  PyExc_RuntimeError, nullptr);
+  core.attr("_OutOfMemoryError") = py::handle(out_of_memory_error);
   py::register_exception_translator(&translate);
   pycnn::set_interrupt_check(&signal_pending);
   pycnn::set_warning_handler(&warn_in_python);
@@ -146,6 +151,7 @@ PYBIND11_MODULE(_core, core) {
   bind_losses(module);
   bind_autograd(module, tensor);
   bind_autocast(module);
+  bind_cuda(module);
   bind_runtime(module);
   bind_optimizers(module);
   module.def(

@@ -9,11 +9,15 @@
 namespace pycnn {
 namespace {
 
+struct Setting {
+  bool enabled;
+  DType dtype;
+};
+
 struct State {
-  bool enabled = false;
+  Setting settings[2] = {{false, DType::BFloat16}, {false, DType::Float16}};  ///< by DeviceType
   bool suspended = false;
   bool cache_enabled = true;
-  DType dtype = DType::BFloat16;
   int nesting = 0;
   graph::CastCache cache;
 };
@@ -23,14 +27,16 @@ State& state() {
   return instance;
 }
 
+Setting& setting(DeviceType device) { return state().settings[static_cast<size_t>(device)]; }
+
 }  // namespace
 
-bool is_autocast_enabled() { return state().enabled; }
-void set_autocast_enabled(bool enabled) { state().enabled = enabled; }
-DType autocast_dtype() { return state().dtype; }
-void set_autocast_dtype(DType dtype) {
+bool is_autocast_enabled(DeviceType device) { return setting(device).enabled; }
+void set_autocast_enabled(bool enabled, DeviceType device) { setting(device).enabled = enabled; }
+DType autocast_dtype(DeviceType device) { return setting(device).dtype; }
+void set_autocast_dtype(DType dtype, DeviceType device) {
   check<ValueError>(is_floating_point(dtype), "set_autocast_dtype: expected a floating dtype, got ", dtype);
-  state().dtype = dtype;
+  setting(device).dtype = dtype;
 }
 bool is_autocast_cache_enabled() { return state().cache_enabled; }
 void set_autocast_cache_enabled(bool enabled) { state().cache_enabled = enabled; }
@@ -38,28 +44,31 @@ void clear_autocast_cache() { state().cache.clear(); }
 int increment_autocast_nesting() { return ++state().nesting; }
 int decrement_autocast_nesting() { return --state().nesting; }
 
-Autocast::Autocast(bool enabled, DType dtype, bool cache_enabled)
-    : enabled_(is_autocast_enabled()), cache_enabled_(is_autocast_cache_enabled()), dtype_(autocast_dtype()) {
+Autocast::Autocast(bool enabled, DType dtype, bool cache_enabled, DeviceType device)
+    : device_(device),
+      enabled_(is_autocast_enabled(device)),
+      cache_enabled_(is_autocast_cache_enabled()),
+      dtype_(autocast_dtype(device)) {
   check<ValueError>(!enabled || dtype == DType::BFloat16 || dtype == DType::Float16,
                     "autocast: expected bfloat16 or float16, got ", dtype);
-  set_autocast_dtype(dtype);
-  set_autocast_enabled(enabled);
+  set_autocast_dtype(dtype, device);
+  set_autocast_enabled(enabled, device);
   set_autocast_cache_enabled(cache_enabled);
   increment_autocast_nesting();
 }
 
 Autocast::~Autocast() {
   if (decrement_autocast_nesting() == 0) clear_autocast_cache();
-  set_autocast_enabled(enabled_);
-  set_autocast_dtype(dtype_);
+  set_autocast_enabled(enabled_, device_);
+  set_autocast_dtype(dtype_, device_);
   set_autocast_cache_enabled(cache_enabled_);
 }
 
 namespace graph {
 
-std::optional<DType> active_autocast() {
-  const State& s = state();
-  if (!s.enabled || s.suspended) return {};
+std::optional<DType> active_autocast(DeviceType device) {
+  const Setting& s = setting(device);
+  if (!s.enabled || state().suspended) return {};
   return s.dtype;
 }
 
@@ -72,7 +81,8 @@ Tensor cast_for_autocast(const Tensor& input, DType dtype) {
   State& s = state();
   // Without gradients plans keep casts of weights themselves, from one evaluation to the next, unless somebody holds
   // them.
-  const bool weight = s.cache_enabled && is_grad_enabled() && dtype == s.dtype && input.dtype() == DType::Float32 &&
+  const bool weight = s.cache_enabled && is_grad_enabled() && dtype == autocast_dtype(input.device().type) &&
+                      input.dtype() == DType::Float32 &&
                       input.requires_grad() && input.is_leaf();
   if (!weight) return cast(input, dtype);
   // A weight that was changed in place has another value.

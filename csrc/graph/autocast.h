@@ -9,7 +9,7 @@
 namespace pycnn::graph {
 
 /// The dtype that autocast wants of matrix products, if it is on and no gradient operator is being recorded.
-std::optional<DType> active_autocast();
+std::optional<DType> active_autocast(DeviceType device);
 /// `input` in that dtype: from the cache if it is a weight whose cast is there.
 Tensor cast_for_autocast(const Tensor& input, DType dtype);
 

@@ -88,9 +88,13 @@ DType wanted_dtype(const char* name, Rule rule, DType narrow, std::span<const Te
 }  // namespace
 
 std::optional<Tensors> autocast_operands(const char* name, std::span<const Tensor> operands) {
+  const auto first = std::ranges::find_if(operands, &Tensor::defined);
+  if (first == operands.end()) return {};
+  const std::optional<DType> narrow = graph::active_autocast(first->device().type);
+  if (!narrow) return {};
   const Entry* const entry = std::ranges::find(rules, name, &Entry::name);
   if (entry == std::end(rules)) return {};
-  const DType wanted = wanted_dtype(name, entry->rule, *graph::active_autocast(), operands);
+  const DType wanted = wanted_dtype(name, entry->rule, *narrow, operands);
   std::optional<Tensors> result;
   for (size_t i = 0; i < operands.size(); ++i) {
     if (!is_eligible(operands[i]) || operands[i].dtype() == wanted) continue;

@@ -10,6 +10,7 @@
 
 #include "cpu/features.h"
 #include "pycnn/error.h"
+#include "tensor/storage.h"
 
 namespace pycnn {
 namespace {
@@ -18,7 +19,7 @@ constexpr int most_devices = 64;
 
 thread_local Device creation;
 thread_local int current = 0;
-thread_local std::array<void*, most_devices> streams{};
+thread_local std::array<cuda::Stream, most_devices> streams;
 
 struct PlugIn {
   const kernels::Backend* backend = nullptr;
@@ -99,7 +100,7 @@ DeviceScope::~DeviceScope() { creation = previous_; }
 
 const kernels::Backend& backend_of(const Device& device) {
   const kernels::Backend& backend = available_plug_in();
-  backend.use(device.index, current_stream(device.index));
+  backend.use(device.index, current_stream_handle(device.index));
   return backend;
 }
 
@@ -111,8 +112,7 @@ void check_backend(const kernels::Backend& backend) {
   if (const char* error = backend.take_error()) fail("CUDA error: ", error);
 }
 
-void* current_stream(int device) { return streams[static_cast<size_t>(device)]; }
-void set_current_stream(int device, void* stream) { streams[static_cast<size_t>(device)] = stream; }
+void* current_stream_handle(int device) { return streams[static_cast<size_t>(device)].handle(); }
 
 namespace cuda {
 
@@ -144,6 +144,88 @@ std::pair<size_t, size_t> memory_info(int index) {
   size_t free = 0, total = 0;
   backend_of({DeviceType::Cuda, static_cast<int8_t>(index)}).memory_info(&free, &total);
   return {free, total};
+}
+
+MemoryStatistics memory_statistics(int index) {
+  const AllocatorStatistics found = allocator_statistics({DeviceType::Cuda, static_cast<int8_t>(index)});
+  return {found.in_use, found.in_use + found.cached, found.most_in_use, found.most_held};
+}
+
+void reset_peak_memory_statistics(int index) {
+  reset_peak_statistics({DeviceType::Cuda, static_cast<int8_t>(index)});
+}
+
+namespace {
+
+/// The plug-in in a stream, for as long as a call takes; the thread's own stream is chosen again by the next.
+template <typename Call>
+auto in_stream(int device, void* stream, const Call& call) {
+  const kernels::Backend& backend = available_plug_in();
+  backend.use(device, stream);
+  if constexpr (std::is_void_v<decltype(call(backend))>) {
+    call(backend);
+    check_backend(backend);
+  } else {
+    const auto result = call(backend);
+    check_backend(backend);
+    return result;
+  }
+}
+
+}  // namespace
+
+Stream::Stream(int device, int priority) : device_(device) {
+  check_index(device);
+  handle_ = {in_stream(device, nullptr, [&](const auto& backend) { return backend.create_stream(priority); }),
+             [](void* stream) { available_plug_in().destroy_stream(stream); }};
+}
+
+void Stream::synchronize() const {
+  in_stream(device_, handle(), [](const auto& backend) { backend.synchronize(); });
+}
+bool Stream::query() const {
+  return in_stream(device_, handle(), [&](const auto& backend) { return backend.stream_is_done(handle()) != 0; });
+}
+void Stream::wait(const Event& event) const {
+  if (event.is_recorded())
+    in_stream(device_, handle(), [&](const auto& backend) { backend.wait_event(event.handle_.get()); });
+}
+
+Stream default_stream(int device) {
+  Stream stream;
+  stream.device_ = device;
+  return stream;
+}
+
+Stream current_stream(int device) {
+  check_index(device);
+  const Stream& stream = streams[static_cast<size_t>(device)];
+  return stream.handle() != nullptr ? stream : default_stream(device);
+}
+void set_stream(const Stream& stream) { streams[static_cast<size_t>(stream.device())] = stream; }
+
+void Event::record(const Stream& stream) {
+  if (!handle_ || device_ != stream.device()) {
+    device_ = stream.device();
+    handle_ = {in_stream(device_, nullptr, [&](const auto& backend) { return backend.create_event(timed_ ? 1 : 0); }),
+               [](void* event) { available_plug_in().destroy_event(event); }};
+  }
+  in_stream(device_, stream.handle(), [&](const auto& backend) { backend.record_event(handle_.get()); });
+}
+void Event::synchronize() const {
+  if (handle_) in_stream(device_, nullptr, [&](const auto& backend) { backend.synchronize_event(handle_.get()); });
+}
+bool Event::query() const {
+  return !handle_ || in_stream(device_, nullptr, [&](const auto& backend) {
+    return backend.event_is_done(handle_.get()) != 0;
+  });
+}
+double Event::elapsed_time(const Event& end) const {
+  check(timed_ && end.timed_ && handle_ && end.handle_,
+        "elapsed_time: both events must be recorded and made with enable_timing=True");
+  return in_stream(device_, nullptr, [&](const auto& backend) {
+    return double{backend.elapsed_milliseconds(handle_.get(), end.handle_.get())};
+  });
 }
 
 }  // namespace cuda

@@ -14,7 +14,6 @@ const kernels::Kernels& kernels_of(const Device& device);
 void check_backend(const kernels::Backend& backend);
 
 /// This thread's stream on a device; null is the default one.
-void* current_stream(int device);
-void set_current_stream(int device, void* stream);
+void* current_stream_handle(int device);
 
 }  // namespace pycnn

@@ -193,7 +193,7 @@ class Allocators {
   CachingAllocator& of(const Device& device) {
     if (device.is_cpu()) return cpu_;
     const std::lock_guard lock(mutex_);
-    auto& allocator = others_[{device.index, current_stream(device.index)}];
+    auto& allocator = others_[{device.index, current_stream_handle(device.index)}];
     if (!allocator) allocator = std::make_unique<CachingAllocator>(device);
     return *allocator;
   }

@@ -7,12 +7,12 @@
 
 namespace pycnn {
 
-/// Whether operators recorded by this thread choose their dtypes.
-bool is_autocast_enabled();
-void set_autocast_enabled(bool enabled);
-/// The dtype of convolutions and matrix products: BFloat16 unless set.
-DType autocast_dtype();
-void set_autocast_dtype(DType dtype);
+/// Whether operators recorded by this thread on such a device choose their dtypes.
+bool is_autocast_enabled(DeviceType device = DeviceType::Cpu);
+void set_autocast_enabled(bool enabled, DeviceType device = DeviceType::Cpu);
+/// The dtype of convolutions and matrix products unless set: BFloat16 on the CPU, Float16 on GPUs, as in PyTorch.
+DType autocast_dtype(DeviceType device = DeviceType::Cpu);
+void set_autocast_dtype(DType dtype, DeviceType device = DeviceType::Cpu);
 /// Whether the casts of float32 leaves that require grad (weights) are kept until the outermost region ends, so that
 /// each is made once. A cast is made anew once the leaf has changed.
 bool is_autocast_cache_enabled();
@@ -35,12 +35,13 @@ int decrement_autocast_nesting();
 class Autocast {
  public:
   explicit Autocast(bool enabled = true, DType dtype = autocast_dtype(),
-                    bool cache_enabled = is_autocast_cache_enabled());
+                    bool cache_enabled = is_autocast_cache_enabled(), DeviceType device = DeviceType::Cpu);
   ~Autocast();
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
 
  private:
+  DeviceType device_;
   bool enabled_, cache_enabled_;
   DType dtype_;
 };

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -65,6 +66,57 @@ Properties properties(int index);
 void synchronize(int index);
 /// Free and total bytes as the driver sees them.
 std::pair<size_t, size_t> memory_info(int index);
+
+struct MemoryStatistics {
+  size_t allocated, reserved;            ///< bytes that tensors hold, and with what is kept for reuse
+  size_t most_allocated, most_reserved;  ///< since start or reset_peak_memory_statistics()
+};
+MemoryStatistics memory_statistics(int index);
+void reset_peak_memory_statistics(int index);
+
+class Event;
+
+/// A queue of a GPU's work. Copies are the same stream; an empty one is the default stream.
+class Stream {
+ public:
+  Stream() = default;
+  explicit Stream(int device, int priority = 0);
+  friend Stream default_stream(int device);
+  int device() const { return device_; }
+  void* handle() const { return handle_.get(); }
+  void synchronize() const;
+  /// Whether all of it is done.
+  bool query() const;
+  /// What is given to it from now on waits until the event has come.
+  void wait(const Event& event) const;
+  friend bool operator==(const Stream& a, const Stream& b) { return a.device_ == b.device_ && a.handle_ == b.handle_; }
+
+ private:
+  int device_ = 0;
+  std::shared_ptr<void> handle_;
+};
+Stream default_stream(int device);
+/// Where this thread's work on the device goes.
+Stream current_stream(int device);
+void set_stream(const Stream& stream);
+
+/// A point in a stream.
+class Event {
+ public:
+  explicit Event(bool timed = false) : timed_(timed) {}
+  void record(const Stream& stream);
+  bool is_recorded() const { return handle_ != nullptr; }
+  void synchronize() const;
+  bool query() const;
+  /// Milliseconds; both must be timed and have come.
+  double elapsed_time(const Event& end) const;
+
+ private:
+  friend class Stream;
+  bool timed_;
+  int device_ = 0;
+  std::shared_ptr<void> handle_;
+};
 
 }  // namespace cuda
 

@@ -1,0 +1,77 @@
+// GPUs: what there is, memory, streams and events.
+#include <map>
+
+#include "bindings/bindings.h"
+
+namespace pycnn::bindings {
+namespace {
+
+void bind_devices(Module& module) {
+  module.def("cuda_is_available", &cuda::is_available);
+  module.def("cuda_unavailable_reason", &cuda::unavailable_reason);
+  module.def("cuda_device_count", &cuda::device_count);
+  module.def("cuda_current_device", &cuda::current_device);
+  module.def("cuda_set_device", &cuda::set_device, py::arg("index"));
+  module.def(
+      "cuda_properties",
+      [](int index) {
+        const cuda::Properties found = cuda::properties(index);
+        py::dict result;
+        result["name"] = found.name;
+        result["major"] = found.major;
+        result["minor"] = found.minor;
+        result["multi_processor_count"] = found.multiprocessors;
+        result["total_memory"] = found.memory;
+        return result;
+      },
+      py::arg("index"));
+  module.def(
+      "cuda_synchronize", [](int index) { without_gil([&] { cuda::synchronize(index); }); }, py::arg("index"));
+  module.def("cuda_memory_info", &cuda::memory_info, py::arg("index"));
+  module.def(
+      "cuda_memory_statistics",
+      [](int index) {
+        const cuda::MemoryStatistics found = cuda::memory_statistics(index);
+        return std::map<std::string, size_t>{{"allocated", found.allocated},
+                                             {"reserved", found.reserved},
+                                             {"most_allocated", found.most_allocated},
+                                             {"most_reserved", found.most_reserved}};
+      },
+      py::arg("index"));
+  module.def("cuda_reset_peak_memory_statistics", &cuda::reset_peak_memory_statistics, py::arg("index"));
+}
+
+void bind_streams(Module& module) {
+  using cuda::Event;
+  using cuda::Stream;
+  py::class_<Stream>(module, "_CudaStream", "A queue of a GPU's work; pycnn.cuda.Stream is made of it.")
+      .def(py::init<int, int>(), py::arg("device"), py::arg("priority") = 0)
+      .def_property_readonly("device_index", &Stream::device, "The GPU's index.")
+      .def_property_readonly(
+          "cuda_stream", [](const Stream& self) { return reinterpret_cast<uintptr_t>(self.handle()); },
+          "The driver's cudaStream_t as an int.")
+      .def("synchronize", [](const Stream& self) { without_gil([&] { self.synchronize(); }); })
+      .def("query", &Stream::query)
+      .def("wait", &Stream::wait, py::arg("event"))
+      .def(
+          "__eq__", [](const Stream& a, const Stream& b) { return a == b; }, py::is_operator())
+      .def("__hash__", [](const Stream& self) { return std::hash<void*>()(self.handle()) + self.device(); });
+  py::class_<Event>(module, "_CudaEvent", "A point in a stream; pycnn.cuda.Event is made of it.")
+      .def(py::init<bool>(), py::arg("timed") = false)
+      .def("record", &Event::record, py::arg("stream"))
+      .def("synchronize", [](const Event& self) { without_gil([&] { self.synchronize(); }); })
+      .def("query", &Event::query)
+      .def("elapsed_time", &Event::elapsed_time, py::arg("end"));
+  module.def("cuda_current_stream", &cuda::current_stream, py::arg("device"));
+  module.def("cuda_default_stream", &cuda::default_stream, py::arg("device"));
+  module.def("cuda_set_stream", &cuda::set_stream, py::arg("stream"));
+}
+
+}  // namespace
+
+void bind_cuda(Module& module) {
+  bind_devices(module);
+  bind_streams(module);
+}
+
+}  // namespace pycnn::bindings
