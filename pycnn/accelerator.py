@@ -1,15 +1,22 @@
-"""What code asks before it chooses a device: there is no accelerator in this build."""
+"""What code asks before it chooses a device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pycnn import _core
 
 
 def is_available() -> bool:
-    """False."""
-    return False
+    """Whether there is a GPU to use."""
+    return _core.cuda_is_available()
 
 
 def device_count() -> int:
-    """0."""
-    return 0
+    """How many GPUs there are."""
+    return _core.cuda_device_count()
 
 
-def current_accelerator(check_available: bool = False) -> None:
-    """None."""
+def current_accelerator(check_available: bool = False) -> Any:
+    """device(type='cuda') if there is a GPU, else None."""
+    return _core.device("cuda") if _core.cuda_is_available() else None

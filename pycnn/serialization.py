@@ -244,10 +244,10 @@ def load(
     Errors: OSError if it cannot be read; ValueError (with the file's name) if it is damaged, also a
     `pickle.UnpicklingError` in a file of PyTorch's format or if it has what is refused.
     """
-    from pycnn._device import check_device
+    from pycnn._device import as_device
 
     if not callable(map_location) and not isinstance(map_location, dict):
-        check_device(map_location)
+        as_device(map_location)
     if hasattr(f, "read"):
         with tempfile.TemporaryDirectory() as folder:
             copy = os.path.join(folder, "value")

@@ -7,6 +7,13 @@ namespace pycnn::bindings {
 namespace {
 
 void bind_devices(Module& module) {
+  module.def("get_creation_device", [] { return device_object(creation_device()); });
+  module.def(
+      "set_creation_device", [](const DeviceArgument& device) { set_creation_device(device.given.value_or(Device{})); },
+      py::arg("device"));
+  module.def(
+      "check_device", [](const DeviceArgument& device) { return device.given ? py::cast(device_object(*device.given)) : py::none(); },
+      py::arg("device"));
   module.def("cuda_is_available", &cuda::is_available);
   module.def("cuda_unavailable_reason", &cuda::unavailable_reason);
   module.def("cuda_device_count", &cuda::device_count);

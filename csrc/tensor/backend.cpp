@@ -95,6 +95,7 @@ Device parse_device(std::string_view name) {
 }
 
 Device creation_device() { return creation; }
+void set_creation_device(const Device& device) { creation = device; }
 DeviceScope::DeviceScope(const Device& device) : previous_(creation) { creation = device; }
 DeviceScope::~DeviceScope() { creation = previous_; }
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn._device import check_device
+from pycnn._device import as_device
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -78,7 +78,7 @@ def function(f: Function) -> Function:
         out = keywords.pop("out", None)
         if keywords:
             _rename(keywords, numpy_names)
-        check_device(keywords.get("device"))
+        as_device(keywords.get("device"))
         if integers:
             _check_integers(f, integers, args, keywords)
         try:

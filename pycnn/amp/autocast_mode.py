@@ -13,7 +13,7 @@ from pycnn._device import warn_without_cuda
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """Whether `autocast` knows the device type: "cpu", and "cuda", where it is disabled."""
+    """Whether `autocast` knows the device type: "cpu" and "cuda"."""
     return device_type in ("cpu", "cuda")
 
 
@@ -36,9 +36,9 @@ class autocast:
     threads have theirs.
 
     Args:
-        device_type: "cpu"; "cuda" is disabled with a warning, as nothing runs there.
-        dtype: bfloat16 or float16; None for `get_autocast_dtype(device_type)`, bfloat16 on the CPU unless set. Others
-            are disabled with a warning.
+        device_type: "cpu" or "cuda", which is disabled with a warning where there is no GPU.
+        dtype: bfloat16 or float16; None for `get_autocast_dtype(device_type)`, unless set bfloat16 on the CPU and
+            float16 on GPUs. Others are disabled with a warning.
         enabled: False runs the region, within another one as well, in the dtypes given.
         cache_enabled: keep the casts of weights until the outermost region ends, so that each is made once.
 
@@ -55,12 +55,12 @@ class autocast:
         self.device = device_type
         self.fast_dtype = _core.get_autocast_dtype(device_type) if dtype is None else dtype
         self._cache_enabled = _core.is_autocast_cache_enabled() if cache_enabled is None else cache_enabled
-        if enabled and device_type == "cuda":
+        if enabled and device_type == "cuda" and not _core.cuda_is_available():
             enabled = warn_without_cuda("autocast")
         elif enabled and self.fast_dtype not in (_core.bfloat16, _core.float16):
             warnings.warn(
-                "In CPU autocast, but the target dtype is not supported. Disabling autocast.\n"
-                f"CPU Autocast only supports dtypes of bfloat16 and float16, got {self.fast_dtype}.",
+                f"In {device_type.upper()} autocast, but the target dtype is not supported. Disabling autocast.\n"
+                f"{device_type.upper()} Autocast only supports dtypes of bfloat16 and float16, got {self.fast_dtype}.",
                 stacklevel=2,
             )
             enabled = False

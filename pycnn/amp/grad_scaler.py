@@ -6,7 +6,7 @@ from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn._device import check_device, warn_without_cuda
+from pycnn._device import as_device, warn_without_cuda
 
 
 class GradScaler:
@@ -18,7 +18,7 @@ class GradScaler:
         scaler.scale(loss).backward(); scaler.step(optimizer); scaler.update()
 
     Args:
-        device: "cpu"; "cuda" is disabled with a warning, as nothing runs there.
+        device: "cpu" or "cuda", which is disabled with a warning where there is no GPU.
         init_scale: the factor to begin with.
         growth_factor, backoff_factor: what it is multiplied by, above 1 and in 0..1.
         growth_interval: steps before it grows.
@@ -36,10 +36,10 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        if device == "cuda":
+        if device == "cuda" and not _core.cuda_is_available():
             enabled = enabled and warn_without_cuda("GradScaler")
         else:
-            check_device(device)
+            as_device(device)
         if growth_factor <= 1 or not 0 < backoff_factor < 1:
             raise ValueError(
                 "GradScaler: expected growth_factor above 1 and backoff_factor between 0 and 1, got "

@@ -9,7 +9,7 @@ import numpy as np
 
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn._device import check_device
+from pycnn._device import as_device
 from pycnn.nn import functional as F
 from pycnn.nn import init
 from pycnn.nn.module import Module
@@ -18,17 +18,18 @@ from pycnn.nn.parameter import Parameter
 
 def uninitialized(shape: tuple[int, ...], device: Any, dtype: Any) -> Parameter:
     """A parameter whose values `reset_parameters` will set."""
-    check_device(device)
+    device = as_device(device)
     negative = [size for size in shape if size < 0]
     if negative:
         raise RuntimeError(
             f"a parameter of shape {shape}: Trying to create tensor with negative dimension {negative[0]}"
         )
-    if init.is_skipped() and dtype is None and _core.get_default_dtype() == _core.float32:
+    on_cpu = (device or _core.get_creation_device()).type == "cpu"
+    if init.is_skipped() and on_cpu and dtype is None and _core.get_default_dtype() == _core.float32:
         virtual = np.empty(shape, np.float32)  # the operating system gives it no memory until somebody writes
         virtual.setflags(write=False)
         return Parameter(_core.from_numpy(virtual))
-    return Parameter(_core.empty(shape) if dtype is None else _core.empty(shape, dtype=dtype))
+    return Parameter(_core.empty(shape, dtype=dtype, device=device))
 
 
 def draw_from_fan_in(weight: Parameter, bias: Parameter | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn._device import check_device
+from pycnn._device import as_device
 from pycnn._tensor_types import typename
 from pycnn.autograd.grad_mode import no_grad
 from pycnn.nn._module_calls import (
@@ -389,30 +389,37 @@ class Module(ModuleCalls):
         return self
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
-        """Casts floating parameters and buffers: `to(dtype)`, `to(device)`, `to(device, dtype)`, `to(tensor)`,
-        `to(memory_format=...)`. The only device is "cpu"; memory formats are accepted and change nothing that can be
-        seen, for images lie channels-last anyway.
+        """Moves parameters and buffers, and casts the floating ones: `to(dtype)`, `to(device)`, `to(device, dtype)`,
+        `to(tensor)`, `to(memory_format=...)`. Memory formats are accepted and change nothing that can be seen, for
+        images lie channels-last anyway.
+
+        Errors: RuntimeError for devices that are not there, TypeError for other arguments and integer dtypes.
         """
         dtype = kwargs.pop("dtype", None)
-        check_device(kwargs.pop("device", None))
+        device = as_device(kwargs.pop("device", None))
         for ignored in ("non_blocking", "memory_format", "copy"):
             kwargs.pop(ignored, None)
         if kwargs:
             raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
         for argument in args:
             if isinstance(argument, Tensor):
-                dtype = argument.dtype
+                dtype, device = argument.dtype, argument.device
             elif isinstance(argument, _core.dtype):
                 dtype = argument
             elif not isinstance(argument, bool):
-                check_device(argument)
-        if dtype is None:
+                device = as_device(argument)
+        if dtype is None and device is None:
             return self
-        if not dtype.is_floating_point:
+        if dtype is not None and not dtype.is_floating_point:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
             )
-        return self._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+        def moved(tensor: Tensor) -> Tensor:
+            tensor = tensor if device is None else tensor.to(device)
+            return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+        return self._apply(moved)
 
     def float(self: Self) -> Self:
         """Casts floating parameters and buffers to float32."""
@@ -436,8 +443,8 @@ class Module(ModuleCalls):
 
     def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
         """Gives every parameter and buffer new memory with no particular values."""
-        check_device(device)
-        return self._apply(_core.empty_like, recurse)
+        device = as_device(device)
+        return self._apply(lambda tensor: _core.empty_like(tensor, device=device), recurse)
 
     def share_memory(self: Self) -> Self:
         """Returns the module: processes that are started later get copies of its tensors."""
@@ -447,12 +454,15 @@ class Module(ModuleCalls):
         """Nothing: every graph is planned without being told."""
 
     def cpu(self: Self) -> Self:
-        """Returns the module: the CPU is where it is."""
-        return self
+        """Moves parameters and buffers to the CPU."""
+        return self.to("cpu")
 
     def cuda(self: Self, device: Any = None) -> Self:
-        """RuntimeError: there is no GPU in this build."""
-        return self.to("cuda")
+        """Moves parameters and buffers to a GPU, the current one unless an index or device is given.
+
+        Errors: RuntimeError if it is not there.
+        """
+        return self.to("cuda" if device is None else as_device(device))
 
     # -- printing ----------------------------------------------------------------------------------------------------
     def _get_name(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn._device import check_device
+from pycnn._device import as_device
 
 
 def _own_value(data: Tensor | None, requires_grad: bool) -> Tensor:
@@ -55,14 +55,13 @@ class _Uninitialized(Tensor):
     _becomes: type[Tensor] = Tensor
 
     def __init__(self, requires_grad: bool, device: Any, dtype: Any) -> None:
-        check_device(device)
-        empty = _core.empty((0,)) if dtype is None else _core.empty((0,), dtype=dtype)
+        empty = _core.empty((0,), dtype=dtype, device=as_device(device))
         Tensor.__init__(self, _own_value(empty, requires_grad))
 
     def materialize(self, shape: Sequence[int], device: Any = None, dtype: Any = None) -> None:
         """Gives it a shape, zeros, and the class of an ordinary parameter or buffer."""
-        check_device(device)
-        value = _core.empty(tuple(shape), dtype=self.dtype if dtype is None else dtype)
+        device = self.device if device is None else as_device(device)
+        value = _core.empty(tuple(shape), dtype=self.dtype if dtype is None else dtype, device=device)
         _core.eval(value)
         self.data = value
         self.__class__ = self._becomes  # type: ignore[assignment]

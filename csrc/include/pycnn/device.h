@@ -30,6 +30,7 @@ Device parse_device(std::string_view name);
 
 /// Where creation operators (zeros, rand, …) put what they make: the CPU unless a DeviceScope says otherwise.
 Device creation_device();
+void set_creation_device(const Device& device);
 
 /// Sets it for this thread while it lives.
 class DeviceScope {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, TypeVar
 
-from pycnn._device import check_device
+from pycnn._device import as_device
 from pycnn.nn import init
 from pycnn.nn.module import Module
 
@@ -21,7 +21,7 @@ def skip_init(module_cls: type[M], *args: Any, **kwargs: Any) -> M:
         raise RuntimeError(f"Expected a Module; got {module_cls}")
     if "device" not in inspect.signature(module_cls).parameters:
         raise RuntimeError("Module must support a 'device' arg to skip initialization")
-    check_device(kwargs.get("device"))
+    as_device(kwargs.get("device"))
     with init.skipped():
         return module_cls(*args, **kwargs)
 
