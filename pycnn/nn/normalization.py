@@ -9,6 +9,7 @@ from typing import Any, cast
 from pycnn import _core
 from pycnn._core import Tensor
 from pycnn.autograd.function import Function, once_differentiable
+from pycnn._device import as_device
 from pycnn.nn import functional as F
 from pycnn.nn import init
 from pycnn.nn.linear import uninitialized
@@ -51,14 +52,15 @@ class _NormBase(Module):
         self.bias: Parameter | None
         for name, wanted in (("weight", affine), ("bias", affine and bias)):
             self.register_parameter(name, uninitialized((num_features,), device, dtype) if wanted else None)
-        shaped = {} if dtype is None else {"dtype": dtype}
+        placed = {"device": as_device(device)}
+        shaped = placed if dtype is None else {**placed, "dtype": dtype}
         self.running_mean: Tensor | None
         self.running_var: Tensor | None
         self.num_batches_tracked: Tensor | None
         if track_running_stats:
             self.register_buffer("running_mean", _core.zeros((num_features,), **shaped))
             self.register_buffer("running_var", _core.ones((num_features,), **shaped))
-            self.register_buffer("num_batches_tracked", _core.zeros((), dtype=_core.int64))
+            self.register_buffer("num_batches_tracked", _core.zeros((), dtype=_core.int64, **placed))
         else:
             for name in ("running_mean", "running_var", "num_batches_tracked"):
                 self.register_buffer(name, None)
