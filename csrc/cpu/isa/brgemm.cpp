@@ -51,18 +51,25 @@ void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& m
     }
   }
   // What c held is added last: the sums of a long K that comes in blocks are those of a tree, not of one long chain.
+  if (g.accumulate) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) {
+        const T* from = c + r * g.c_row + v * lanes<T>;
+        sums[r][v] += Partial && v == Vectors - 1 ? load(from, last) : load(from);
+      }
+  }
+  if constexpr (sizeof(T) == sizeof(float)) finish<Partial>(sums, g.finish, row, column, last);
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       T* to = c + r * g.c_row + v * lanes<T>;
-      if (Partial && v == Vectors - 1) {
-        if (g.accumulate) sums[r][v] += load(to, last);
+      if (Partial && v == Vectors - 1)
         store(to, sums[r][v], last);
-      } else {
-        if (g.accumulate) sums[r][v] += load(to);
+      else
         store(to, sums[r][v]);
-      }
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "cpu/isa/finish.h"
 #include "cpu/isa/integers.h"
 #include "cpu/isa/simd.h"
 #include "cpu/isa/transpose.h"
@@ -38,6 +39,7 @@ struct BatchReduce {
   int64_t c_row;
   bool accumulate;                   ///< add the finished sums to c instead of overwriting it
   int64_t a_ahead = 0, b_ahead = 0;  ///< elements from a product's operands to those that are wanted in L2 next
+  Finish finish = {};                ///< float32: applied to c as it is left
 };
 
 void brgemm(const BatchReduce<float>& g);

@@ -1,6 +1,7 @@
 #include "cpu/isa/chain.h"
 
 #include "cpu/isa/bfloat16_vectors.h"
+#include "cpu/isa/finish.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
@@ -33,18 +34,7 @@ struct Operand {
   }
 };
 
-// x86 gives b where one is NaN, which leaves a that is NaN to be kept.
-/// (a > b or a is NaN) ? a : b
-PYCNN_INLINE V maximum(V a, V b) {
-#if defined(__AVX512F__)
-  return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
-#elif defined(__AVX2__)
-  return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
-#else
-  return choose((a > b) | (a != a), a, b);
-#endif
-}
-/// (a < b or a is NaN) ? a : b
+/// (a < b or a is NaN) ? a : b; see maximum()
 PYCNN_INLINE V minimum(V a, V b) {
 #if defined(__AVX512F__)
   return _mm512_mask_min_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);

@@ -17,6 +17,9 @@ constexpr int64_t chunk_elements = int64_t{1} << 15;
 constexpr int64_t enough_chunks = 32;
 constexpr int64_t max_rows = 64;  ///< of a kernel that has a tile of its own
 constexpr int result_tile = 4, gradient_tile = 8;
+constexpr int64_t block_channels = 128;  ///< at least, of chunks that share rows
+/// Rows of results that a 3x3 kernel with stride 1 computes at once, so that their source rows come into L1 once.
+constexpr int most_lines = vector_bytes == 64 ? 4 : 2;
 
 /// A row of taps in reach of a row of results: offsets of its first tap, in elements, for channel 0.
 struct TapRow {
@@ -51,6 +54,9 @@ struct Tile {
   int64_t weight_step;  ///< from tap to tap
   S* result;            ///< in the weight gradient, gradient of the results
   int64_t result_step;
+  int64_t row_begin, row_end;               ///< several lines only: source rows, from `source`, that there are
+  int64_t lines, result_line, weight_row;   ///< several lines only: how many there are; elements from row to row
+  Finish finish;                            ///< its place that of the tile's first result
   T* sums;                                  ///< weight gradient only
   int64_t result_row;                       ///< weight gradient only: elements from row to row
   int64_t ahead, rows_ahead, row_elements;  ///< where the next row of results will find new rows, from `source`
@@ -79,7 +85,7 @@ void results(const Tile<S>& tile, int64_t c, int64_t end) {
   const int64_t channels = tile.channels, weight_step = tile.weight_step;
   const int64_t first = tile.begin, last = tile.end;
   for (; c < end; c += lanes<T>) {
-    Vector<T> sums[Pixels] = {};
+    Vector<T> sums[Pixels][1] = {};
     if (!Edge) prefetch_rows<Pixels * Stride>(tile, c);
     for (const TapRow* row = tile.rows; row != tile.rows + tile.row_count; ++row) {
       const S* x = tile.source + row->source + c;
@@ -94,16 +100,66 @@ void results(const Tile<S>& tile, int64_t c, int64_t end) {
 #pragma GCC unroll 8
         for (int p = 0; p < Pixels; ++p)
           if (i >= p * Stride && i < p * Stride + Width)
-            sums[p] = multiply_add(column, factors[i - p * Stride], sums[p]);
+            sums[p][0] = multiply_add(column, factors[i - p * Stride], sums[p][0]);
       }
     }
+    if constexpr (sizeof(S) == sizeof(float)) finish<Partial>(sums, tile.finish, 0, c, mask);
 #pragma GCC unroll 8
     for (int p = 0; p < Pixels; ++p) {
       S* to = tile.result + p * tile.result_step + c;
       if (Partial)
-        store(to, sums[p], mask);
+        store(to, sums[p][0], mask);
       else
-        store(to, sums[p]);
+        store(to, sums[p][0]);
+    }
+  }
+}
+
+/// The same for several rows of results, of which tile.lines are stored.
+template <typename S, int Pixels, bool Edge, bool Partial>
+void results_of_lines(const Tile<S>& tile, int64_t c, int64_t end) {
+  using T = Compute<S>;
+  constexpr int width = 3, count = most_lines;
+  const Mask<T> mask(Partial ? static_cast<int>(end - c) : lanes<T>);
+  const auto take = [&](const auto* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
+  const int64_t channels = tile.channels, row_elements = tile.row_elements;
+  const int64_t first = tile.begin, last = tile.end, first_row = tile.row_begin, last_row = tile.row_end;
+  for (; c < end; c += lanes<T>) {
+    Vector<T> sums[count * Pixels][1] = {}, factors[width * width];
+#pragma GCC unroll 16
+    for (int j = 0; j < width * width; ++j)
+      factors[j] = take(tile.weight + j / width * tile.weight_row + j % width * tile.weight_step + c);
+    if (!Edge) prefetch_rows<Pixels>(tile, c);
+#pragma GCC unroll 16
+    for (int r = 0; r < count + width - 1; ++r) {
+      if (r < first_row || r >= last_row) continue;
+      const S* x = tile.source + r * row_elements + c;
+#pragma GCC unroll 16
+      for (int i = 0; i < Pixels + width - 1; ++i) {
+        if (Edge && (i < first || i >= last)) continue;
+        const Vector<T> column = take(x + i * channels);
+#pragma GCC unroll 16
+        for (int l = 0; l < count; ++l)
+#pragma GCC unroll 8
+          for (int p = 0; p < Pixels; ++p) {
+            const int j = r - l, k = i - p;
+            if (j >= 0 && j < width && k >= 0 && k < width)
+              sums[l * Pixels + p][0] = multiply_add(column, factors[j * width + k], sums[l * Pixels + p][0]);
+          }
+      }
+    }
+    if constexpr (sizeof(S) == sizeof(float)) finish<Partial>(sums, tile.finish, 0, c, mask);
+#pragma GCC unroll 16
+    for (int l = 0; l < count; ++l) {
+      if (l >= tile.lines) break;
+#pragma GCC unroll 8
+      for (int p = 0; p < Pixels; ++p) {
+        S* to = tile.result + l * tile.result_line + p * tile.result_step + c;
+        if (Partial)
+          store(to, sums[l * Pixels + p][0], mask);
+        else
+          store(to, sums[l * Pixels + p][0]);
+      }
     }
   }
 }
@@ -170,6 +226,15 @@ TileFunctions<S> functions_of_pixels(int pixels) {
             results<S, Width, Stride, Pixels, true, true>};
 }
 
+/// For tiles of several lines.
+template <typename S, int Pixels = result_tile>
+TileFunctions<S> functions_of_lines(int pixels) {
+  if constexpr (Pixels > 1)
+    if (pixels < Pixels) return functions_of_lines<S, Pixels - 1>(pixels);
+  return {results_of_lines<S, Pixels, false, false>, results_of_lines<S, Pixels, true, false>,
+          results_of_lines<S, Pixels, true, true>};
+}
+
 /// For tiles of `pixels` results; null if there is no code for this width of kernel and stride.
 template <typename S, bool Gradient>
 TileFunctions<S> tile_functions(int64_t width, int64_t stride, int pixels) {
@@ -191,25 +256,47 @@ bool has_tiles(const Taps& taps) {
          tile_functions<S, false>(width.taps, width.source_step, 1).inner != nullptr;
 }
 
-/// Calls function(tile's functions, tile, first result) for a row of results cut evenly into tiles.
+/// How many rows of results are computed at once: 1, or most_lines.
+template <typename S>
+int64_t lines_of(const Taps& taps) {
+  const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
+  if (sizeof(S) == sizeof(double) || depth.count != 1 || depth.source_size != 1 || depth.taps != 1) return 1;
+  for (const Axis* axis : {&height, &width})
+    if (axis->taps != 3 || axis->source_step != 1 || axis->offset_step != 1 || axis->result_step != 1) return 1;
+  return most_lines;
+}
+
+/// A tile's code. Of several lines there is none in double precision.
+template <typename S, bool Gradient>
+TileFunctions<S> functions_of(const Tile<S>& tile, const Axis& width, int64_t pixels) {
+  if constexpr (!Gradient && sizeof(S) < sizeof(double))
+    if (tile.lines > 0) return functions_of_lines<S>(static_cast<int>(pixels));
+  return tile_functions<S, Gradient>(width.taps, width.source_step, static_cast<int>(pixels));
+}
+
+/// Channels of a chunk.
+struct Channels {
+  int64_t begin, end;
+};
+
+/// Calls function(tile, first result) before each tile of a row of results (or several lines), cut evenly.
 template <typename S, bool Gradient, typename Function>
-void for_each_tile(const Taps& taps, const S* source, Tile<S> tile, const Function& function) {
+void for_each_tile(const Taps& taps, const S* source, Tile<S> tile, Channels channels, const Function& function) {
   const Axis& width = taps.axis[2];
   constexpr int64_t most = Gradient ? gradient_tile : result_tile;
   const int64_t tiles = ceil_divide(width.count, most);
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t q = width.count * t / tiles, pixels = width.count * (t + 1) / tiles - q;
-    const TileFunctions<S> functions =
-        tile_functions<S, Gradient>(width.taps, width.source_step, static_cast<int>(pixels));
+    const TileFunctions<S> functions = functions_of<S, Gradient>(tile, width, pixels);
     const int64_t column = q * width.source_step + width.first_offset;
     const int64_t columns = (pixels - 1) * width.source_step + width.taps;
     tile.source = source + column * taps.source_channels;
     tile.begin = max_of(0, -column);
     tile.end = min_of(columns, width.source_size - column);
     function(tile, q);
-    const int64_t whole = taps.source_channels / lanes<Compute<S>> * lanes<Compute<S>>;
-    (tile.begin == 0 && tile.end == columns ? functions.inner : functions.edge)(tile, 0, whole);
-    if (whole < taps.source_channels) functions.partial(tile, whole, taps.source_channels);
+    const int64_t whole = channels.begin + (channels.end - channels.begin) / lanes<Compute<S>> * lanes<Compute<S>>;
+    (tile.begin == 0 && tile.end == columns ? functions.inner : functions.edge)(tile, channels.begin, whole);
+    if (whole < channels.end) functions.partial(tile, whole, channels.end);
   }
 }
 
@@ -258,35 +345,85 @@ void plain_row(const Taps& taps, const S* source, const T* weight, S* result, in
   }
 }
 
+/// Sets what `count` rows of results from (q0, q1) on have in common.
+template <typename S>
+void set_lines(Tile<S>& tile, const Taps& taps, const Compute<S>* weight, const S*& source, int64_t n, int64_t q1,
+               int64_t count) {
+  const Axis &height = taps.axis[1], &width = taps.axis[2];
+  const int64_t row = q1 + height.first_offset, rows = count + height.taps - 1;
+  tile.channels = taps.source_channels;
+  tile.row_elements = width.source_size * taps.source_channels;
+  tile.row_begin = max_of(0, -row);
+  tile.row_end = min_of(rows, height.source_size - row);
+  tile.lines = count;
+  tile.result_line = width.count * taps.source_channels;
+  tile.weight = weight + taps.kernel_index(0, 0, 0) * taps.source_channels;
+  tile.weight_row = height.tap_step * taps.kernel[2] * taps.source_channels;
+  tile.ahead = rows * tile.row_elements;
+  tile.rows_ahead = min_of(count, height.source_size - row - rows);
+  source += (n * height.source_size + row) * tile.row_elements;
+}
+
+/// Rows of results; `result` is the first one's first pixel.
+struct ResultRows {
+  int64_t n, q0, q1;  ///< of the first
+  int64_t count;      ///< 1, or with lines_of() at most so many
+};
+
 template <typename S, typename T = Compute<S>>
-void results_of_row(const Taps& taps, const S* source, const T* weight, S* result, int64_t n, int64_t q0, int64_t q1) {
-  if (!has_tiles<S>(taps)) return plain_row(taps, source, weight, result, n, q0, q1);
+void results_of_rows(const Taps& taps, const S* source, const T* weight, S* result, const ResultRows& at,
+                     Channels channels, const Finish& finish) {
+  if (!has_tiles<S>(taps)) return plain_row(taps, source, weight, result, at.n, at.q0, at.q1);
   const Axis& width = taps.axis[2];
   TapRow rows[max_rows];
   Tile<S> tile{};
-  set_rows(tile, taps, rows, n, q0, q1);
-  tile.weight = weight;
+  if (lines_of<S>(taps) > 1) {
+    set_lines(tile, taps, weight, source, at.n, at.q1, at.count);
+  } else {
+    set_rows(tile, taps, rows, at.n, at.q0, at.q1);
+    tile.weight = weight;
+  }
+  tile.finish = finish;
   tile.weight_step = width.tap_step * taps.source_channels;
   tile.result_step = width.result_step * taps.source_channels;
-  for_each_tile<S, false>(taps, source, tile,
+  for_each_tile<S, false>(taps, source, tile, channels,
                           [&](Tile<S>& at, int64_t q) { at.result = result + q * tile.result_step; });
 }
 
-/// Calls function(row) for `rows` rows of results, in parallel, and the epilogue on each while it is in cache.
+/// How rows of results are dealt out.
+struct RowsAtOnce {
+  int64_t planes, height, width;
+  int64_t lines;  ///< computed at once
+  bool tiles;     ///< whether results can be finished in registers
+};
+
+/// Calls function(first row, rows, channels, what to finish results with) for all rows of results, in parallel, and the
+/// epilogue on them while they are in cache.
 template <typename Function>
-void for_each_row(const ConvolutionArguments& a, const void* result, int64_t rows, int64_t width,
-                  const Function& function) {
-  const int64_t channels = a.shape.in_channels;
-  int64_t per_chunk = max_of(1, chunk_elements / max_of(1, width * channels));
-  per_chunk = max_of(1, min_of(per_chunk, rows / enough_chunks));
+void for_each_row(const ConvolutionArguments& a, const void* result, const RowsAtOnce& rows, const Function& function) {
+  const int64_t channels = a.shape.in_channels, groups = ceil_divide(rows.height, rows.lines);
+  const int64_t all = rows.planes * groups;
+  int64_t per_chunk = max_of(1, chunk_elements / max_of(1, rows.lines * rows.width * channels));
+  per_chunk = max_of(1, min_of(per_chunk, all / enough_chunks));
+  const int64_t row_chunks = ceil_divide(all, per_chunk);
+  int64_t blocks = 1;
+  if (rows.lines > 1) blocks = max_of(1, min_of(channels / block_channels, enough_chunks / max_of(1, row_chunks)));
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(float));
+  const int64_t block = max_of(1, ceil_divide(ceil_divide(channels, blocks), line)) * line;
+  blocks = ceil_divide(channels, block);
   const RowEpilogue row_epilogue(a.epilogue, result);
-  const Epilogue epilogue(row_epilogue.rest(a.epilogue), channels, channels);
-  parallel_for(ceil_divide(rows, per_chunk), [&](int64_t chunk) {
-    EpilogueColumns finish(epilogue, 0, channels);
-    for (int64_t row = chunk * per_chunk; row < min_of(rows, (chunk + 1) * per_chunk); ++row) {
-      function(row);
-      row_epilogue.run(row * width, (row + 1) * width, 0, channels);
-      finish.run(row * width, (row + 1) * width);
+  const bool finishes = rows.tiles && row_epilogue.finishes() && !row_epilogue.reads_matrices();
+  const Epilogue epilogue(row_epilogue.rest(a.epilogue), min_of(block, channels), channels - (blocks - 1) * block);
+  parallel_for(row_chunks * blocks, [&](int64_t chunk) {
+    const int64_t c = chunk % blocks * block, first = chunk / blocks * per_chunk;
+    const Channels part{c, min_of(channels, c + block)};
+    EpilogueColumns rest(epilogue, part.begin, part.end - part.begin);
+    for (int64_t group = first; group < min_of(all, first + per_chunk); ++group) {
+      const int64_t plane = group / groups * rows.height, of_plane = group % groups;
+      const int64_t row = plane + rows.height * of_plane / groups, end = plane + rows.height * (of_plane + 1) / groups;
+      function(row, end - row, part, row_epilogue.finish(finishes, 0, 0));
+      if (!finishes) row_epilogue.run(row * rows.width, end * rows.width, part.begin, part.end);
+      rest.run(row * rows.width, end * rows.width);
     }
   });
 }
@@ -310,31 +447,41 @@ const Compute<S>* packed(const ConvolutionArguments& a) {
   return static_cast<const T*>(a.workspace);
 }
 
+/// All results of a pass that leaves none out.
+template <typename S>
+void run(const ConvolutionArguments& a, const Taps& taps, const void* source, void* result) {
+  const Compute<S>* const weight = packed<S>(a);
+  const int64_t depth = taps.axis[0].count, height = taps.axis[1].count, width = taps.axis[2].count;
+  const int64_t lines = lines_of<S>(taps);
+  for_each_row(a, result, {taps.batch * depth, height, width, lines, has_tiles<S>(taps)},
+               [&](int64_t row, int64_t count, Channels channels, const Finish& finish) {
+                 results_of_rows(taps, static_cast<const S*>(source), weight,
+                                 static_cast<S*>(result) + row * width * taps.source_channels,
+                                 {row / height / depth, row / height % depth, row % height, count}, channels, finish);
+               });
+}
+
 template <typename S>
 void forward(const ConvolutionArguments& a) {
-  const Compute<S>* const weight = packed<S>(a);
-  const Taps taps = forward_taps(a);
-  const int64_t height = a.shape.output[1], depth = a.shape.output[0], width = a.shape.output[2];
-  const int64_t channels = a.shape.in_channels;
-  for_each_row(a, a.output, taps.rows(), width, [&](int64_t row) {
-    results_of_row(taps, static_cast<const S*>(a.input), weight, static_cast<S*>(a.output) + row * width * channels,
-                   row / height / depth, row / height % depth, row % height);
-  });
+  run<S>(a, forward_taps(a), a.input, a.output);
 }
 
 template <typename S>
 void input_gradient(const ConvolutionArguments& a) {
-  const Compute<S>* const weight = packed<S>(a);
   const int64_t(&stride)[3] = a.shape.stride;
+  if (volume(stride) == 1) return run<S>(a, input_gradient_taps(a, {0, 0, 0}), a.output, a.input);
+  const Compute<S>* const weight = packed<S>(a);
   const int64_t height = a.shape.input[1], depth = a.shape.input[0], width = a.shape.input[2];
   const int64_t channels = a.shape.in_channels;
-  for_each_row(a, a.input, a.shape.batch * depth * height, width, [&](int64_t row) {
-    const int64_t h = row % height, d = row / height % depth, n = row / height / depth;
-    for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase)
-      results_of_row(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}), static_cast<const S*>(a.output),
-                     weight, static_cast<S*>(a.input) + (row * width + phase) * channels, n, d / stride[0],
-                     h / stride[1]);
-  });
+  for_each_row(a, a.input, {a.shape.batch * depth, height, width, 1, false},
+               [&](int64_t row, int64_t, Channels all, const Finish&) {
+                 const int64_t h = row % height, d = row / height % depth, n = row / height / depth;
+                 for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase)
+                   results_of_rows(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}),
+                                   static_cast<const S*>(a.output), weight,
+                                   static_cast<S*>(a.input) + (row * width + phase) * channels,
+                                   {n, d / stride[0], h / stride[1], 1}, all, {});
+               });
 }
 
 // -- weight gradient -------------------------------------------------------------------------------------------------
@@ -378,7 +525,7 @@ void gradients_of_row(const Taps& taps, const S* source, S* gradient, T* sums, i
   set_rows(tile, taps, rows, n, q0, q1);
   tile.sums = sums;
   tile.result_row = width.count * taps.source_channels;
-  for_each_tile<S, true>(taps, source, tile,
+  for_each_tile<S, true>(taps, source, tile, {0, taps.source_channels},
                          [&](Tile<S>& at, int64_t q) { at.result = gradient + q * taps.source_channels; });
 }
 

@@ -91,6 +91,7 @@ void multiply(const MatmulArguments& g, bool packed) {
   const Epilogue epilogue(row_epilogue.rest(g.epilogue), min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
   const bool streams = packed && g.k <= depth_block && g.batch[0] * g.batch[1] == 1 &&
                        row_epilogue.streams(g.epilogue, static_cast<const T*>(g.c), g.c_row, g.m);
+  const bool finishes = !streams && row_epilogue.finishes();
   // Neighbouring chunks, which are one thread's, share the larger operand.
   const bool along_rows = g.n > g.m;
   parallel_for(g.batch[0] * g.batch[1] * row_blocks * column_blocks, [&](int64_t chunk) {
@@ -144,8 +145,9 @@ void multiply(const MatmulArguments& g, bool packed) {
                               .c = finished + column - first_column,
                               .c_row = finished_row,
                               .accumulate = k > 0,
-                              .b_ahead = packed && begin == 0 ? depth * width : 0});
-        if (!last || (by_rows && panel + 1 < panel_end)) continue;
+                              .b_ahead = packed && begin == 0 ? depth * width : 0,
+                              .finish = row_epilogue.finish(last && finishes, product * g.m + row + begin, column)});
+        if (!last || finishes || (by_rows && panel + 1 < panel_end)) continue;
         if (streams)
           row_epilogue.stream(finished, finished_row, static_cast<T*>(g.c), g.c_row, row + begin, row + end,
                               first_column, last_column);

@@ -132,6 +132,12 @@ bool RowEpilogue::reads_matrices() const {
   return false;
 }
 
+bool RowEpilogue::finishes() const {
+  for (int i = 0; i < count_; ++i)
+    if (!can_finish(links_[i], operands_[links_[i].places[0]])) return false;
+  return count_ > 0;
+}
+
 void RowEpilogue::run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
   if (count_ == 0) return;
   float* const first = result_ + row * result_row_ + column;

@@ -2,8 +2,7 @@
 // matrices back to the result: it runs on blocks of any width, while they are in L1.
 #pragma once
 
-#include "cpu/isa/chain.h"
-#include "cpu/isa/simd.h"
+#include "cpu/isa/finish.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 
@@ -18,6 +17,12 @@ class RowEpilogue {
   }
   /// Whether run() reads matrices besides the result.
   bool reads_matrices() const;
+  /// Whether kernels can apply it to what their registers hold.
+  bool finishes() const;
+  /// For a kernel that does, its first result being at (row, column); nothing to do unless `wanted`.
+  Finish finish(bool wanted, int64_t row, int64_t column) const {
+    return {links_, wanted ? count_ : 0, operands_, row, column};
+  }
   void run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
   /// Brings what run() will read besides the result into the cache.
   void prefetch(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
