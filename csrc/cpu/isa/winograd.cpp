@@ -324,7 +324,8 @@ class Winograd {
                               .b_row = l.width,
                               .c = products + plane * l.result_plane,
                               .c_row = l.width,
-                              .accumulate = false});
+                              .accumulate = false,
+                              .b_ahead = l.source_channels * l.width});
       }
       const int64_t first = panel * l.width;
       write_results(tiles, products, first, columns);
