@@ -1,6 +1,6 @@
 // Convolutions in which every channel is a group of its own: bound by memory, vectors run over channels. Of the types
-// here S is that of memory, T that of registers: bfloat16 is widened as it is read, added up in float32 and rounded
-// once.
+// here S is that of memory, T that of registers: bfloat16 is widened as it is read (a register of pairs to its even and
+// its odd channels), added up in float32 and rounded once.
 #include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
@@ -16,7 +16,7 @@ using kernels::ConvolutionArguments;
 constexpr int64_t chunk_elements = int64_t{1} << 15;
 constexpr int64_t enough_chunks = 32;
 constexpr int64_t max_rows = 64;  ///< of a kernel that has a tile of its own
-constexpr int result_tile = 4, gradient_tile = 8;
+constexpr int result_tile = vector_bytes == 64 ? 7 : 4, line_tile = 4, gradient_tile = 8;
 constexpr int64_t block_channels = 128;  ///< at least, of chunks that share rows
 /// Rows of results that a 3x3 kernel with stride 1 computes at once, so that their source rows come into L1 once.
 constexpr int most_lines = vector_bytes == 64 ? 4 : 2;
@@ -50,7 +50,7 @@ struct Tile {
   int64_t channels;
   const TapRow* rows;
   int64_t row_count;
-  const T* weight;
+  const S* weight;
   int64_t weight_step;  ///< from tap to tap
   S* result;            ///< in the weight gradient, gradient of the results
   int64_t result_step;
@@ -75,42 +75,76 @@ PYCNN_INLINE void prefetch_rows(const Tile<S>& tile, int64_t c) {
 template <int Width, int Stride, int Pixels>
 inline constexpr int columns_of = (Pixels - 1) * Stride + Width;
 
+/// Vectors that a register of elements in memory becomes, where there are registers enough for their sums.
+template <typename S>
+inline constexpr int widened_vectors = vector_bytes == 64 ? static_cast<int>(sizeof(Compute<S>) / sizeof(S)) : 1;
+
+/// Channels in the order that is cheapest: with two vectors, the even ones and the odd ones.
+template <int Vectors, typename S>
+PYCNN_INLINE void take(Vector<Compute<S>> (&to)[Vectors], const S* from) {
+  if constexpr (Vectors == 1) {
+    to[0] = load(from);
+  } else {
+    const Vector<float> pairs = load(reinterpret_cast<const float*>(from));
+    to[0] = even_of(pairs);
+    to[1] = odd_of(pairs);
+  }
+}
+
+/// What take() took apart.
+template <int Vectors, typename S>
+PYCNN_INLINE void put(S* to, const Vector<Compute<S>> (&from)[Vectors]) {
+  if constexpr (Vectors == 1)
+    store(to, from[0]);
+  else
+    store(reinterpret_cast<float*>(to), pairs_of(rounded(from[0]), rounded(from[1])));
+}
+
 /// Results of channels [c, end). Weights are shared between pixels, columns between taps. With Edge, columns may lie
 /// outside; with Partial there is one vector with `end - c` lanes.
 template <typename S, int Width, int Stride, int Pixels, bool Edge, bool Partial>
 void results(const Tile<S>& tile, int64_t c, int64_t end) {
   using T = Compute<S>;
+  constexpr int vectors = Partial ? 1 : widened_vectors<S>;
   const Mask<T> mask(Partial ? static_cast<int>(end - c) : lanes<T>);
-  const auto take = [&](const auto* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
+  const auto read = [&](Vector<T>(&to)[vectors], const S* p) __attribute__((always_inline)) {
+    if constexpr (Partial)
+      to[0] = load(p, mask);
+    else
+      take(to, p);
+  };
   const int64_t channels = tile.channels, weight_step = tile.weight_step;
   const int64_t first = tile.begin, last = tile.end;
-  for (; c < end; c += lanes<T>) {
-    Vector<T> sums[Pixels][1] = {};
+  for (; c < end; c += vectors * lanes<T>) {
+    Vector<T> sums[Pixels][vectors] = {};
     if (!Edge) prefetch_rows<Pixels * Stride>(tile, c);
     for (const TapRow* row = tile.rows; row != tile.rows + tile.row_count; ++row) {
       const S* x = tile.source + row->source + c;
-      const T* w = tile.weight + row->weight + c;
-      Vector<T> factors[Width];
+      const S* w = tile.weight + row->weight + c;
+      Vector<T> factors[Width][vectors];
 #pragma GCC unroll 8
-      for (int j = 0; j < Width; ++j) factors[j] = take(w + j * weight_step);
-#pragma GCC unroll 16
+      for (int j = 0; j < Width; ++j) read(factors[j], w + j * weight_step);
+#pragma GCC unroll 24
       for (int i = 0; i < columns_of<Width, Stride, Pixels>; ++i) {
         if (Edge && (i < first || i >= last)) continue;
-        const Vector<T> column = take(x + i * channels);
+        Vector<T> column[vectors];
+        read(column, x + i * channels);
 #pragma GCC unroll 8
         for (int p = 0; p < Pixels; ++p)
           if (i >= p * Stride && i < p * Stride + Width)
-            sums[p][0] = multiply_add(column, factors[i - p * Stride], sums[p][0]);
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; ++v)
+              sums[p][v] = multiply_add(column[v], factors[i - p * Stride][v], sums[p][v]);
       }
     }
     if constexpr (sizeof(S) == sizeof(float)) finish<Partial>(sums, tile.finish, 0, c, mask);
 #pragma GCC unroll 8
     for (int p = 0; p < Pixels; ++p) {
       S* to = tile.result + p * tile.result_step + c;
-      if (Partial)
+      if constexpr (Partial)
         store(to, sums[p][0], mask);
       else
-        store(to, sums[p][0]);
+        put(to, sums[p]);
     }
   }
 }
@@ -227,7 +261,7 @@ TileFunctions<S> functions_of_pixels(int pixels) {
 }
 
 /// For tiles of several lines.
-template <typename S, int Pixels = result_tile>
+template <typename S, int Pixels = line_tile>
 TileFunctions<S> functions_of_lines(int pixels) {
   if constexpr (Pixels > 1)
     if (pixels < Pixels) return functions_of_lines<S, Pixels - 1>(pixels);
@@ -283,20 +317,27 @@ struct Channels {
 template <typename S, bool Gradient, typename Function>
 void for_each_tile(const Taps& taps, const S* source, Tile<S> tile, Channels channels, const Function& function) {
   const Axis& width = taps.axis[2];
-  constexpr int64_t most = Gradient ? gradient_tile : result_tile;
+  const bool several_lines = tile.lines > 0;
+  const int64_t most = Gradient ? gradient_tile : several_lines ? line_tile : result_tile;
+  constexpr int64_t at_once = lanes<Compute<S>>;
+  const int64_t step = Gradient || several_lines ? at_once : widened_vectors<S> * at_once;
+  const int64_t whole = channels.begin + (channels.end - channels.begin) / step * step;
   const int64_t tiles = ceil_divide(width.count, most);
+  TileFunctions<S> functions{};
+  int64_t functions_pixels = 0;
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t q = width.count * t / tiles, pixels = width.count * (t + 1) / tiles - q;
-    const TileFunctions<S> functions = functions_of<S, Gradient>(tile, width, pixels);
+    if (pixels != functions_pixels) functions = functions_of<S, Gradient>(tile, width, pixels);
+    functions_pixels = pixels;
     const int64_t column = q * width.source_step + width.first_offset;
     const int64_t columns = (pixels - 1) * width.source_step + width.taps;
     tile.source = source + column * taps.source_channels;
     tile.begin = max_of(0, -column);
     tile.end = min_of(columns, width.source_size - column);
     function(tile, q);
-    const int64_t whole = channels.begin + (channels.end - channels.begin) / lanes<Compute<S>> * lanes<Compute<S>>;
     (tile.begin == 0 && tile.end == columns ? functions.inner : functions.edge)(tile, channels.begin, whole);
-    if (whole < channels.end) functions.partial(tile, whole, channels.end);
+    for (int64_t c = whole; c < channels.end; c += at_once)
+      functions.partial(tile, c, min_of(channels.end, c + at_once));
   }
 }
 
@@ -321,7 +362,7 @@ void for_each_vector(int64_t channels, const Function& function) {
 
 /// A row of results with any kernel, stride and dilation.
 template <typename S, typename T = Compute<S>>
-void plain_row(const Taps& taps, const S* source, const T* weight, S* result, int64_t n, int64_t q0, int64_t q1) {
+void plain_row(const Taps& taps, const S* source, const S* weight, S* result, int64_t n, int64_t q0, int64_t q1) {
   const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
   const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
   const int64_t channels = taps.source_channels;
@@ -335,7 +376,7 @@ void plain_row(const Taps& taps, const S* source, const T* weight, S* result, in
                         s1 = q1 * height.source_step + height.offset(j1);
           const int64_t row = ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size;
           for (int64_t j2 = taps2.begin; j2 < taps2.end; ++j2) {
-            const T* w = weight + taps.kernel_index(j0, j1, j2) * channels + c;
+            const S* w = weight + taps.kernel_index(j0, j1, j2) * channels + c;
             const S* x = source + (row + q2 * width.source_step + width.offset(j2)) * channels + c;
             sum = multiply_add(load(x, mask), load(w, mask), sum);
           }
@@ -347,7 +388,7 @@ void plain_row(const Taps& taps, const S* source, const T* weight, S* result, in
 
 /// Sets what `count` rows of results from (q0, q1) on have in common.
 template <typename S>
-void set_lines(Tile<S>& tile, const Taps& taps, const Compute<S>* weight, const S*& source, int64_t n, int64_t q1,
+void set_lines(Tile<S>& tile, const Taps& taps, const S* weight, const S*& source, int64_t n, int64_t q1,
                int64_t count) {
   const Axis &height = taps.axis[1], &width = taps.axis[2];
   const int64_t row = q1 + height.first_offset, rows = count + height.taps - 1;
@@ -370,8 +411,8 @@ struct ResultRows {
   int64_t count;      ///< 1, or with lines_of() at most so many
 };
 
-template <typename S, typename T = Compute<S>>
-void results_of_rows(const Taps& taps, const S* source, const T* weight, S* result, const ResultRows& at,
+template <typename S>
+void results_of_rows(const Taps& taps, const S* source, const S* weight, S* result, const ResultRows& at,
                      Channels channels, const Finish& finish) {
   if (!has_tiles<S>(taps)) return plain_row(taps, source, weight, result, at.n, at.q0, at.q1);
   const Axis& width = taps.axis[2];
@@ -408,7 +449,7 @@ void for_each_row(const ConvolutionArguments& a, const void* result, const RowsA
   const int64_t row_chunks = ceil_divide(all, per_chunk);
   int64_t blocks = 1;
   if (rows.lines > 1) blocks = max_of(1, min_of(channels / block_channels, enough_chunks / max_of(1, row_chunks)));
-  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(float));
+  const int64_t line = 64 / static_cast<int64_t>(size_of(a.dtype));
   const int64_t block = max_of(1, ceil_divide(ceil_divide(channels, blocks), line)) * line;
   blocks = ceil_divide(channels, block);
   const RowEpilogue row_epilogue(a.epilogue, result);
@@ -430,27 +471,26 @@ void for_each_row(const ConvolutionArguments& a, const void* result, const RowsA
 
 /// to[kernel index][channel]
 template <typename S>
-void pack(const ConvolutionArguments& a, Compute<S>* to) {
+void pack(const ConvolutionArguments& a, S* to) {
   const int64_t channels = a.shape.in_channels, taps = volume(a.shape.kernel);
   for (int64_t tap = 0; tap < taps; ++tap) {
     const S* weight = static_cast<const S*>(a.weight) + tap * a.weight_strides[2];
-    for (int64_t c = 0; c < channels; ++c) to[tap * channels + c] = element(weight[c * a.weight_strides[0]]);
+    for (int64_t c = 0; c < channels; ++c) to[tap * channels + c] = weight[c * a.weight_strides[0]];
   }
 }
 
 /// Weights as the kernels read them.
 template <typename S>
-const Compute<S>* packed(const ConvolutionArguments& a) {
-  using T = Compute<S>;
-  if (a.packed) return static_cast<const T*>(a.packed);
-  pack<S>(a, static_cast<T*>(a.workspace));
-  return static_cast<const T*>(a.workspace);
+const S* packed(const ConvolutionArguments& a) {
+  if (a.packed) return static_cast<const S*>(a.packed);
+  pack(a, static_cast<S*>(a.workspace));
+  return static_cast<const S*>(a.workspace);
 }
 
 /// All results of a pass that leaves none out.
 template <typename S>
 void run(const ConvolutionArguments& a, const Taps& taps, const void* source, void* result) {
-  const Compute<S>* const weight = packed<S>(a);
+  const S* const weight = packed<S>(a);
   const int64_t depth = taps.axis[0].count, height = taps.axis[1].count, width = taps.axis[2].count;
   const int64_t lines = lines_of<S>(taps);
   for_each_row(a, result, {taps.batch * depth, height, width, lines, has_tiles<S>(taps)},
@@ -470,7 +510,7 @@ template <typename S>
 void input_gradient(const ConvolutionArguments& a) {
   const int64_t(&stride)[3] = a.shape.stride;
   if (volume(stride) == 1) return run<S>(a, input_gradient_taps(a, {0, 0, 0}), a.output, a.input);
-  const Compute<S>* const weight = packed<S>(a);
+  const S* const weight = packed<S>(a);
   const int64_t height = a.shape.input[1], depth = a.shape.input[0], width = a.shape.input[2];
   const int64_t channels = a.shape.in_channels;
   for_each_row(a, a.input, {a.shape.batch * depth, height, width, 1, false},
@@ -580,10 +620,12 @@ const char* depthwise_declines(const ConvolutionArguments& a) {
   return nullptr;
 }
 
-size_t depthwise_workspace(const ConvolutionArguments& a) { return computed_bytes(a, weight_elements(a.shape)); }
+size_t depthwise_workspace(const ConvolutionArguments& a) {
+  return aligned_bytes(weight_elements(a.shape), size_of(a.dtype));
+}
 
 void pack_depthwise(const ConvolutionArguments& a, void* to) {
-  with_operands(a, [&](auto type) { pack<decltype(type)>(a, static_cast<Compute<decltype(type)>*>(to)); });
+  with_operands(a, [&](auto type) { pack(a, static_cast<decltype(type)*>(to)); });
 }
 
 void depthwise_forward(const ConvolutionArguments& a) {

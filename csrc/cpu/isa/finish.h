@@ -55,7 +55,7 @@ PYCNN_INLINE void finish(Vector<float> (&value)[Rows][Vectors], const Finish& ch
   };
   for (const Link* link = chain.links; link != chain.links + chain.count; ++link) {
     const RowOperand& operand = chain.operands[link->places[0]];
-    const float* x = operand.data + row * operand.row + column * operand.column;
+    const float* x = static_cast<const float*>(operand.data) + row * operand.row + column * operand.column;
     const int64_t step = operand.column * lanes<float>;
     switch (link->opcode) {
 #define PYCNN_LINK(opcode, result)                              \

@@ -6,6 +6,7 @@
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/matmul.h"
+#include "cpu/isa/row_epilogue.h"
 #include "cpu/isa/widened.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
@@ -16,10 +17,12 @@ namespace {
 using kernels::MatmulArguments;
 
 constexpr int64_t depth_block = 512;  // a panel of this depth stays in L1
-constexpr int64_t most_rows = 128;    // of a chunk
-constexpr int64_t fewest_rows_to_halve = 32;
+constexpr int64_t few_rows = 32;      // of a product whose chunks pack B by themselves
 constexpr int64_t most_panels = 8;
 constexpr int64_t enough_chunks = 32;
+
+/// Rows that meet the epilogue in L1: whole register tiles or AMX tiles.
+int64_t rows_of_epilogue() { return bfloat_products() == BFloat16Products::Dot ? 2 * row_tile : 32; }
 
 /// How many different matrices an operand has in each batch dimension.
 int64_t distinct(int64_t batch, int64_t stride) { return stride == 0 ? min_of(batch, 1) : batch; }
@@ -38,9 +41,7 @@ struct Layout {
         copied_row((g.k + 31) / 32 * 32 + 32) {}
 
   /// A chunk packs what it needs by itself: nobody else would read it, so it would go through memory for nothing.
-  bool packs_in_chunks(const MatmulArguments& g) const {
-    return g.m <= fewest_rows_to_halve && b0 * b1 == g.batch[0] * g.batch[1];
-  }
+  bool packs_in_chunks(const MatmulArguments& g) const { return g.m <= few_rows && b0 * b1 == g.batch[0] * g.batch[1]; }
   size_t packed_bytes() const { return aligned_bytes(b0 * b1 * panels * panel_elements, sizeof(BFloat16)); }
   size_t copied_bytes(const MatmulArguments& g) const {
     return copied ? aligned_bytes(g.batch[0] * g.batch[1] * g.m * copied_row, sizeof(BFloat16)) : 0;
@@ -110,13 +111,15 @@ void bfloat16_matmul(const MatmulArguments& g) {
   if (l.copied) copy_rows(g, l, copy);
 
   // Blocks of C that one chunk computes: as large as still gives work to many cores.
-  int64_t rows_at_once = most_rows, panels_at_once = most_panels;
+  const int64_t finished_rows = rows_of_epilogue();
+  int64_t rows_at_once = 4 * finished_rows, panels_at_once = most_panels;
   const auto chunks = [&] { return products * ceil_divide(g.m, rows_at_once) * ceil_divide(l.panels, panels_at_once); };
   while (panels_at_once > 1 && chunks() < enough_chunks) panels_at_once /= 2;
-  while (rows_at_once > fewest_rows_to_halve && chunks() < enough_chunks) rows_at_once /= 2;
+  while (!in_chunks && rows_at_once > finished_rows && chunks() < enough_chunks) rows_at_once /= 2;
   const int64_t row_blocks = ceil_divide(g.m, rows_at_once), column_blocks = ceil_divide(l.panels, panels_at_once);
   const int64_t columns = panels_at_once * l.width;
-  const Epilogue epilogue(g.epilogue, min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
+  const RowEpilogue row_epilogue(g.epilogue, g.c);
+  const Epilogue epilogue(row_epilogue.rest(g.epilogue), min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
   parallel_for(products * row_blocks * column_blocks, [&](int64_t chunk) {
     const int64_t column_block = chunk % column_blocks, row_block = chunk / column_blocks % row_blocks;
     const int64_t product = chunk / column_blocks / row_blocks;
@@ -133,28 +136,37 @@ void bfloat16_matmul(const MatmulArguments& g) {
     float* const sums = static_cast<float*>(thread_scratch());
     BFloat16* const panel = reinterpret_cast<BFloat16*>(sums + rows_at_once * l.width);
     BFloatGemm gemm;
-    for (int64_t j = column; j < column_end; j += l.width)
+    const int64_t result_row = product * g.m + row;
+    for (int64_t j = column; j < column_end; j += l.width) {
+      const int64_t j_end = min_of(column_end, j + l.width);
       for (int64_t part = 0; part < l.depth_blocks; ++part) {
-        const int64_t k = part * depth_block;
+        const bool last = part + 1 == l.depth_blocks;
+        const int64_t k = part * depth_block, at_once = last ? finished_rows : rows;
         if (packs) pack_part(g, l, matrix, j / l.width, part, panel);
-        const BFloatProduct factors{
-            a + k,
-            packs ? panel : b + j / l.width * l.panel_elements + part * bfloat_panel_depth(depth_block) * l.width};
-        gemm.run({.products = &factors,
-                  .count = 1,
-                  .m = rows,
-                  .n = min_of(column_end - j, l.width),
-                  .k = min_of(g.k - k, depth_block),
-                  .a_row = a_row,
-                  .width = l.width,
-                  .c = sums,
-                  .c_row = l.width,
-                  .accumulate = part > 0,
-                  .rounded = part + 1 == l.depth_blocks ? c + j : nullptr,
-                  .rounded_row = g.c_row});
+        const BFloat16* const factor =
+            packs ? panel : b + j / l.width * l.panel_elements + part * bfloat_panel_depth(depth_block) * l.width;
+        for (int64_t begin = 0, end; begin < rows; begin = end) {
+          end = min_of(rows, begin + at_once);
+          if (last) row_epilogue.prefetch(result_row + begin, result_row + end, j, j_end);
+          const BFloatProduct factors{a + begin * a_row + k, factor};
+          gemm.run({.products = &factors,
+                    .count = 1,
+                    .m = end - begin,
+                    .n = j_end - j,
+                    .k = min_of(g.k - k, depth_block),
+                    .a_row = a_row,
+                    .width = l.width,
+                    .c = sums + begin * l.width,
+                    .c_row = l.width,
+                    .accumulate = part > 0,
+                    .rounded = last ? c + begin * g.c_row + j : nullptr,
+                    .rounded_row = g.c_row});
+          if (last) row_epilogue.run(result_row + begin, result_row + end, j, j_end);
+        }
       }
+    }
     gemm.release();
-    EpilogueColumns(epilogue, column, column_end - column).run(product * g.m + row, product * g.m + row + rows);
+    EpilogueColumns(epilogue, column, column_end - column).run(result_row, result_row + rows);
   });
 }
 

@@ -1,5 +1,5 @@
 // An epilogue that is one chain of instructions, from the result through per-column vectors, constants and other
-// matrices back to the result: it runs on blocks of any width, while they are in L1.
+// matrices back to the result: it runs on blocks of any width, while they are in L1. Results are float32 or bfloat16.
 #pragma once
 
 #include "cpu/isa/finish.h"
@@ -41,7 +41,11 @@ class RowEpilogue {
 
   int build(const kernels::PointwiseArguments& arguments, const void* result);
 
-  float* result_ = nullptr;
+  /// Leaves out roundings to bfloat16 that the store does. Returns how many links there are then.
+  int drop_last_roundings(int links);
+
+  void* result_ = nullptr;
+  bool narrow_ = false;  ///< the result is bfloat16
   int64_t result_row_ = 0;
   Link links_[most_links];
   RowOperand operands_[2 * most_links];
