@@ -29,6 +29,10 @@ struct Widening {
       sums[v] = multiply_add(odd, panel[v].odd, multiply_add(even, panel[v].even, sums[v]));
   }
   PYCNN_INLINE void round(Vector<float> sums, BFloat16* to, int count) { store_rounded(sums, to, count); }
+  PYCNN_INLINE void round(Vector<float> low, Vector<float> high, BFloat16* to) {
+    store(to, low);
+    store(to + lanes<float>, high);
+  }
 };
 
 #if defined(__AVX512F__)
@@ -48,6 +52,12 @@ struct Dot {
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded);
     else
       _mm256_mask_storeu_epi16(to, static_cast<__mmask16>((1u << count) - 1), rounded);
+  }
+  /// Two adjacent vectors, stored at once: what follows may load them at once.
+  PYCNN_INLINE void round(Vector<float> low, Vector<float> high, BFloat16* to) {
+    __m512i rounded;
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(rounded) : "v"(low), "v"(high));
+    _mm512_storeu_si512(to, rounded);
   }
 };
 #endif
@@ -87,6 +97,17 @@ void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
     if (g.k % 2 != 0) step([](const BFloat16* p) __attribute__((always_inline)) { return uint32_t{p->bits}; });
   }
   const Mask<float> mask(last);
+  if constexpr (Vectors == 2)
+    if (g.rounded && last == lanes<float>) {
+#pragma GCC unroll 20
+      for (int r = 0; r < Rows; ++r) {
+        if (g.accumulate)
+#pragma GCC unroll 2
+          for (int v = 0; v < Vectors; ++v) sums[r][v] += load(c + r * g.c_row + v * lanes<float>);
+        Products::round(sums[r][0], sums[r][1], g.rounded + (row + r) * g.rounded_row + column);
+      }
+      return;
+    }
 #pragma GCC unroll 20
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
