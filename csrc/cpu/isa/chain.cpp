@@ -1,6 +1,7 @@
 #include "cpu/isa/chain.h"
 
 #include "cpu/isa/bfloat16_vectors.h"
+#include "cpu/isa/brgemm_bfloat16.h"
 #include "cpu/isa/finish.h"
 #include "cpu/isa/interleave.h"
 
@@ -225,6 +226,32 @@ struct RowsAtOnce {
   }
 };
 
+/// Stores even and odd elements of rows, rounded to bfloat16. The processor's instruction for it takes values that are
+/// not normal for zeros: with one of those everything is left to do, and the answer is false.
+template <int Rows>
+PYCNN_INLINE bool store_rounded_pairs([[maybe_unused]] const V (&value)[Rows * 2], [[maybe_unused]] BFloat16* to,
+                                      [[maybe_unused]] int64_t row) {
+#if defined(__AVX512F__)
+  constexpr int denormal = 0x20;
+  __mmask16 found = 0;
+#pragma GCC unroll 24
+  for (int v = 0; v < Rows * 2; ++v) found |= _mm512_fpclass_ps_mask(value[v], denormal);
+  if (found != 0) return false;
+  alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i interleaved = _mm512_load_si512(order);
+#pragma GCC unroll 24
+  for (int r = 0; r < Rows; ++r) {
+    __m512i halves;
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(value[2 * r]), "v"(value[2 * r + 1]));
+    _mm512_storeu_si512(to + r * row, _mm512_maskz_permutexvar_epi16(0xffffffff, interleaved, halves));
+  }
+  return true;
+#else
+  return false;
+#endif
+}
+
 /// What run_chain_on_rows() was given.
 template <typename M>
 struct RowChain {
@@ -233,6 +260,7 @@ struct RowChain {
   const Link* links;
   int count;
   const RowOperand* operands;
+  bool rounds;  ///< the processor has an instruction that rounds to bfloat16
 };
 
 /// The chain for a few rows of at most two vectors.
@@ -247,6 +275,7 @@ PYCNN_INLINE void run_rows(const RowChain<M>& chain, int64_t row, int64_t column
   run_links<Rows, Vectors>(value, chain.links, chain.count, Places{chain.operands, row, column, mask});
   M* const to = chain.to.data + row * chain.to.row + column;
   if constexpr (Places::has_narrow && Vectors == 2) {
+    if (chain.rounds && store_rounded_pairs<Rows>(value, to, chain.to.row)) return;
 #pragma GCC unroll 24
     for (int r = 0; r < Rows; ++r)
       store(reinterpret_cast<float*>(to + r * chain.to.row),
@@ -326,7 +355,9 @@ template <typename M>
 void run_chain_on_rows(Rows<M> from, Rows<M> to, bool streams, const Link* links, int count, const RowOperand* operands,
                        int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
   from.data -= row * from.row + column;
-  const RowChain<M> chain{from, to, streams, links, count, operands};
+  const BFloat16Products products = bfloat_products();
+  const bool rounds = products == BFloat16Products::Dot || products == BFloat16Products::Tiles;
+  const RowChain<M> chain{from, to, streams, links, count, operands, rounds};
   const Mask<float> whole(lanes<float>);
   for (; column + 2 * lanes<float> <= column_end; column += 2 * lanes<float>)
     run_columns<M, 2>(chain, row, row_end, column, whole, false);
