@@ -75,6 +75,9 @@ void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) sums[r][v] = Vector<float>{};
   const int64_t a_row = g.a_row, b_row = 2 * g.width, pairs = g.k / 2;
+  // At most a cache line per step: the rest would wait for places to arrive in.
+  const char* ahead = g.ahead ? g.ahead + g.ahead_bytes * row / g.m : nullptr;
+  const int64_t ahead_step = min_of(64, g.ahead_bytes * Rows / (g.m * max_of(1, pairs * g.count)) + 1);
   for (int64_t i = 0; i < g.count; ++i) {
     const BFloat16* b = g.products[i].b + 2 * column;
     constexpr int groups = (Rows + 2) / 3;
@@ -90,6 +93,10 @@ void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
     };
     for (int64_t k = 0; k < pairs; ++k) {
       step([](const BFloat16* p) __attribute__((always_inline)) { return pair_at(p); });
+      if (ahead) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += ahead_step;
+      }
       for (int p = 0; p < groups; ++p) a[p] += 2;
       b += b_row;
     }
@@ -204,6 +211,7 @@ void BFloatGemm::run(const BFloatBatchReduce& g) {
 #endif
     case BFloat16Products::Tiles:
     case BFloat16Products::EmulatedTiles:
+      for (int64_t i = 0; i < g.ahead_bytes; i += 64) __builtin_prefetch(g.ahead + i, 0, 2);
       return tiles_.run(products_, g);
     default:
       return run_on_registers<Widening>(g);
