@@ -432,7 +432,7 @@ void results_of_rows(const Taps& taps, const S* source, const S* weight, S* resu
 }
 
 /// How rows of results are dealt out.
-struct RowsAtOnce {
+struct RowGroups {
   int64_t planes, height, width;
   int64_t lines;  ///< computed at once
   bool tiles;     ///< whether results can be finished in registers
@@ -441,7 +441,7 @@ struct RowsAtOnce {
 /// Calls function(first row, rows, channels, what to finish results with) for all rows of results, in parallel, and the
 /// epilogue on them while they are in cache.
 template <typename Function>
-void for_each_row(const ConvolutionArguments& a, const void* result, const RowsAtOnce& rows, const Function& function) {
+void for_each_row(const ConvolutionArguments& a, const void* result, const RowGroups& rows, const Function& function) {
   const int64_t channels = a.shape.in_channels, groups = ceil_divide(rows.height, rows.lines);
   const int64_t all = rows.planes * groups;
   int64_t per_chunk = max_of(1, chunk_elements / max_of(1, rows.lines * rows.width * channels));

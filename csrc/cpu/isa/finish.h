@@ -25,8 +25,6 @@ struct Finish {
   int count;  ///< 0: there is nothing to do
   const RowOperand* operands;
   int64_t row, column;
-
-  Finish at(int64_t rows, int64_t columns) const { return {links, count, operands, row + rows, column + columns}; }
 };
 
 /// Whether finish() knows this link: only such as are frequent, for there is code of it in every register tile.
