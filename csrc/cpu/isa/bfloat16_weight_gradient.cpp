@@ -1,8 +1,9 @@
 // Weight gradient of bfloat16 operands: dW[o, i, tap] = Σ over pixels of dY[pixel, o] · X[pixel's input under tap, i],
-// summed in float32 and rounded once. A block of pixels is packed per chunk and used by all its taps: dY transposed, X
-// in panels of pairs of pixels. In both a row of pixels is followed by as many zeros as the borders ask for, so that
-// many rows are one long K and a tap is a distance; as pairs must stay pairs it is A that is shifted. With stride, the
-// input pixels of equal remainder lie together, in planes. With few channels the taps of a row are columns of X.
+// summed in float32 and rounded once. A block of pixels is packed, per chunk or once for all chunks, and used by all
+// taps: dY transposed, X in panels of pairs of pixels. In both a row of pixels is followed by as many zeros as the
+// borders ask for, so that many rows are one long K and a tap is a distance; as pairs must stay pairs it is A that is
+// shifted. With stride, the input pixels of equal remainder lie together, in planes. With few channels the taps of a
+// row are columns of X.
 #include "cpu/isa/brgemm_bfloat16.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/taps.h"
