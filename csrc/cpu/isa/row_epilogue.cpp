@@ -127,8 +127,8 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
       made = Content::Value;
     }
   }
-  // What gates come with is read from memory then, faster row by row than block by block.
-  if (gated && elements * static_cast<int64_t>(sizeof(float)) >= large_bytes) return 0;
+  // What gates come with is read from memory then, faster row by row than block by block where results do not stream.
+  if (gated && narrow_ && elements * static_cast<int64_t>(sizeof(float)) >= large_bytes) return 0;
   if (!stored || narrow_select) return 0;
   for (int i = 0; i < operand_count; ++i)
     if (operands_[i].narrow && !narrow_) return 0;
@@ -186,6 +186,18 @@ void RowEpilogue::prefetch(int64_t row, int64_t row_end, int64_t column, int64_t
         for (int64_t c = 0; c < (column_end - column) * bytes; c += line) __builtin_prefetch(data + c);
       }
     }
+}
+
+Fetch RowEpilogue::fetch(int matrix, int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
+  for (int i = 0; i < count_; ++i)
+    for (int j = 0; j < link_operands(links_[i].opcode) - 1; ++j) {
+      const RowOperand& operand = operands_[links_[i].places[j]];
+      if (operand.row == 0 || matrix-- != 0) continue;
+      const int64_t place = row * operand.row + column, rows = row_end - row, columns = column_end - column;
+      if (operand.narrow) return {static_cast<const BFloat16*>(operand.data) + place, rows, columns, operand.row};
+      return {static_cast<const float*>(operand.data) + place, rows, columns, operand.row};
+    }
+  return {};
 }
 
 bool RowEpilogue::streams(const PointwiseArguments* arguments, const float* result, int64_t row, int64_t rows) const {

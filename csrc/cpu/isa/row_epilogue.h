@@ -2,6 +2,7 @@
 // matrices back to the result: it runs on blocks of any width, while they are in L1. Results are float32 or bfloat16.
 #pragma once
 
+#include "cpu/isa/brgemm.h"
 #include "cpu/isa/finish.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
@@ -26,6 +27,9 @@ class RowEpilogue {
   void run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
   /// Brings what run() will read besides the result into the cache.
   void prefetch(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
+
+  /// The same for matrix number `matrix` of those, to be fetched bit by bit.
+  Fetch fetch(int matrix, int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
 
   /// Whether results may come from elsewhere and go past the caches: they are many, aligned, and nothing is left to do
   /// with them afterwards. `row` is the elements from one to the next.
