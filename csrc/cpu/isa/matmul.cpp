@@ -57,7 +57,7 @@ void multiply(const MatmulArguments& g, bool packed) {
   const Blocks blocks = blocks_of(g, panels);
   const int64_t row_blocks = ceil_divide(g.m, blocks.rows), column_blocks = ceil_divide(panels, blocks.panels);
   const int64_t columns = blocks.panels * width, line = Fetch::line_bytes / static_cast<int64_t>(sizeof(T));
-  const RowEpilogue row_epilogue(g.epilogue, g.c);
+  const RowEpilogue row_epilogue(g.epilogue, g.c, true);
   const Epilogue epilogue(row_epilogue.rest(g.epilogue), min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
   const bool streams = packed && g.k <= depth_block && g.batch[0] * g.batch[1] == 1 &&
                        row_epilogue.streams(g.epilogue, static_cast<const T*>(g.c), g.c_row, g.m);

@@ -37,7 +37,7 @@ bool same_scalar(const RowOperand& a, const RowOperand& b) {
 }  // namespace
 
 /// Returns how many links there are, 0 if the program is no such chain.
-int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) {
+int RowEpilogue::build(const PointwiseArguments& arguments, const void* result, bool fetches) {
   enum class Content : uint8_t { Nothing, Value, Operand, Condition };
   Content content[kernels::max_registers] = {};
   uint8_t operand_in[kernels::max_registers] = {}, bound_in[kernels::max_registers] = {};
@@ -127,8 +127,8 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
       made = Content::Value;
     }
   }
-  // What gates come with is read from memory then, faster row by row than block by block where results do not stream.
-  if (gated && narrow_ && elements * static_cast<int64_t>(sizeof(float)) >= large_bytes) return 0;
+  // What gates come with is read from memory then, faster row by row than block by block unless it was fetched.
+  if (gated && !fetches && elements * static_cast<int64_t>(sizeof(float)) >= large_bytes) return 0;
   if (!stored || narrow_select) return 0;
   for (int i = 0; i < operand_count; ++i)
     if (operands_[i].narrow && !narrow_) return 0;

@@ -9,9 +9,10 @@ namespace pycnn::cpu::PYCNN_ISA {
 
 class RowEpilogue {
  public:
-  /// `arguments` may be null; `result` is the matrix that was computed, its rows those of all outer loops.
-  RowEpilogue(const kernels::PointwiseArguments* arguments, const void* result)
-      : count_(arguments ? build(*arguments, result) : 0) {}
+  /// `fetches`: the caller has fetch() bring the matrices. `arguments` may be null; `result` is the matrix that was
+  /// computed, its rows those of all outer loops.
+  RowEpilogue(const kernels::PointwiseArguments* arguments, const void* result, bool fetches = false)
+      : count_(arguments ? build(*arguments, result, fetches) : 0) {}
   /// What run() does not do.
   const kernels::PointwiseArguments* rest(const kernels::PointwiseArguments* arguments) const {
     return count_ > 0 ? nullptr : arguments;
@@ -43,7 +44,7 @@ class RowEpilogue {
  private:
   static constexpr int most_links = 12;
 
-  int build(const kernels::PointwiseArguments& arguments, const void* result);
+  int build(const kernels::PointwiseArguments& arguments, const void* result, bool fetches);
 
   /// Leaves out roundings to bfloat16 that the store does. Returns how many links there are then.
   int drop_last_roundings(int links);

@@ -159,7 +159,7 @@ class Winograd {
   void run(const kernels::PointwiseArguments* arguments) const {
     const Layout<T, Tile>& l = layout_;
     const int64_t channels = l.group_panels * l.width;
-    const RowEpilogue row_epilogue(arguments, result_);
+    const RowEpilogue row_epilogue(arguments, result_, true);
     const Epilogue epilogue(row_epilogue.rest(arguments), min_of(channels, l.result_channels),
                             l.result_channels - (l.groups - 1) * channels);
     if (l.shared)
