@@ -157,7 +157,7 @@ void results_of_lines(const Tile<S>& tile, int64_t c, int64_t end) {
           }
       }
     }
-    if constexpr (sizeof(S) == sizeof(float)) finish<Partial>(sums, tile.finish, 0, c, mask);
+    finish<Partial>(sums, tile.finish, 0, c, mask);
 #pragma GCC unroll 16
     for (int l = 0; l < count; ++l) {
       if (l >= tile.lines) break;

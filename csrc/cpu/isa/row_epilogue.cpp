@@ -167,8 +167,8 @@ bool RowEpilogue::finishes() const {
 
 void RowEpilogue::run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
   if (count_ == 0) return;
-  const auto run_as = [&](auto* result) {
-    const Rows from{result + row * result_row_ + column, result_row_}, to{result, result_row_};
+  const auto run_as = [&]<typename M>(M* result) {
+    const Rows<M> from{result + row * result_row_ + column, result_row_}, to{result, result_row_};
     run_chain_on_rows(from, to, false, links_, count_, operands_, row, row_end, column, column_end);
   };
   narrow_ ? run_as(static_cast<BFloat16*>(result_)) : run_as(static_cast<float*>(result_));
