@@ -61,6 +61,7 @@ TRAINING = (
 TORCH_COMPILE = Peer("torch compile", "torch", channels_last=True, compiled=True)
 INFERENCE = (
     *TRAINING,
+    Peer("pycnn bf16 captured", "pycnn", dtype="bfloat16", compiled=True),
     Peer("onnxruntime", "onnxruntime"),
     Peer("openvino", "openvino"),
     Peer("openvino bf16", "openvino", dtype="bfloat16"),

@@ -56,6 +56,8 @@ for note, x, groups, affine, eps in [
     ("volumes", normal(1, 4, 2, 3, 2), 2, True, 1e-5),
     ("vectors", normal(3, 6), 2, True, 1e-5),
     ("channels last", permuted(normal(3, 4, 5)), 2, True, 1e-5),
+    ("groups side by side in memory", permuted(normal(1, 12, 4, 5)), 4, True, 1e-5),
+    ("groups side by side in memory, no parameters", permuted(normal(1, 6, 5)), 3, False, 1e-5),
     ("empty batch", normal(0, 4, 3), 2, True, 1e-5),
 ]:
     channels = x.make(np.random.default_rng(0)).shape[1]

@@ -485,3 +485,10 @@ def test_class_indices_are_checked_in_a_replay() -> None:
         assert loss(x, pycnn.tensor([0, 2])).item() == pytest.approx(np.log(3))
     with pytest.raises(IndexError, match="out of (range|bounds)"):
         loss(x, pycnn.tensor([0, 3])).item()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "int64"])
+def test_ranges_are_recorded(dtype: str) -> None:
+    ranged = pycnn.capture(lambda x: x + pycnn.arange(0, 3, dtype=getattr(pycnn, dtype)))
+    for start in range(3):
+        assert ranged(pycnn.full((3,), float(start))).tolist() == [start, start + 1, start + 2]

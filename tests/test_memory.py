@@ -310,3 +310,13 @@ def test_networks_with_one_state_are_not_written_through_each_other() -> None:
         first.weight[0] += 1
     assert second.weight.tolist() == before
     assert first.weight.tolist() == [[8, 8], [7, 7]]
+
+
+def test_the_first_step_of_training_writes_over_the_parameters() -> None:
+    """A 1x1 kernel's gradient may have other strides along its dimensions of size 1; it lies the same way."""
+    convolution = nn.Conv2d(16, 32, 1, bias=False)
+    optimizer = pycnn.optim.SGD(convolution.parameters(), lr=0.1)
+    convolution(pycnn.ones(2, 16, 5, 5)).sum().backward()
+    before = pycnn._core.statistics()["buffers_donated"]
+    optimizer.step()
+    assert pycnn._core.statistics()["buffers_donated"] == before + 1

@@ -41,8 +41,8 @@ FUNCTIONS = {
 }
 OPTIMISERS = {
     "PyTorch's steps": [
-        "test_optim_rules::test_ten_steps_equal_pytorchs", "test_optim_rules::test_muon",
-        "test_optim_rules::test_lbfgs_equals_pytorchs",
+        "test_optim_rules::test_ten_steps_equal_pytorchs", "test_optim_other::test_muon",
+        "test_optim_other::test_lbfgs_equals_pytorchs",
     ],
     "formula": ["test_optim_rules::test_rules_that_pytorch_lacks_follow_their_formula",
                 "test_optim::test_sgd_follows_its_formula"],

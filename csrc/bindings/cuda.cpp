@@ -12,7 +12,8 @@ void bind_devices(Module& module) {
       "set_creation_device", [](const DeviceArgument& device) { set_creation_device(device.given.value_or(Device{})); },
       py::arg("device"));
   module.def(
-      "check_device", [](const DeviceArgument& device) { return device.given ? py::cast(device_object(*device.given)) : py::none(); },
+      "check_device",
+      [](const DeviceArgument& device) { return device.given ? py::cast(device_object(*device.given)) : py::none(); },
       py::arg("device"));
   module.def("cuda_is_available", &cuda::is_available);
   module.def("cuda_unavailable_reason", &cuda::unavailable_reason);

@@ -56,7 +56,8 @@ void bind_device(Module& module) {
              return device;
            }),
            py::arg("type"), py::arg("index") = py::none())
-      .def_readonly("type", &DeviceObject::type, "\"cpu\", \"cuda\", or the name of a kind of device that this library does not serve.")
+      .def_readonly("type", &DeviceObject::type,
+                    "\"cpu\", \"cuda\", or the name of a kind of device that this library does not serve.")
       .def_readonly("index", &DeviceObject::index, "Which of several, an int, or None.")
       .def("__repr__",
            [](const DeviceObject& self) {

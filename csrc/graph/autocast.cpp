@@ -82,8 +82,7 @@ Tensor cast_for_autocast(const Tensor& input, DType dtype) {
   // Without gradients plans keep casts of weights themselves, from one evaluation to the next, unless somebody holds
   // them.
   const bool weight = s.cache_enabled && is_grad_enabled() && dtype == autocast_dtype(input.device().type) &&
-                      input.dtype() == DType::Float32 &&
-                      input.requires_grad() && input.is_leaf();
+                      input.dtype() == DType::Float32 && input.requires_grad() && input.is_leaf();
   if (!weight) return cast(input, dtype);
   // A weight that was changed in place has another value.
   const Value& value = input.value();

@@ -93,7 +93,7 @@ std::optional<std::pair<Slot, Slot>> widening(const Primitive& step) {
   const Slot& wide = program.operands[static_cast<size_t>(steps[1].index)];
   const bool widens =
       (narrow.dtype == DType::BFloat16 || narrow.dtype == DType::Float16) && wide.dtype == DType::Float32;
-  if (!widens || !(narrow.strides == wide.strides)) return {};
+  if (!widens || !same_layout(narrow, wide.strides)) return {};
   return std::pair{narrow, wide};
 }
 
@@ -305,8 +305,8 @@ class Fuser {
     return std::all_of(step.writes.begin(), step.writes.end(), [&](const Slot& written) {
       return kept_[static_cast<size_t>(written.buffer)] &&
              std::any_of(step.reads.begin(), step.reads.end(), [&](const Slot& read) {
-               return read.dtype == written.dtype && read.shape == written.shape && read.strides == written.strides &&
-                      is_input(read);
+               return read.dtype == written.dtype && read.shape == written.shape &&
+                      same_layout(read, written.strides) && is_input(read);
              });
     });
   }
@@ -381,7 +381,7 @@ class Fuser {
       for (const ProgramBuilder::Step& step : epilogue.formula.steps()) {
         if (step.opcode != Opcode::Store) continue;
         const Slot result = epilogue.operands[static_cast<size_t>(step.index)];
-        if (result.dtype != raw.dtype || !(result.strides == raw.strides) || result.buffer == raw.buffer) continue;
+        if (result.dtype != raw.dtype || !same_layout(result, raw.strides) || result.buffer == raw.buffer) continue;
         for (Slot& operand : epilogue.operands)
           if (same_window(operand, raw)) operand = result;
         merged->raw() = result;

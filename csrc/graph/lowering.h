@@ -48,6 +48,8 @@ inline DType accumulation_dtype(DType dtype) {
 }
 /// Whether both name the same elements of the same buffer in the same way.
 bool same_window(const Slot& a, const Slot& b);
+/// Whether the slot's elements lie as these strides say. Dimensions of size 1 may have any stride.
+bool same_layout(const Slot& slot, const Strides& strides);
 
 /// Builds the formula of a pointwise step: the i-th expression is the i-th input converted to the compute type.
 using Formula = std::function<Expression(ProgramBuilder&, std::span<const Expression>)>;

@@ -1,4 +1,4 @@
-// Primitives that are one call of a kernel on dense operands: order, search, linear algebra.
+// Primitives that are one call of a kernel on dense operands: order, search, linear algebra; or of a function.
 #include "graph/primitives.h"
 
 namespace pycnn::graph {
@@ -95,6 +95,14 @@ Slot Lowering::solve(const Slot& given_factors, const Slot& given_pivots, const 
                        addresses.of(factors), static_cast<const int64_t*>(addresses.of(pivots)), addresses.of(sides)});
       });
   return sides;
+}
+
+void Lowering::require(const Slot& condition, std::function<void()> refuse) {
+  auto primitive = std::make_unique<RequirePrimitive>();
+  primitive->condition = condition;
+  primitive->refuse = std::move(refuse);
+  primitive->reads = {condition};
+  append(std::move(primitive));
 }
 
 }  // namespace pycnn::graph

@@ -70,4 +70,33 @@ Slot Lowering::scan(kernels::ScanKind kind, const Slot& input) {
   return result;
 }
 
+// Weighted sums of a table's elements: sampling images at given places, and its gradients.
+Slot Lowering::sample(SampleResult result, const Slot& values, const Slot& index, const Slot& weights,
+                      const Slot& table) {
+  auto primitive = std::make_unique<SamplePrimitive>();
+  primitive->result = result;
+  const DType dtype = result == SampleResult::Values ? table.dtype : values.dtype;
+  const auto image = [&](const Slot& slot, bool written) {
+    if (!written) return channels_last(slot);
+    const int64_t channels = slot.shape[1], places = slot.shape[2];
+    return allocate(dtype, slot.shape, Strides{channels * places, 1, channels});
+  };
+  primitive->values = image(values, result == SampleResult::Values);
+  primitive->table = image(table, result == SampleResult::Table);
+  primitive->index = contiguous(index);
+  primitive->weights = result == SampleResult::Weights ? allocate(dtype, weights.shape) : contiguous(weights);
+  primitive->reads = {primitive->index};
+  Slot written;
+  for (const auto& [slot, kind] : {std::pair{&primitive->values, SampleResult::Values},
+                                   {&primitive->table, SampleResult::Table},
+                                   {&primitive->weights, SampleResult::Weights}})
+    if (kind == result)
+      written = *slot;
+    else
+      primitive->reads.push_back(*slot);
+  primitive->writes = {written};
+  append(std::move(primitive));
+  return written;
+}
+
 }  // namespace pycnn::graph

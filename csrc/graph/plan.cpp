@@ -10,8 +10,8 @@
 #include "cpu/scratch.h"
 #include "graph/evaluate.h"
 #include "graph/profile.h"
-#include "tensor/backend.h"
 #include "pycnn/graph.h"
+#include "tensor/backend.h"
 
 namespace pycnn::graph {
 namespace {
@@ -135,11 +135,11 @@ void Plan::find_donations() {
       const BufferPlace& place = buffers_[static_cast<size_t>(read.buffer)];
       const bool alone = std::count_if(step.reads.begin(), step.reads.end(), [&](const Slot& other) {
                            return other.buffer == read.buffer &&
-                                  !(other.shape == read.shape && other.strides == read.strides && other.offset == 0);
+                                  !(other.shape == read.shape && same_layout(other, read.strides) && other.offset == 0);
                          }) == 0;
       if (place.input >= 0 && alone && !loaded_after_store(step, read.buffer, result.buffer) &&
           results_on[static_cast<size_t>(read.buffer)] == 0 && read.dtype == result.dtype &&
-          read.shape == result.shape && read.strides == result.strides && result.offset == 0 &&
+          read.shape == result.shape && same_layout(read, result.strides) && result.offset == 0 &&
           buffers_[static_cast<size_t>(result.buffer)].bytes ==
               static_cast<size_t>(result.count()) * size_of(result.dtype) &&
           result.is_dense() && std::find(donors.begin(), donors.end(), place.input) == donors.end() &&

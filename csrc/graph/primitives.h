@@ -177,9 +177,9 @@ struct EpiloguePrimitive : Primitive {
   const Slot& raw() const { return const_cast<EpiloguePrimitive*>(this)->raw(); }
 };
 
-/// What is kept with a storage may be as large as this: what is larger is read at the speed of memory anyhow, and would
-/// be there twice.
-inline constexpr size_t most_derived_bytes = size_t{1} << 25;
+/// What is kept with a storage, in memory besides the arena's, may be as large as this: room for the linear layers of
+/// VGG in bfloat16, which would take as long to make anew in every run as the convolutions take.
+inline constexpr size_t most_derived_bytes = size_t{1} << 28;
 
 /// An operand that an algorithm reads packed. It is kept so if it is an input of plans that does not change.
 struct Packing {

@@ -4,16 +4,12 @@
 #include <algorithm>
 
 namespace pycnn::graph {
-namespace {
 
-// Dimensions of size 1 may have any stride.
 bool same_layout(const Slot& slot, const Strides& strides) {
   for (int d = 0; d < slot.shape.size(); ++d)
     if (slot.shape[d] != 1 && slot.strides[d] != strides[d]) return false;
   return true;
 }
-
-}  // namespace
 
 bool same_window(const Slot& a, const Slot& b) {
   return a.buffer == b.buffer && a.offset == b.offset && a.dtype == b.dtype && a.shape == b.shape &&

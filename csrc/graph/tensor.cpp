@@ -218,7 +218,10 @@ Memory Tensor::memory() const {
         value().node->op ? value().node->op->name() : "leaf", "' was not kept");
   return {buffer.storage,
           static_cast<char*>(buffer.storage->data()) + buffer.offset * static_cast<int64_t>(size_of(output.dtype)),
-          output.dtype, output.shape, buffer.strides, output.device};
+          output.dtype,
+          output.shape,
+          buffer.strides,
+          output.device};
 }
 
 void Tensor::pin() const {

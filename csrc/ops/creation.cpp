@@ -1,6 +1,7 @@
 // Tensors from nothing.
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "graph/lowering.h"
@@ -53,16 +54,27 @@ Tensor filled(const char* operation, const Shape& shape, Scalar value, DType dty
   return graph::record(std::make_shared<Full>(shape), {element}, {shape, dtype, false});
 }
 
-/// Small tables are computed here, in double or int64.
+template <typename To, typename From>
+Tensor converted(const std::vector<From>& elements) {
+  std::vector<To> result;
+  result.reserve(elements.size());
+  for (const From element : elements) result.push_back(static_cast<To>(element));
+  return to_device(from_data<To>(result, {static_cast<int64_t>(result.size())}), creation_device());
+}
+
+/// Small tables are computed here, in double or int64; so they are known at once, while capturing as well.
 template <typename T, typename Element>
 Tensor table(int64_t count, DType dtype, Element element) {
   std::vector<T> elements(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) elements[static_cast<size_t>(i)] = element(i);
-  const Tensor result = to_device(from_data<T>(elements, {count}), creation_device());
-  if (dtype == result.dtype()) return result;
-  const Tensor converted = cast(result, dtype);
-  converted.evaluate();
-  return converted;
+  if (dtype == DType::Float32) return converted<float>(elements);
+  if constexpr (std::is_integral_v<T>) {
+    if (dtype == DType::Int32) return converted<int32_t>(elements);
+    if (dtype == DType::Int16) return converted<int16_t>(elements);
+    if (dtype == DType::Int8) return converted<int8_t>(elements);
+    if (dtype == DType::UInt8) return converted<uint8_t>(elements);
+  }
+  return cast(to_device(from_data<T>(elements, {count}), creation_device()), dtype);
 }
 
 }  // namespace

@@ -47,6 +47,22 @@ struct Layout {
     return shape.size() == 2 && reduced == 0b10 && (parameters.empty() || parameters[0] == 1) &&
            (shape[0] >= few || shape[1] <= columns_of_few);
   }
+  /// The dimension of a group's elements that are neighbours in memory, if next to them lie those of other groups, not
+  /// more of theirs: channels of a group where images are channels-last. As a mask.
+  uint32_t interleaved(const Slot& input) const {
+    int innermost = -1, next = -1;
+    for (int d = 0; d < input.shape.size(); ++d) {
+      if (input.shape[d] == 1) continue;
+      if (innermost < 0 || input.strides[d] < input.strides[innermost]) {
+        next = innermost;
+        innermost = d;
+      } else if (next < 0 || input.strides[d] < input.strides[next]) {
+        next = d;
+      }
+    }
+    const auto is_reduced = [&](int d) { return (reduced >> d & 1u) != 0; };
+    return next >= 0 && is_reduced(innermost) && !is_reduced(next) ? 1u << innermost : 0;
+  }
   /// One over the number of elements of a group.
   double share(const Shape& shape) const {
     int64_t count = 1;
@@ -69,6 +85,39 @@ Slot multiplied(Lowering& l, const Slot& a, const Slot& b, const Shape& shape, D
                      [](ProgramBuilder& p, std::span<const Expression> in) { return p.multiply(in[0], in[1]); });
 }
 
+/// A number per group as one per group and element along `dimensions`, so that loops over these need not be short.
+Slot spread(Lowering& l, const Slot& statistic, uint32_t dimensions, const Shape& shape) {
+  if (dimensions == 0) return statistic;
+  Shape target = statistic.shape;
+  for (int d = 0; d < shape.size(); ++d)
+    if (dimensions >> d & 1u) target[d] = shape[d];
+  return l.contiguous(statistic.expanded(target));
+}
+
+/// Mean and sum of squares around it. Interleaved groups element by element first, which are then joined (Chan et al.
+/// 1979); each is of as many elements.
+Lowering::Moments moments_of(Lowering& l, const Slot& input, const Layout& layout, DType compute) {
+  const uint32_t inner = layout.interleaved(input);
+  const Lowering::Moments parts = l.moments(input, layout.reduced & ~inner, compute, compute);
+  if (inner == 0) return parts;
+  const double count = static_cast<double>(element_count(parts.mean.shape)), all = 1 / layout.share(input.shape);
+  const double groups = static_cast<double>(element_count(layout.statistics(input.shape)));
+  const double elements = all * groups / count;
+  const Slot sum = summed(l, parts.mean, inner, compute);
+  const auto each = [&](std::span<const Slot> slots, const Formula& formula) {
+    return l.pointwise(slots, slots[0].shape, compute, compute, formula);
+  };
+  const Slot mean = each(std::array{sum}, [&](ProgramBuilder& p, std::span<const Expression> in) {
+    return p.multiply(in[0], groups / count);
+  });
+  const Slot around =
+      each(std::array{parts.centered_sum, parts.mean, mean}, [&](ProgramBuilder& p, std::span<const Expression> in) {
+        const Expression distance = p.subtract(in[1], in[2]);
+        return p.add(in[0], p.multiply(p.multiply(distance, distance), elements));
+      });
+  return {mean, summed(l, around, inner, compute)};
+}
+
 /// gradient, input, mean, inverse deviation, weight or none → gradients of input, weight, bias. With x̂ the normalised
 /// input and g = dy · weight: dx = (g - mean(g) - x̂ mean(g x̂)) / deviation, dweight = Σ dy x̂, dbias = Σ dy. What
 /// both kinds of sums reduce is reduced once.
@@ -81,21 +130,23 @@ class NormalizationBackward final : public Operator {
     f.add(static_cast<int64_t>(parameters_));
   }
   std::vector<Slot> lower(Lowering& l, std::span<const Slot> inputs) const override {
-    const Slot &gradient = inputs[0], &input = inputs[1], &mean = inputs[2], &inverse = inputs[3];
+    const Slot &gradient = inputs[0], &input = inputs[1];
     const Shape& shape = input.shape;
     const DType compute = ops::compute_dtype(input.dtype);
     const bool has_parameters = !layout_.parameters.empty();
     if (layout_.is_rows(shape)) {
       const auto rows =
-          l.normalize_rows_backward(gradient, l.cast(input, compute), mean, inverse,
+          l.normalize_rows_backward(gradient, l.cast(input, compute), inputs[2], inputs[3],
                                     inputs.size() > 4 ? inputs[4] : Slot{}, layout_.centered, has_parameters);
       std::vector<Slot> result{l.cast(rows.input, input.dtype)};
       if (has_parameters)
         for (const Slot& slot : {rows.weight, rows.bias}) result.push_back(l.cast(slot, parameters_));
       return result;
     }
-    const uint32_t over = has_parameters ? layout_.parameters_reduced() : layout_.reduced;
+    const uint32_t inner = layout_.interleaved(input);
+    const uint32_t over = has_parameters ? layout_.parameters_reduced() : layout_.reduced & ~inner;
     const uint32_t common = layout_.reduced & over;
+    const Slot mean = spread(l, inputs[2], inner, shape), inverse = spread(l, inputs[3], inner, shape);
 
     const Slot products = l.pointwise(std::array{gradient, input, mean, inverse}, shape, compute, compute,
                                       [](ProgramBuilder& p, std::span<const Expression> in) {
@@ -108,15 +159,16 @@ class NormalizationBackward final : public Operator {
     };
     const double share = layout_.share(shape);
     const Slot group_products = group_sum(product_sums);
-    std::vector<Slot> coefficients{group_products, inverse};
+    std::vector<Slot> coefficients{group_products, inputs[3]};
     if (layout_.centered) coefficients.push_back(group_sum(sums));
     const std::array two{compute, compute};
     const std::vector<Slot> c = l.pointwise(
-        coefficients, inverse.shape, compute, two, [share](ProgramBuilder& p, std::span<const Expression> in) {
+        coefficients, inputs[3].shape, compute, two, [share](ProgramBuilder& p, std::span<const Expression> in) {
           return std::vector{p.multiply(p.multiply(in[0], in[1]), share),
                              in.size() > 2 ? p.multiply(in[2], share) : p.constant(0, in[0].type)};
         });
-    std::vector<Slot> operands{gradient, input, mean, inverse, c[0], c[1]};
+    std::vector<Slot> operands{
+        gradient, input, mean, inverse, spread(l, c[0], inner, shape), spread(l, c[1], inner, shape)};
     if (inputs.size() > 4) operands.push_back(inputs[4]);
     const Slot input_gradient =
         l.pointwise(operands, shape, compute, input.dtype, [](ProgramBuilder& p, std::span<const Expression> in) {
@@ -163,7 +215,7 @@ class Normalization final : public Operator {
     }
     Slot mean, total;
     if (layout_.centered) {
-      const Lowering::Moments moments = l.moments(input, layout_.reduced, compute, compute);
+      const Lowering::Moments moments = moments_of(l, input, layout_, compute);
       mean = moments.mean;
       total = moments.centered_sum;
     } else {
@@ -176,7 +228,8 @@ class Normalization final : public Operator {
                     [share, eps](ProgramBuilder& p, std::span<const Expression> in) {
                       return p.apply(Opcode::Reciprocal, p.apply(Opcode::Sqrt, p.add(p.multiply(in[0], share), eps)));
                     });
-    std::vector<Slot> operands{input, mean, inverse};
+    const uint32_t inner = layout_.interleaved(input);
+    std::vector<Slot> operands{input, spread(l, mean, inner, input.shape), spread(l, inverse, inner, input.shape)};
     operands.insert(operands.end(), inputs.begin() + 1, inputs.end());
     const bool has_weight = layout_.has_weight, has_bias = layout_.has_bias;
     const Slot output = l.pointwise(operands, input.shape, compute, input.dtype,

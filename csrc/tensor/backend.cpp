@@ -69,9 +69,7 @@ void check_index(int index) {
 
 }  // namespace
 
-std::string to_string(const Device& device) {
-  return device.is_cpu() ? "cpu" : "cuda:" + std::to_string(device.index);
-}
+std::string to_string(const Device& device) { return device.is_cpu() ? "cpu" : "cuda:" + std::to_string(device.index); }
 
 Device parse_device(std::string_view name) {
   const size_t colon = name.find(':');
@@ -152,9 +150,7 @@ MemoryStatistics memory_statistics(int index) {
   return {found.in_use, found.in_use + found.cached, found.most_in_use, found.most_held};
 }
 
-void reset_peak_memory_statistics(int index) {
-  reset_peak_statistics({DeviceType::Cuda, static_cast<int8_t>(index)});
-}
+void reset_peak_memory_statistics(int index) { reset_peak_statistics({DeviceType::Cuda, static_cast<int8_t>(index)}); }
 
 namespace {
 
@@ -217,9 +213,8 @@ void Event::synchronize() const {
   if (handle_) in_stream(device_, nullptr, [&](const auto& backend) { backend.synchronize_event(handle_.get()); });
 }
 bool Event::query() const {
-  return !handle_ || in_stream(device_, nullptr, [&](const auto& backend) {
-    return backend.event_is_done(handle_.get()) != 0;
-  });
+  return !handle_ ||
+         in_stream(device_, nullptr, [&](const auto& backend) { return backend.event_is_done(handle_.get()) != 0; });
 }
 double Event::elapsed_time(const Event& end) const {
   check(timed_ && end.timed_ && handle_ && end.handle_,

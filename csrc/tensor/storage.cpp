@@ -136,7 +136,9 @@ class CachingAllocator {
     uint64_t age;
   };
 
-  void* obtain(size_t bytes) const { return device_.is_cpu() ? system_block(bytes) : backend_of(device_).allocate(bytes); }
+  void* obtain(size_t bytes) const {
+    return device_.is_cpu() ? system_block(bytes) : backend_of(device_).allocate(bytes);
+  }
 
   void drop(const Block& block) {
     held_ -= block.bytes;
@@ -153,8 +155,7 @@ class CachingAllocator {
   }
 
   [[noreturn]] void refuse(size_t bytes) const {
-    if (device_.is_cpu())
-      fail("out of memory: ", bytes, " bytes were asked for while ", in_use_, " bytes are in use");
+    if (device_.is_cpu()) fail("out of memory: ", bytes, " bytes were asked for while ", in_use_, " bytes are in use");
     const auto [free, total] = cuda::memory_info(device_.index);
     fail<OutOfMemoryError>("CUDA out of memory: ", bytes, " bytes were asked for on ", device_, ", which has ", free,
                            " bytes free of ", total, "; ", in_use_, " bytes are in use by tensors");

@@ -245,6 +245,34 @@ void add_lanes(const Vector<float>* vectors, int64_t count, float* to) {
   }
 }
 
+/// The weight gradient is the sum of a.workspace's `splits` parts of float32, each (out, tap, in), rounded once.
+void combine_splits(const ConvolutionArguments& a, int64_t splits) {
+  const int64_t in = a.shape.in_channels / a.shape.groups, weight = weight_elements(a.shape);
+  const int64_t row = weight / a.shape.out_channels;
+  parallel_for(a.shape.out_channels, [&](int64_t o) {
+    constexpr int64_t most = 512;
+    float sums[most];
+    BFloat16 rounded[most];
+    BFloat16* to = static_cast<BFloat16*>(a.weight) + o * a.weight_strides[0];
+    for (int64_t begin = 0; begin < row; begin += most) {
+      const int64_t count = min_of(row - begin, most);
+      const float* from = static_cast<const float*>(a.workspace) + o * row + begin;
+      for (int64_t i = 0; i < count; ++i) sums[i] = from[i];
+      for (int64_t split = 1; split < splits; ++split) {
+        from += weight;
+        for (int64_t i = 0; i < count; ++i) sums[i] += from[i];
+      }
+      round_to_bfloat(sums, most, 1, count, rounded, most);
+      for (int64_t i = 0; i < count;) {
+        const int64_t tap = (begin + i) / in, first = (begin + i) % in, ins = min_of(in - first, count - i);
+        BFloat16* place = to + tap * a.weight_strides[2] + first * a.weight_strides[1];
+        for (int64_t j = 0; j < ins; ++j) place[j * a.weight_strides[1]] = rounded[i + j];
+        i += ins;
+      }
+    }
+  });
+}
+
 template <typename Products>
 class FewChannelsWeightGradient {
  public:
@@ -269,7 +297,7 @@ class FewChannelsWeightGradient {
       }
       add_lanes(s.sums, l.outs * l.columns, static_cast<float*>(a_.workspace) + split * l.outs * l.columns);
     });
-    combine_bfloat16_splits(a_, l.splits);
+    combine_splits(a_, l.splits);
   }
 
  private:

@@ -78,7 +78,15 @@ PYCNN_INLINE void store_halves(BFloat16* to, typename Several<uint32_t, Count>::
 /// lower ones hold does not matter.
 template <typename Words>
 PYCNN_INLINE Words rounded_bits(Words bits) {
-  const Words rounded = bits + 0x7fffu + ((bits >> 16) & 1u), quiet_nan = bits | 0x400000u;
+  const Words rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+#if defined(__AVX512F__)
+  if constexpr (sizeof bits == sizeof(__m512i)) {
+    const __m512i nans_become_quiet = _mm512_set1_epi32(0x22);
+    return reinterpret_cast<Words>(
+        _mm512_fixupimm_ps(reinterpret_cast<__m512>(rounded), reinterpret_cast<__m512>(bits), nans_become_quiet, 0));
+  }
+#endif
+  const Words quiet_nan = bits | 0x400000u;
   return (bits & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "cpu/isa/finish.h"
 #include "cpu/isa/integers.h"
 #include "cpu/isa/simd.h"
 #include "cpu/isa/transpose.h"
@@ -27,6 +28,33 @@ struct Product {
   const T* b;
 };
 
+/// Rows of memory that will be wanted next. They come into L2 line by line, one with each step of a product along K:
+/// all at once they would keep waiting what is read now, and the memory would idle later.
+struct Fetch {
+  static constexpr int64_t line_bytes = 64;
+  Fetch() = default;
+  /// `rows` rows of n elements.
+  template <typename T>
+  Fetch(const T* first, int64_t rows, int64_t n, int64_t row)
+      : at(reinterpret_cast<const char*>(first)),
+        row_lines(ceil_divide(n, line_bytes / static_cast<int64_t>(sizeof(T)))) {
+    if (n == row) row_lines = ceil_divide(rows * n, line_bytes / static_cast<int64_t>(sizeof(T))), rows = 1;
+    jump = row * static_cast<int64_t>(sizeof(T)) - row_lines * line_bytes;
+    in_row = row_lines;
+    left = max_of(0, rows * row_lines);
+  }
+  __attribute__((always_inline)) void next() {
+    if (left <= 0) return;
+    __builtin_prefetch(at, 0, 2);
+    at += line_bytes;
+    --left;
+    if (--in_row == 0) at += jump, in_row = row_lines;
+  }
+  const char* at = nullptr;
+  int64_t row_lines = 0, in_row = 0, jump = 0;  ///< lines; bytes from the end of a row's last one to the next row
+  int64_t left = 0;                             ///< lines
+};
+
 /// c[i,j] (+)= Σ over products Σ_k a[i·a_row + k·a_column] · b[k·b_row + j]: rows i < m, columns j < n, k in order.
 template <typename T>
 struct BatchReduce {
@@ -38,6 +66,8 @@ struct BatchReduce {
   int64_t c_row;
   bool accumulate;                   ///< add the finished sums to c instead of overwriting it
   int64_t a_ahead = 0, b_ahead = 0;  ///< elements from a product's operands to those that are wanted in L2 next
+  Finish finish = {};                ///< float32: applied to c as it is left
+  Fetch* fetch = nullptr;            ///< two of them, or null
 };
 
 void brgemm(const BatchReduce<float>& g);

@@ -31,6 +31,10 @@ struct Widening {
       sums[v] = multiply_add(odd, panel[v].odd, multiply_add(even, panel[v].even, sums[v]));
   }
   PYCNN_INLINE void round(Vector<float> sums, BFloat16* to, int count) { store_rounded(sums, to, count); }
+  PYCNN_INLINE void round(Vector<float> low, Vector<float> high, BFloat16* to) {
+    store(to, low);
+    store(to + lanes<float>, high);
+  }
 };
 
 #if defined(__AVX512F__)
@@ -51,6 +55,12 @@ struct Dot {
     else
       _mm256_mask_storeu_epi16(to, static_cast<__mmask16>((1u << count) - 1), rounded);
   }
+  /// Two adjacent vectors, stored at once: what follows may load them at once.
+  PYCNN_INLINE void round(Vector<float> low, Vector<float> high, BFloat16* to) {
+    __m512i rounded;
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(rounded) : "v"(low), "v"(high));
+    _mm512_storeu_si512(to, rounded);
+  }
 };
 #endif
 
@@ -67,6 +77,9 @@ void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) sums[r][v] = Vector<float>{};
   const int64_t a_row = g.a_row, b_row = 2 * g.width, pairs = g.k / 2;
+  // At most a cache line per step: the rest would wait for places to arrive in.
+  const char* ahead = g.ahead ? g.ahead + g.ahead_bytes * row / g.m : nullptr;
+  const int64_t ahead_step = min_of(64, g.ahead_bytes * Rows / (g.m * max_of(1, pairs * g.count)) + 1);
   for (int64_t i = 0; i < g.count; ++i) {
     const BFloat16* b = g.products[i].b + 2 * column;
     constexpr int groups = (Rows + 2) / 3;
@@ -82,6 +95,10 @@ void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
     };
     for (int64_t k = 0; k < pairs; ++k) {
       step([](const BFloat16* p) __attribute__((always_inline)) { return pair_at(p); });
+      if (ahead) {
+        __builtin_prefetch(ahead, 0, 2);
+        ahead += ahead_step;
+      }
       for (int p = 0; p < groups; ++p) a[p] += 2;
       b += b_row;
     }
@@ -89,6 +106,17 @@ void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
     if (g.k % 2 != 0) step([](const BFloat16* p) __attribute__((always_inline)) { return uint32_t{p->bits}; });
   }
   const Mask<float> mask(last);
+  if constexpr (Vectors == 2)
+    if (g.rounded && last == lanes<float>) {
+#pragma GCC unroll 20
+      for (int r = 0; r < Rows; ++r) {
+        if (g.accumulate)
+#pragma GCC unroll 2
+          for (int v = 0; v < Vectors; ++v) sums[r][v] += load(c + r * g.c_row + v * lanes<float>);
+        Products::round(sums[r][0], sums[r][1], g.rounded + (row + r) * g.rounded_row + column);
+      }
+      return;
+    }
 #pragma GCC unroll 20
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
@@ -185,6 +213,7 @@ void BFloatGemm::run(const BFloatBatchReduce& g) {
 #endif
     case BFloat16Products::Tiles:
     case BFloat16Products::EmulatedTiles:
+      for (int64_t i = 0; i < g.ahead_bytes; i += 64) __builtin_prefetch(g.ahead + i, 0, 2);
       return tiles_.run(products_, g);
     default:
       return run_on_registers<Widening>(g);

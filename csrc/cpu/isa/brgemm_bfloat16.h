@@ -28,6 +28,8 @@ struct BFloatBatchReduce {
   bool accumulate;
   BFloat16* rounded;
   int64_t rounded_row;
+  const char* ahead = nullptr;  ///< memory that is wanted in L2 soon and is asked for between products, if any
+  int64_t ahead_bytes = 0;
 };
 
 /// How this level multiplies bfloat16: what the processor is best at, as far as the level has it.
@@ -56,6 +58,15 @@ void copy_bfloat_rows(const BFloat16* a, int64_t a_row, int64_t a_column, int64_
                       int64_t to_row);
 /// Rows of `width` float32 values that bfloat16 represents, two by two: to[2·j] = even[j], to[2·j + 1] = odd[j].
 void interleave_bfloat_rows(const float* even, const float* odd, int64_t width, BFloat16* to);
+/// How many pixels are transposed at once.
+inline constexpr int64_t transposed_pixels = 2 * lanes<float>;
+/// rows[i][x] = pixels[x][i] for i < channels and x < count, a multiple of transposed_pixels.
+void pack_transposed_pixels(const BFloat16* const* pixels, int64_t count, int64_t channels, BFloat16* to,
+                            int64_t to_row);
+/// Panels of pairs of pixels, each panel_elements behind the last: of column j = panel·width + i < n
+/// panel[x/2·2·width + 2·i + x%2] = pixels[x][j], zeros for n ≤ j.
+void pack_pixel_pairs(const BFloat16* const* pixels, int64_t count, int64_t n, int64_t width, int64_t panel_elements,
+                      BFloat16* to);
 /// rounded[i·rounded_row + j] = c[i·c_row + j], rounded as the products' instructions round.
 void round_to_bfloat(const float* c, int64_t c_row, int64_t m, int64_t n, BFloat16* rounded, int64_t rounded_row);
 

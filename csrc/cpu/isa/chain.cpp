@@ -1,6 +1,9 @@
 #include "cpu/isa/chain.h"
 
 #include "cpu/isa/bfloat16_vectors.h"
+#include "cpu/isa/brgemm_bfloat16.h"
+#include "cpu/isa/finish.h"
+#include "cpu/isa/interleave.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
@@ -21,30 +24,30 @@ V choose(typename VectorOf<float>::Integers condition, V yes, V no) { return con
 
 constexpr int code(Opcode opcode, int position) { return static_cast<int>(opcode) * 4 + position; }
 
-/// Rows of `Vectors` vectors, or of a part of a single one.
-template <int Rows, int Vectors, typename M = float>
+/// Rows of `Vectors` vectors, or of a part of a single one. With `Pairs`, two vectors of a row are its even and its odd
+/// elements, as bfloat16 is widened with least work.
+template <int Rows, int Vectors, typename M = float, bool Pairs = false>
 struct Operand {
   const M* data;
   int64_t row;
   const Mask<float>& mask;
   V operator[](int v) const {
     const M* at = data + v / Vectors * row + v % Vectors * lanes<float>;
+    if constexpr (Pairs && Vectors == 2) {
+      at -= v % 2 * lanes<float>;
+      if constexpr (sizeof(M) == sizeof(float)) {
+        const V low = load(at), high = load(at + lanes<float>);
+        return v % 2 == 0 ? every_second<0>(low, high) : every_second<1>(low, high);
+      } else {
+        const V pairs = load(reinterpret_cast<const float*>(at));
+        return v % 2 == 0 ? even_of(pairs) : odd_of(pairs);
+      }
+    }
     return Vectors == 1 ? load(at, mask) : load(at);
   }
 };
 
-// x86 gives b where one is NaN, which leaves a that is NaN to be kept.
-/// (a > b or a is NaN) ? a : b
-PYCNN_INLINE V maximum(V a, V b) {
-#if defined(__AVX512F__)
-  return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
-#elif defined(__AVX2__)
-  return _mm256_blendv_ps(_mm256_max_ps(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
-#else
-  return choose((a > b) | (a != a), a, b);
-#endif
-}
-/// (a < b or a is NaN) ? a : b
+/// (a < b or a is NaN) ? a : b; see maximum()
 PYCNN_INLINE V minimum(V a, V b) {
 #if defined(__AVX512F__)
   return _mm512_mask_min_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b);
@@ -56,8 +59,8 @@ PYCNN_INLINE V minimum(V a, V b) {
 }
 
 /// A link of two operands applied to `value`, x being the other one; false if this link is none of those.
-template <int Rows, int Vectors, typename M>
-PYCNN_INLINE bool run_binary(V (&value)[Rows * Vectors], const Link& link, const Operand<Rows, Vectors, M>& x) {
+template <int Rows, int Vectors, typename Operand>
+PYCNN_INLINE bool run_binary(V (&value)[Rows * Vectors], const Link& link, const Operand& x) {
   constexpr int all = Rows * Vectors;
   switch (code(link.opcode, link.position)) {
 #define PYCNN_LINK(opcode, position, result)                                     \
@@ -108,7 +111,14 @@ PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int c
     }
     if constexpr (Places::has_narrow)
       if (places.narrow(link->places[0])) {
-        run_binary<Rows, Vectors>(value, *link, places.template at<BFloat16>(link->places[0], link->far[0]));
+        const auto x = places.template at<BFloat16>(link->places[0], link->far[0]);
+        if (link->position != gate_position) {
+          run_binary<Rows, Vectors>(value, *link, x);
+          continue;
+        }
+        const auto bound = places.template at<float>(link->places[1], link->far[1]);
+#pragma GCC unroll 24
+        for (int v = 0; v < all; ++v) value[v] = choose(x[v] <= bound[v], bound[v], value[v]);
         continue;
       }
     const auto x = places.template at<float>(link->places[0], link->far[0]);
@@ -199,48 +209,89 @@ PYCNN_INLINE void run_vectors(ChainEnd to, bool streams, ChainEnd from, bool far
 }
 
 /// Operands of a few rows.
-template <int Rows, int Vectors>
+template <typename M, int Rows, int Vectors>
 struct RowsAtOnce {
   const RowOperand* operands;
   int64_t row, column;
   const Mask<float>& mask;
 
-  static constexpr bool has_narrow = false;
-  template <typename M>
-  __attribute__((always_inline)) Operand<Rows, Vectors, M> at(uint8_t place, bool) const {
+  static constexpr bool has_narrow = sizeof(M) < sizeof(float);
+  template <typename N>
+  using Of = Operand<Rows, Vectors, N, has_narrow>;
+  bool narrow(uint8_t place) const { return operands[place].narrow; }
+  template <typename N>
+  __attribute__((always_inline)) Of<N> at(uint8_t place, bool) const {
     const RowOperand& operand = operands[place];
-    return {operand.data + row * operand.row + column * operand.column, operand.row, mask};
+    return {static_cast<const N*>(operand.data) + row * operand.row + column * operand.column, operand.row, mask};
   }
 };
 
+/// Stores even and odd elements of rows, rounded to bfloat16. The processor's instruction for it takes values that are
+/// not normal for zeros: with one of those everything is left to do, and the answer is false.
+template <int Rows>
+PYCNN_INLINE bool store_rounded_pairs([[maybe_unused]] const V (&value)[Rows * 2], [[maybe_unused]] BFloat16* to,
+                                      [[maybe_unused]] int64_t row) {
+#if defined(__AVX512F__)
+  constexpr int denormal = 0x20;
+  __mmask16 found = 0;
+#pragma GCC unroll 24
+  for (int v = 0; v < Rows * 2; ++v) found |= _mm512_fpclass_ps_mask(value[v], denormal);
+  if (found != 0) return false;
+  alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i interleaved = _mm512_load_si512(order);
+#pragma GCC unroll 24
+  for (int r = 0; r < Rows; ++r) {
+    __m512i halves;
+    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(value[2 * r]), "v"(value[2 * r + 1]));
+    _mm512_storeu_si512(to + r * row, _mm512_maskz_permutexvar_epi16(0xffffffff, interleaved, halves));
+  }
+  return true;
+#else
+  return false;
+#endif
+}
+
 /// What run_chain_on_rows() was given.
+template <typename M>
 struct RowChain {
-  Rows from, to;  ///< `from` is where (0, 0) would be
+  Rows<M> from, to;  ///< `from` is where (0, 0) would be
   bool streams;
   const Link* links;
   int count;
   const RowOperand* operands;
+  bool rounds;  ///< the processor has an instruction that rounds to bfloat16
 };
 
 /// The chain for a few rows of at most two vectors.
-template <int Rows, int Vectors>
-PYCNN_INLINE void run_rows(const RowChain& chain, int64_t row, int64_t column, const Mask<float>& mask, bool partial) {
+template <typename M, int Rows, int Vectors>
+PYCNN_INLINE void run_rows(const RowChain<M>& chain, int64_t row, int64_t column, const Mask<float>& mask,
+                           bool partial) {
+  using Places = RowsAtOnce<M, Rows, Vectors>;
   V value[Rows * Vectors];
-  const Operand<Rows, Vectors> first{chain.from.data + row * chain.from.row + column, chain.from.row, mask};
+  const typename Places::template Of<M> first{chain.from.data + row * chain.from.row + column, chain.from.row, mask};
 #pragma GCC unroll 24
   for (int v = 0; v < Rows * Vectors; ++v) value[v] = first[v];
-  run_links<Rows, Vectors>(value, chain.links, chain.count,
-                           RowsAtOnce<Rows, Vectors>{chain.operands, row, column, mask});
-  float* const to = chain.to.data + row * chain.to.row + column;
-  if (chain.streams && !partial) {
+  run_links<Rows, Vectors>(value, chain.links, chain.count, Places{chain.operands, row, column, mask});
+  M* const to = chain.to.data + row * chain.to.row + column;
+  if constexpr (Places::has_narrow && Vectors == 2) {
+    if (chain.rounds && store_rounded_pairs<Rows>(value, to, chain.to.row)) return;
 #pragma GCC unroll 24
-    for (int v = 0; v < Rows * Vectors; ++v)
-      stream(to + v / Vectors * chain.to.row + v % Vectors * lanes<float>, value[v]);
+    for (int r = 0; r < Rows; ++r)
+      store(reinterpret_cast<float*>(to + r * chain.to.row),
+            pairs_of(rounded(value[2 * r]), rounded(value[2 * r + 1])));
     return;
   }
+  if constexpr (sizeof(M) == sizeof(float))
+    if (chain.streams && !partial) {
+#pragma GCC unroll 24
+      for (int v = 0; v < Rows * Vectors; ++v)
+        stream(to + v / Vectors * chain.to.row + v % Vectors * lanes<float>, value[v]);
+      return;
+    }
 #pragma GCC unroll 24
   for (int v = 0; v < Rows * Vectors; ++v) {
-    float* at = to + v / Vectors * chain.to.row + v % Vectors * lanes<float>;
+    M* at = to + v / Vectors * chain.to.row + v % Vectors * lanes<float>;
     if (Vectors == 1)
       store(at, value[v], mask);
     else
@@ -248,12 +299,13 @@ PYCNN_INLINE void run_rows(const RowChain& chain, int64_t row, int64_t column, c
   }
 }
 
-template <int Vectors>
-void run_columns(const RowChain& chain, int64_t row, int64_t row_end, int64_t column, const Mask<float>& mask,
-                 bool partial) {
-  for (; row + most_rows <= row_end; row += most_rows) run_rows<most_rows, Vectors>(chain, row, column, mask, partial);
-  for (; row + few_rows <= row_end; row += few_rows) run_rows<few_rows, Vectors>(chain, row, column, mask, partial);
-  for (; row < row_end; ++row) run_rows<1, Vectors>(chain, row, column, mask, partial);
+template <typename M, int Vectors>
+PYCNN_INLINE void run_columns(const RowChain<M>& chain, int64_t row, int64_t row_end, int64_t column,
+                              const Mask<float>& mask, bool partial) {
+  for (; row + most_rows <= row_end; row += most_rows)
+    run_rows<M, most_rows, Vectors>(chain, row, column, mask, partial);
+  for (; row + few_rows <= row_end; row += few_rows) run_rows<M, few_rows, Vectors>(chain, row, column, mask, partial);
+  for (; row < row_end; ++row) run_rows<M, 1, Vectors>(chain, row, column, mask, partial);
 }
 
 }  // namespace
@@ -299,18 +351,26 @@ void run_chain(ChainEnd to, bool streams, ChainEnd from, bool far, const Link* l
                    n - i < lanes<float> ? Mask<float>(static_cast<int>(n - i)) : whole);
 }
 
-void run_chain_on_rows(Rows from, Rows to, bool streams, const Link* links, int count, const RowOperand* operands,
+template <typename M>
+void run_chain_on_rows(Rows<M> from, Rows<M> to, bool streams, const Link* links, int count, const RowOperand* operands,
                        int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
   from.data -= row * from.row + column;
-  const RowChain chain{from, to, streams, links, count, operands};
+  const BFloat16Products products = bfloat_products();
+  const bool rounds = products == BFloat16Products::Dot || products == BFloat16Products::Tiles;
+  const RowChain<M> chain{from, to, streams, links, count, operands, rounds};
   const Mask<float> whole(lanes<float>);
   for (; column + 2 * lanes<float> <= column_end; column += 2 * lanes<float>)
-    run_columns<2>(chain, row, row_end, column, whole, false);
+    run_columns<M, 2>(chain, row, row_end, column, whole, false);
   for (; column < column_end; column += lanes<float>) {
     const bool partial = column_end - column < lanes<float>;
-    run_columns<1>(chain, row, row_end, column, partial ? Mask<float>(static_cast<int>(column_end - column)) : whole,
-                   partial);
+    run_columns<M, 1>(chain, row, row_end, column, partial ? Mask<float>(static_cast<int>(column_end - column)) : whole,
+                      partial);
   }
 }
+
+template void run_chain_on_rows(Rows<float>, Rows<float>, bool, const Link*, int, const RowOperand*, int64_t, int64_t,
+                                int64_t, int64_t);
+template void run_chain_on_rows(Rows<BFloat16>, Rows<BFloat16>, bool, const Link*, int, const RowOperand*, int64_t,
+                                int64_t, int64_t, int64_t);
 
 }  // namespace pycnn::cpu::PYCNN_ISA

@@ -39,19 +39,23 @@ void run_chain(ChainEnd to, bool streams, ChainEnd from, bool far, const Link* l
 /// An operand of links that are applied to rows: data[i·row + j·column], `column` being 0 or 1. With 0 there are two
 /// vectors of the same value.
 struct RowOperand {
-  const float* data;
+  const void* data;
   int64_t row, column;
+  bool narrow;  ///< bfloat16, else float32
 };
 
 /// A matrix by its first element and the elements from row to row.
+template <typename M>
 struct Rows {
-  float* data;
+  M* data;
   int64_t row;
 };
 
 /// to[i,j] = the links applied in turn to from[i - row, j - column], row ≤ i < row_end, column ≤ j < column_end; their
-/// places are numbers of operands. With `streams`, results go past the caches; `to` is then aligned to vectors.
-void run_chain_on_rows(Rows from, Rows to, bool streams, const Link* links, int count, const RowOperand* operands,
+/// places are numbers of operands, which are narrow among bfloat16 only. With `streams`, float32 results go past the
+/// caches; `to` is then aligned to vectors.
+template <typename M>
+void run_chain_on_rows(Rows<M> from, Rows<M> to, bool streams, const Link* links, int count, const RowOperand* operands,
                        int64_t row, int64_t row_end, int64_t column, int64_t column_end);
 
 }  // namespace pycnn::cpu::PYCNN_ISA

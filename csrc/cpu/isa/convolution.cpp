@@ -14,6 +14,7 @@ using kernels::ConvolutionShape;
 
 constexpr int64_t max_products = 64;
 constexpr int64_t few_channels = 12;
+constexpr int64_t rows_fetched = 32;  ///< ahead, of a packed panel that is read for the first time
 
 template <typename T>
 class TapGemm {
@@ -34,13 +35,14 @@ class TapGemm {
     const int64_t rows = taps_.rows(), pixels = taps_.axis[2].count;
     if (rows * pixels * taps_.result_channels == 0) return;
     const RowEpilogue epilogue(arguments, result_);
+    const bool finishes = epilogue.finishes();
     panels_.run(epilogue.rest(arguments), [&](int64_t first, int64_t stop, int64_t panel_begin, int64_t panel_end) {
       for (int64_t panel = panel_begin; panel < panel_end; ++panel)
         for (int64_t row = first; row < stop; ++row) {
           const int64_t channel = panels_.channel_begin(panel), channel_end = panels_.channel_end(panel);
           epilogue.prefetch(row * pixels, (row + 1) * pixels, channel, channel_end);
-          run_row(row, panel);
-          epilogue.run(row * pixels, (row + 1) * pixels, channel, channel_end);
+          if (!run_row(row, panel, epilogue.finish(finishes, row * pixels, channel), row == first))
+            epilogue.run(row * pixels, (row + 1) * pixels, channel, channel_end);
         }
     });
   }
@@ -82,7 +84,9 @@ class TapGemm {
   }
 
  private:
-  void run_row(int64_t row, int64_t all_panel) const {
+  /// With `fetches`, the panel is brought into L2 while it is read. Returns whether the results are finished: if there
+  /// is something to finish and one product makes them all.
+  bool run_row(int64_t row, int64_t all_panel, const Finish& finish, bool fetches) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
     const int64_t q1 = row % height.count, q0 = row / height.count % depth.count, n = row / height.count / depth.count;
     const int64_t group = all_panel / panels_.count;
@@ -99,15 +103,19 @@ class TapGemm {
         const Range valid = width.valid_results(j);
         if (valid.begin == 0 && valid.end == width.count) full_begin = j, full_end = run_end(j);
       }
+    const bool finishes = finish.count > 0 && full_end - full_begin == width.taps;
     if (full_end > full_begin) {
-      run_taps(n, q0, q1, group, panel, taps0, taps1, {full_begin, full_end}, columns, result, result_row, false);
+      run_taps(n, q0, q1, group, panel, taps0, taps1, {full_begin, full_end}, columns, result, result_row, false,
+               finishes ? finish : Finish{}, fetches);
     } else {
       for (int64_t q = 0; q < width.count; ++q)
         for (int64_t i = 0; i < columns; ++i) result[q * result_row + i] = 0;
     }
     for (int64_t j = 0; j < width.taps; j = run_end(j))
       if (j != full_begin || full_end == full_begin)
-        run_taps(n, q0, q1, group, panel, taps0, taps1, {j, run_end(j)}, columns, result, result_row, true);
+        run_taps(n, q0, q1, group, panel, taps0, taps1, {j, run_end(j)}, columns, result, result_row, true, {},
+                 fetches);
+    return finishes;
   }
 
   /// End of the run of taps that are valid at the same columns as tap j.
@@ -123,7 +131,8 @@ class TapGemm {
   }
 
   void run_taps(int64_t n, int64_t q0, int64_t q1, int64_t group, const T* panel, Range taps0, Range taps1, Range taps2,
-                int64_t columns, T* result, int64_t result_row, bool accumulate) const {
+                int64_t columns, T* result, int64_t result_row, bool accumulate, const Finish& finish,
+                bool fetches) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
     const Range valid = width.valid_results(taps2.begin);
     if (valid.begin == valid.end) return;
@@ -140,7 +149,8 @@ class TapGemm {
                      .b_row = width_,
                      .c = result + valid.begin * result_row,
                      .c_row = result_row,
-                     .accumulate = accumulate};
+                     .accumulate = accumulate,
+                     .b_ahead = fetches ? rows_fetched * width_ : 0};
     for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
       for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1) {
         const int64_t s0 = q0 * depth.source_step + depth.offset(j0), s1 = q1 * height.source_step + height.offset(j1);
@@ -157,6 +167,7 @@ class TapGemm {
                                  panel + ((j0 * height.taps + j1) * width.taps + j2) * in * width_};
         }
       }
+    g.finish = finish;
     if (g.count > 0) brgemm(g);
   }
 

@@ -7,6 +7,7 @@
 #include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/brgemm_bfloat16.h"
 #include "cpu/isa/isa.h"
+#include "cpu/isa/row_epilogue.h"
 #include "cpu/isa/tap_panels.h"
 #include "cpu/isa/widened.h"
 #include "cpu/parallel.h"
@@ -82,13 +83,18 @@ class BFloatTapGemm {
     const int64_t pixels = taps_.axis[2].count;
     if (taps_.rows() * pixels * taps_.result_channels == 0) return;
     const bool copies = copied_rows_ > 0 && borders_are_harmless();
-    panels_.run(arguments, [&](int64_t first, int64_t stop, int64_t panel_begin, int64_t panel_end) {
+    const RowEpilogue epilogue(arguments, result_);
+    panels_.run(epilogue.rest(arguments), [&](int64_t first, int64_t stop, int64_t panel_begin, int64_t panel_end) {
       BFloatGemm gemm;
       CopiedRows copied(copies);
       for (int64_t panel = panel_begin; panel < panel_end; ++panel)
-        for (int64_t row = first; row < stop; ++row)
+        for (int64_t row = first; row < stop; ++row) {
+          const int64_t channel = panels_.channel_begin(panel), channel_end = panels_.channel_end(panel);
+          epilogue.prefetch(row * pixels, (row + 1) * pixels, channel, channel_end);
           for (int64_t begin = 0; begin < pixels; begin += segment_pixels)
             run_segment(gemm, copied, row, {begin, min_of(begin + segment_pixels, pixels)}, panel);
+          epilogue.run(row * pixels, (row + 1) * pixels, channel, channel_end);
+        }
       gemm.release();
     });
   }

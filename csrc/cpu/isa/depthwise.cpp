@@ -1,7 +1,7 @@
 // Convolutions in which every channel is a group of its own: bound by memory, vectors run over channels. Of the types
-// here S is that of memory, T that of registers: bfloat16 is widened as it is read, added up in float32 and rounded
-// once.
-#include "cpu/isa/bfloat16_vectors.h"
+// here S is that of memory, T that of registers: bfloat16 is widened as it is read (a register of pairs to its even and
+// its odd channels), added up in float32 and rounded once.
+#include "cpu/isa/depthwise_tiles.h"
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/row_epilogue.h"
@@ -15,13 +15,8 @@ using kernels::ConvolutionArguments;
 
 constexpr int64_t chunk_elements = int64_t{1} << 15;
 constexpr int64_t enough_chunks = 32;
-constexpr int64_t max_rows = 64;  ///< of a kernel that has a tile of its own
-constexpr int result_tile = 4, gradient_tile = 8;
-
-/// A row of taps in reach of a row of results: offsets of its first tap, in elements, for channel 0.
-struct TapRow {
-  int64_t source, weight;
-};
+constexpr int64_t max_rows = 64;         ///< of a kernel that has a tile of its own
+constexpr int64_t block_channels = 128;  ///< at least, of chunks that share rows
 
 /// The rows of taps valid at (q0, q1) of batch item n; weights lie as (kernel index, channel). Returns how many.
 int64_t tap_rows(const Taps& taps, int64_t n, int64_t q0, int64_t q1, TapRow* rows) {
@@ -38,152 +33,6 @@ int64_t tap_rows(const Taps& taps, int64_t n, int64_t q0, int64_t q1, TapRow* ro
   return count;
 }
 
-/// Adjacent results of a row, and the columns of the source that their taps meet.
-template <typename S>
-struct Tile {
-  using T = Compute<S>;
-  const S* source;     ///< the first of these columns, in row 0
-  int64_t begin, end;  ///< those inside the source
-  int64_t channels;
-  const TapRow* rows;
-  int64_t row_count;
-  const T* weight;
-  int64_t weight_step;  ///< from tap to tap
-  S* result;            ///< in the weight gradient, gradient of the results
-  int64_t result_step;
-  T* sums;                                  ///< weight gradient only
-  int64_t result_row;                       ///< weight gradient only: elements from row to row
-  int64_t ahead, rows_ahead, row_elements;  ///< where the next row of results will find new rows, from `source`
-};
-
-/// The pattern of a tile (a vector here, one there) hides from hardware prefetchers that rows are read one by one.
-template <int Columns, typename S>
-PYCNN_INLINE void prefetch_rows(const Tile<S>& tile, int64_t c) {
-  const S* row = tile.source + tile.ahead + c;
-  for (int64_t r = 0; r < tile.rows_ahead; ++r, row += tile.row_elements)
-#pragma GCC unroll 16
-    for (int i = 0; i < Columns; ++i) __builtin_prefetch(row + i * tile.channels, 0, 2);
-}
-
-/// Columns that `Pixels` results meet with `Width` taps in a row at a stride.
-template <int Width, int Stride, int Pixels>
-inline constexpr int columns_of = (Pixels - 1) * Stride + Width;
-
-/// Results of channels [c, end). Weights are shared between pixels, columns between taps. With Edge, columns may lie
-/// outside; with Partial there is one vector with `end - c` lanes.
-template <typename S, int Width, int Stride, int Pixels, bool Edge, bool Partial>
-void results(const Tile<S>& tile, int64_t c, int64_t end) {
-  using T = Compute<S>;
-  const Mask<T> mask(Partial ? static_cast<int>(end - c) : lanes<T>);
-  const auto take = [&](const auto* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
-  const int64_t channels = tile.channels, weight_step = tile.weight_step;
-  const int64_t first = tile.begin, last = tile.end;
-  for (; c < end; c += lanes<T>) {
-    Vector<T> sums[Pixels] = {};
-    if (!Edge) prefetch_rows<Pixels * Stride>(tile, c);
-    for (const TapRow* row = tile.rows; row != tile.rows + tile.row_count; ++row) {
-      const S* x = tile.source + row->source + c;
-      const T* w = tile.weight + row->weight + c;
-      Vector<T> factors[Width];
-#pragma GCC unroll 8
-      for (int j = 0; j < Width; ++j) factors[j] = take(w + j * weight_step);
-#pragma GCC unroll 16
-      for (int i = 0; i < columns_of<Width, Stride, Pixels>; ++i) {
-        if (Edge && (i < first || i >= last)) continue;
-        const Vector<T> column = take(x + i * channels);
-#pragma GCC unroll 8
-        for (int p = 0; p < Pixels; ++p)
-          if (i >= p * Stride && i < p * Stride + Width)
-            sums[p] = multiply_add(column, factors[i - p * Stride], sums[p]);
-      }
-    }
-#pragma GCC unroll 8
-    for (int p = 0; p < Pixels; ++p) {
-      S* to = tile.result + p * tile.result_step + c;
-      if (Partial)
-        store(to, sums[p], mask);
-      else
-        store(to, sums[p]);
-    }
-  }
-}
-
-/// The same tile's part in the gradient of the weight: sums over its pixels are added to tile.sums.
-template <typename S, int Width, int Stride, int Pixels, bool Edge, bool Partial>
-void gradients(const Tile<S>& tile, int64_t c, int64_t end) {
-  using T = Compute<S>;
-  const Mask<T> mask(Partial ? static_cast<int>(end - c) : lanes<T>);
-  const auto take = [&](const auto* p) __attribute__((always_inline)) { return Partial ? load(p, mask) : load(p); };
-  const int64_t channels = tile.channels;
-  const int64_t first = tile.begin, last = tile.end;
-  for (; c < end; c += lanes<T>) {
-    Vector<T> gradient[Pixels];
-#pragma GCC unroll 8
-    for (int p = 0; p < Pixels; ++p) gradient[p] = take(tile.result + p * channels + c);
-    if (!Edge) {
-      prefetch_rows<Pixels * Stride>(tile, c);
-#pragma GCC unroll 8
-      for (int p = 0; p < Pixels; ++p) __builtin_prefetch(tile.result + tile.result_row + p * channels + c, 0, 2);
-    }
-    for (const TapRow* row = tile.rows; row != tile.rows + tile.row_count; ++row) {
-      const S* x = tile.source + row->source + c;
-      Vector<T> sums[Width] = {};
-#pragma GCC unroll 24
-      for (int i = 0; i < columns_of<Width, Stride, Pixels>; ++i) {
-        if (Edge && (i < first || i >= last)) continue;
-        const Vector<T> column = take(x + i * channels);
-#pragma GCC unroll 8
-        for (int p = 0; p < Pixels; ++p)
-          if (i >= p * Stride && i < p * Stride + Width)
-            sums[i - p * Stride] = multiply_add(column, gradient[p], sums[i - p * Stride]);
-      }
-      T* to = tile.sums + row->weight + c;
-#pragma GCC unroll 8
-      for (int j = 0; j < Width; ++j) {
-        if (Partial)
-          store(to + j * channels, load(to + j * channels, mask) + sums[j], mask);
-        else
-          store(to + j * channels, load(to + j * channels) + sums[j]);
-      }
-    }
-  }
-}
-
-template <typename S>
-using TileFunction = void (*)(const Tile<S>&, int64_t, int64_t);
-
-/// A tile's code: whole vectors away from the borders, at them, and the vector with the last channels.
-template <typename S>
-struct TileFunctions {
-  TileFunction<S> inner, edge, partial;
-};
-
-template <typename S, int Width, int Stride, bool Gradient, int Pixels>
-TileFunctions<S> functions_of_pixels(int pixels) {
-  if constexpr (Pixels > 1)
-    if (pixels < Pixels) return functions_of_pixels<S, Width, Stride, Gradient, Pixels - 1>(pixels);
-  if constexpr (Gradient)
-    return {gradients<S, Width, Stride, Pixels, false, false>, gradients<S, Width, Stride, Pixels, true, false>,
-            gradients<S, Width, Stride, Pixels, true, true>};
-  else
-    return {results<S, Width, Stride, Pixels, false, false>, results<S, Width, Stride, Pixels, true, false>,
-            results<S, Width, Stride, Pixels, true, true>};
-}
-
-/// For tiles of `pixels` results; null if there is no code for this width of kernel and stride.
-template <typename S, bool Gradient>
-TileFunctions<S> tile_functions(int64_t width, int64_t stride, int pixels) {
-  constexpr int most = Gradient ? gradient_tile : result_tile;
-  if (stride == 1 && width == 3) return functions_of_pixels<S, 3, 1, Gradient, most>(pixels);
-  if (stride == 1 && width == 5) return functions_of_pixels<S, 5, 1, Gradient, most>(pixels);
-  if (stride == 2 && width == 3) return functions_of_pixels<S, 3, 2, Gradient, most>(pixels);
-  if (stride == 2 && width == 5) return functions_of_pixels<S, 5, 2, Gradient, most>(pixels);
-  // Phases of a strided input gradient.
-  if (!Gradient && stride == 1 && width == 1) return functions_of_pixels<S, 1, 1, Gradient, most>(pixels);
-  if (!Gradient && stride == 1 && width == 2) return functions_of_pixels<S, 2, 1, Gradient, most>(pixels);
-  return {};
-}
-
 template <typename S>
 bool has_tiles(const Taps& taps) {
   const Axis& width = taps.axis[2];
@@ -191,25 +40,55 @@ bool has_tiles(const Taps& taps) {
          tile_functions<S, false>(width.taps, width.source_step, 1).inner != nullptr;
 }
 
-/// Calls function(tile's functions, tile, first result) for a row of results cut evenly into tiles.
+/// How many rows of results are computed at once: 1, or most_lines. bfloat16 pays more for lines, which leave no
+/// registers to widen pairs, than it gains.
+template <typename S>
+int64_t lines_of(const Taps& taps) {
+  const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
+  if (sizeof(S) != sizeof(float) || depth.count != 1 || depth.source_size != 1 || depth.taps != 1) return 1;
+  for (const Axis* axis : {&height, &width})
+    if (axis->taps != 3 || axis->source_step != 1 || axis->offset_step != 1 || axis->result_step != 1) return 1;
+  return most_lines;
+}
+
+/// A tile's code. Of several lines there is code for float32 only.
+template <typename S, bool Gradient>
+TileFunctions<S> functions_of(const Tile<S>& tile, const Axis& width, int64_t pixels) {
+  if constexpr (!Gradient && sizeof(S) == sizeof(float))
+    if (tile.lines > 0) return functions_of_lines<S>(static_cast<int>(pixels));
+  return tile_functions<S, Gradient>(width.taps, width.source_step, static_cast<int>(pixels));
+}
+
+/// Channels of a chunk.
+struct Channels {
+  int64_t begin, end;
+};
+
+/// Calls function(tile, first result) before each tile of a row of results (or several lines), cut evenly.
 template <typename S, bool Gradient, typename Function>
-void for_each_tile(const Taps& taps, const S* source, Tile<S> tile, const Function& function) {
+void for_each_tile(const Taps& taps, const S* source, Tile<S> tile, Channels channels, const Function& function) {
   const Axis& width = taps.axis[2];
-  constexpr int64_t most = Gradient ? gradient_tile : result_tile;
+  const bool several_lines = tile.lines > 0;
+  const int64_t most = Gradient ? gradient_tile : several_lines ? line_tile : result_tile;
+  constexpr int64_t at_once = lanes<Compute<S>>;
+  const int64_t step = Gradient || several_lines ? at_once : widened_vectors<S> * at_once;
+  const int64_t whole = channels.begin + (channels.end - channels.begin) / step * step;
   const int64_t tiles = ceil_divide(width.count, most);
+  TileFunctions<S> functions{};
+  int64_t functions_pixels = 0;
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t q = width.count * t / tiles, pixels = width.count * (t + 1) / tiles - q;
-    const TileFunctions<S> functions =
-        tile_functions<S, Gradient>(width.taps, width.source_step, static_cast<int>(pixels));
+    if (pixels != functions_pixels) functions = functions_of<S, Gradient>(tile, width, pixels);
+    functions_pixels = pixels;
     const int64_t column = q * width.source_step + width.first_offset;
     const int64_t columns = (pixels - 1) * width.source_step + width.taps;
     tile.source = source + column * taps.source_channels;
     tile.begin = max_of(0, -column);
     tile.end = min_of(columns, width.source_size - column);
     function(tile, q);
-    const int64_t whole = taps.source_channels / lanes<Compute<S>> * lanes<Compute<S>>;
-    (tile.begin == 0 && tile.end == columns ? functions.inner : functions.edge)(tile, 0, whole);
-    if (whole < taps.source_channels) functions.partial(tile, whole, taps.source_channels);
+    (tile.begin == 0 && tile.end == columns ? functions.inner : functions.edge)(tile, channels.begin, whole);
+    for (int64_t c = whole; c < channels.end; c += at_once)
+      functions.partial(tile, c, min_of(channels.end, c + at_once));
   }
 }
 
@@ -234,7 +113,7 @@ void for_each_vector(int64_t channels, const Function& function) {
 
 /// A row of results with any kernel, stride and dilation.
 template <typename S, typename T = Compute<S>>
-void plain_row(const Taps& taps, const S* source, const T* weight, S* result, int64_t n, int64_t q0, int64_t q1) {
+void plain_row(const Taps& taps, const S* source, const S* weight, S* result, int64_t n, int64_t q0, int64_t q1) {
   const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
   const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
   const int64_t channels = taps.source_channels;
@@ -248,7 +127,7 @@ void plain_row(const Taps& taps, const S* source, const T* weight, S* result, in
                         s1 = q1 * height.source_step + height.offset(j1);
           const int64_t row = ((n * depth.source_size + s0) * height.source_size + s1) * width.source_size;
           for (int64_t j2 = taps2.begin; j2 < taps2.end; ++j2) {
-            const T* w = weight + taps.kernel_index(j0, j1, j2) * channels + c;
+            const S* w = weight + taps.kernel_index(j0, j1, j2) * channels + c;
             const S* x = source + (row + q2 * width.source_step + width.offset(j2)) * channels + c;
             sum = multiply_add(load(x, mask), load(w, mask), sum);
           }
@@ -258,83 +137,142 @@ void plain_row(const Taps& taps, const S* source, const T* weight, S* result, in
   }
 }
 
-template <typename S, typename T = Compute<S>>
-void results_of_row(const Taps& taps, const S* source, const T* weight, S* result, int64_t n, int64_t q0, int64_t q1) {
-  if (!has_tiles<S>(taps)) return plain_row(taps, source, weight, result, n, q0, q1);
+/// Sets what `count` rows of results from (q0, q1) on have in common.
+template <typename S>
+void set_lines(Tile<S>& tile, const Taps& taps, const S* weight, const S*& source, int64_t n, int64_t q1,
+               int64_t count) {
+  const Axis &height = taps.axis[1], &width = taps.axis[2];
+  const int64_t row = q1 + height.first_offset, rows = count + height.taps - 1;
+  tile.channels = taps.source_channels;
+  tile.row_elements = width.source_size * taps.source_channels;
+  tile.row_begin = max_of(0, -row);
+  tile.row_end = min_of(rows, height.source_size - row);
+  tile.lines = count;
+  tile.result_line = width.count * taps.source_channels;
+  tile.weight = weight + taps.kernel_index(0, 0, 0) * taps.source_channels;
+  tile.weight_row = height.tap_step * taps.kernel[2] * taps.source_channels;
+  tile.ahead = rows * tile.row_elements;
+  tile.rows_ahead = min_of(count, height.source_size - row - rows);
+  source += (n * height.source_size + row) * tile.row_elements;
+}
+
+/// Rows of results; `result` is the first one's first pixel.
+struct ResultRows {
+  int64_t n, q0, q1;  ///< of the first
+  int64_t count;      ///< 1, or with lines_of() at most so many
+};
+
+template <typename S>
+void results_of_rows(const Taps& taps, const S* source, const S* weight, S* result, const ResultRows& at,
+                     Channels channels, const Finish& finish) {
+  if (!has_tiles<S>(taps)) return plain_row(taps, source, weight, result, at.n, at.q0, at.q1);
   const Axis& width = taps.axis[2];
   TapRow rows[max_rows];
   Tile<S> tile{};
-  set_rows(tile, taps, rows, n, q0, q1);
-  tile.weight = weight;
+  if (lines_of<S>(taps) > 1) {
+    set_lines(tile, taps, weight, source, at.n, at.q1, at.count);
+  } else {
+    set_rows(tile, taps, rows, at.n, at.q0, at.q1);
+    tile.weight = weight;
+  }
+  tile.finish = finish;
   tile.weight_step = width.tap_step * taps.source_channels;
   tile.result_step = width.result_step * taps.source_channels;
-  for_each_tile<S, false>(taps, source, tile,
+  for_each_tile<S, false>(taps, source, tile, channels,
                           [&](Tile<S>& at, int64_t q) { at.result = result + q * tile.result_step; });
 }
 
-/// Calls function(row) for `rows` rows of results, in parallel, and the epilogue on each while it is in cache.
+/// How rows of results are dealt out.
+struct RowGroups {
+  int64_t planes, height, width;
+  int64_t lines;  ///< computed at once
+  bool tiles;     ///< whether results can be finished in registers
+};
+
+/// Calls function(first row, rows, channels, what to finish results with) for all rows of results, in parallel, and the
+/// epilogue on them while they are in cache.
 template <typename Function>
-void for_each_row(const ConvolutionArguments& a, const void* result, int64_t rows, int64_t width,
-                  const Function& function) {
-  const int64_t channels = a.shape.in_channels;
-  int64_t per_chunk = max_of(1, chunk_elements / max_of(1, width * channels));
-  per_chunk = max_of(1, min_of(per_chunk, rows / enough_chunks));
+void for_each_row(const ConvolutionArguments& a, const void* result, const RowGroups& rows, const Function& function) {
+  const int64_t channels = a.shape.in_channels, groups = ceil_divide(rows.height, rows.lines);
+  const int64_t all = rows.planes * groups;
+  int64_t per_chunk = max_of(1, chunk_elements / max_of(1, rows.lines * rows.width * channels));
+  per_chunk = max_of(1, min_of(per_chunk, all / enough_chunks));
+  const int64_t row_chunks = ceil_divide(all, per_chunk);
+  int64_t blocks = 1;
+  if (rows.lines > 1) blocks = max_of(1, min_of(channels / block_channels, enough_chunks / max_of(1, row_chunks)));
+  const int64_t line = 64 / static_cast<int64_t>(size_of(a.dtype));
+  const int64_t block = max_of(1, ceil_divide(ceil_divide(channels, blocks), line)) * line;
+  blocks = ceil_divide(channels, block);
   const RowEpilogue row_epilogue(a.epilogue, result);
-  const Epilogue epilogue(row_epilogue.rest(a.epilogue), channels, channels);
-  parallel_for(ceil_divide(rows, per_chunk), [&](int64_t chunk) {
-    EpilogueColumns finish(epilogue, 0, channels);
-    for (int64_t row = chunk * per_chunk; row < min_of(rows, (chunk + 1) * per_chunk); ++row) {
-      function(row);
-      row_epilogue.run(row * width, (row + 1) * width, 0, channels);
-      finish.run(row * width, (row + 1) * width);
+  const bool finishes = rows.tiles && row_epilogue.finishes() && !row_epilogue.reads_matrices();
+  const Epilogue epilogue(row_epilogue.rest(a.epilogue), min_of(block, channels), channels - (blocks - 1) * block);
+  parallel_for(row_chunks * blocks, [&](int64_t chunk) {
+    const int64_t c = chunk % blocks * block, first = chunk / blocks * per_chunk;
+    const Channels part{c, min_of(channels, c + block)};
+    EpilogueColumns rest(epilogue, part.begin, part.end - part.begin);
+    for (int64_t group = first; group < min_of(all, first + per_chunk); ++group) {
+      const int64_t plane = group / groups * rows.height, of_plane = group % groups;
+      const int64_t row = plane + rows.height * of_plane / groups, end = plane + rows.height * (of_plane + 1) / groups;
+      function(row, end - row, part, row_epilogue.finish(finishes, 0, 0));
+      if (!finishes) row_epilogue.run(row * rows.width, end * rows.width, part.begin, part.end);
+      rest.run(row * rows.width, end * rows.width);
     }
   });
 }
 
 /// to[kernel index][channel]
 template <typename S>
-void pack(const ConvolutionArguments& a, Compute<S>* to) {
+void pack(const ConvolutionArguments& a, S* to) {
   const int64_t channels = a.shape.in_channels, taps = volume(a.shape.kernel);
   for (int64_t tap = 0; tap < taps; ++tap) {
     const S* weight = static_cast<const S*>(a.weight) + tap * a.weight_strides[2];
-    for (int64_t c = 0; c < channels; ++c) to[tap * channels + c] = element(weight[c * a.weight_strides[0]]);
+    for (int64_t c = 0; c < channels; ++c) to[tap * channels + c] = weight[c * a.weight_strides[0]];
   }
 }
 
 /// Weights as the kernels read them.
 template <typename S>
-const Compute<S>* packed(const ConvolutionArguments& a) {
-  using T = Compute<S>;
-  if (a.packed) return static_cast<const T*>(a.packed);
-  pack<S>(a, static_cast<T*>(a.workspace));
-  return static_cast<const T*>(a.workspace);
+const S* packed(const ConvolutionArguments& a) {
+  if (a.packed) return static_cast<const S*>(a.packed);
+  pack(a, static_cast<S*>(a.workspace));
+  return static_cast<const S*>(a.workspace);
+}
+
+/// All results of a pass that leaves none out.
+template <typename S>
+void run(const ConvolutionArguments& a, const Taps& taps, const void* source, void* result) {
+  const S* const weight = packed<S>(a);
+  const int64_t depth = taps.axis[0].count, height = taps.axis[1].count, width = taps.axis[2].count;
+  const int64_t lines = lines_of<S>(taps);
+  for_each_row(a, result, {taps.batch * depth, height, width, lines, has_tiles<S>(taps)},
+               [&](int64_t row, int64_t count, Channels channels, const Finish& finish) {
+                 results_of_rows(taps, static_cast<const S*>(source), weight,
+                                 static_cast<S*>(result) + row * width * taps.source_channels,
+                                 {row / height / depth, row / height % depth, row % height, count}, channels, finish);
+               });
 }
 
 template <typename S>
 void forward(const ConvolutionArguments& a) {
-  const Compute<S>* const weight = packed<S>(a);
-  const Taps taps = forward_taps(a);
-  const int64_t height = a.shape.output[1], depth = a.shape.output[0], width = a.shape.output[2];
-  const int64_t channels = a.shape.in_channels;
-  for_each_row(a, a.output, taps.rows(), width, [&](int64_t row) {
-    results_of_row(taps, static_cast<const S*>(a.input), weight, static_cast<S*>(a.output) + row * width * channels,
-                   row / height / depth, row / height % depth, row % height);
-  });
+  run<S>(a, forward_taps(a), a.input, a.output);
 }
 
 template <typename S>
 void input_gradient(const ConvolutionArguments& a) {
-  const Compute<S>* const weight = packed<S>(a);
   const int64_t(&stride)[3] = a.shape.stride;
+  if (volume(stride) == 1) return run<S>(a, input_gradient_taps(a, {0, 0, 0}), a.output, a.input);
+  const S* const weight = packed<S>(a);
   const int64_t height = a.shape.input[1], depth = a.shape.input[0], width = a.shape.input[2];
   const int64_t channels = a.shape.in_channels;
-  for_each_row(a, a.input, a.shape.batch * depth * height, width, [&](int64_t row) {
-    const int64_t h = row % height, d = row / height % depth, n = row / height / depth;
-    for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase)
-      results_of_row(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}), static_cast<const S*>(a.output),
-                     weight, static_cast<S*>(a.input) + (row * width + phase) * channels, n, d / stride[0],
-                     h / stride[1]);
-  });
+  for_each_row(a, a.input, {a.shape.batch * depth, height, width, 1, false},
+               [&](int64_t row, int64_t, Channels all, const Finish&) {
+                 const int64_t h = row % height, d = row / height % depth, n = row / height / depth;
+                 for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase)
+                   results_of_rows(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}),
+                                   static_cast<const S*>(a.output), weight,
+                                   static_cast<S*>(a.input) + (row * width + phase) * channels,
+                                   {n, d / stride[0], h / stride[1], 1}, all, {});
+               });
 }
 
 // -- weight gradient -------------------------------------------------------------------------------------------------
@@ -378,7 +316,7 @@ void gradients_of_row(const Taps& taps, const S* source, S* gradient, T* sums, i
   set_rows(tile, taps, rows, n, q0, q1);
   tile.sums = sums;
   tile.result_row = width.count * taps.source_channels;
-  for_each_tile<S, true>(taps, source, tile,
+  for_each_tile<S, true>(taps, source, tile, {0, taps.source_channels},
                          [&](Tile<S>& at, int64_t q) { at.result = gradient + q * taps.source_channels; });
 }
 
@@ -433,10 +371,12 @@ const char* depthwise_declines(const ConvolutionArguments& a) {
   return nullptr;
 }
 
-size_t depthwise_workspace(const ConvolutionArguments& a) { return computed_bytes(a, weight_elements(a.shape)); }
+size_t depthwise_workspace(const ConvolutionArguments& a) {
+  return aligned_bytes(weight_elements(a.shape), size_of(a.dtype));
+}
 
 void pack_depthwise(const ConvolutionArguments& a, void* to) {
-  with_operands(a, [&](auto type) { pack<decltype(type)>(a, static_cast<Compute<decltype(type)>*>(to)); });
+  with_operands(a, [&](auto type) { pack(a, static_cast<decltype(type)*>(to)); });
 }
 
 void depthwise_forward(const ConvolutionArguments& a) {

@@ -21,10 +21,20 @@ PYCNN_INLINE Vector<T> interleave(const Vector<T>* rows, Vector<T> before, LaneL
   }
 }
 
+template <int First, int... Is>
+PYCNN_INLINE Vector<float> every_second(Vector<float> low, Vector<float> high, LaneList<Is...>) {
+  return __builtin_shufflevector(low, high, (2 * Is + First)...);
+}
+/// Elements First, First + 2, … of two vectors.
+template <int First>
+PYCNN_INLINE Vector<float> every_second(Vector<float> low, Vector<float> high) {
+  return every_second<First>(low, high, typename MakeLaneList<lanes<float>>::Type{});
+}
+
 /// to[lane·Results + r] = rows[r][lane]. Where two vectors are permuted by one instruction, that takes less than a
 /// transposition.
-template <typename T, int Results, int Part>
-PYCNN_INLINE void store_interleaved(T* to, const Vector<T>* rows) {
+template <typename T, int Results, int Part, typename M>
+PYCNN_INLINE void store_interleaved(M* to, const Vector<T>* rows) {
   if constexpr (Part < Results) {
     store(to + Part * lanes<T>,
           interleave<T, Results, Part, 0>(rows, Vector<T>{}, typename MakeLaneList<lanes<T>>::Type{}));

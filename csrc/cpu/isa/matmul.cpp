@@ -17,6 +17,7 @@ constexpr int64_t depth_block = 256;  // a packed panel of this depth stays in L
 constexpr int64_t unpacked_depth_block = 384;
 constexpr int64_t cached_bytes = int64_t{1} << 24;
 constexpr int64_t enough_chunks = 32;
+constexpr int64_t steps_per_line = 4;            ///< steps along K to a line that is fetched with them
 constexpr int64_t finished_rows = 2 * row_tile;  ///< of results that meet their epilogue in L1
 
 struct Blocks {
@@ -34,37 +35,6 @@ Blocks blocks_of(const MatmulArguments& g, int64_t panels) {
   while (b.rows > 2 * row_tile && chunks() < enough_chunks) b.rows /= 2;
   return b;
 }
-
-/// Rows of A that are read after the present ones. They come into L2 bit by bit, a share with each product: all at once
-/// they would keep waiting what is read now, and the memory would idle later.
-template <typename T>
-class RowsAhead {
- public:
-  RowsAhead(const T* a, int64_t row, int64_t column, int64_t rows, int64_t depth, int64_t products)
-      : left_(products > 0 ? products : 0) {
-    const bool along_rows = column == 1;
-    if (!along_rows && row != 1) return;
-    next_ = a;
-    step_ = along_rows ? row : column;
-    lines_ = ceil_divide(along_rows ? depth : rows, line);
-    rest_ = (along_rows ? rows : depth) * lines_;
-  }
-  void run_share() {
-    if (left_ == 0) return;
-    int64_t count = rest_ / left_--;
-    rest_ -= count;
-    for (; count > 0; --count) {
-      __builtin_prefetch(next_ + in_row_ * line, 0, 2);
-      if (++in_row_ == lines_) in_row_ = 0, next_ += step_;
-    }
-  }
-
- private:
-  static constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(T));
-  const T* next_ = nullptr;
-  int64_t step_ = 0, lines_ = 0, in_row_ = 0;
-  int64_t rest_ = 0, left_;  ///< lines, products
-};
 
 template <typename T>
 bool copies_a(const MatmulArguments& g) {
@@ -86,11 +56,12 @@ void multiply(const MatmulArguments& g, bool packed) {
   const int64_t most_at_once = packed && !copied && rows_collide<T>(g) ? colliding_rows : finished_rows;
   const Blocks blocks = blocks_of(g, panels);
   const int64_t row_blocks = ceil_divide(g.m, blocks.rows), column_blocks = ceil_divide(panels, blocks.panels);
-  const int64_t columns = blocks.panels * width;
-  const RowEpilogue row_epilogue(g.epilogue, g.c);
+  const int64_t columns = blocks.panels * width, line = Fetch::line_bytes / static_cast<int64_t>(sizeof(T));
+  const RowEpilogue row_epilogue(g.epilogue, g.c, true);
   const Epilogue epilogue(row_epilogue.rest(g.epilogue), min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
   const bool streams = packed && g.k <= depth_block && g.batch[0] * g.batch[1] == 1 &&
                        row_epilogue.streams(g.epilogue, static_cast<const T*>(g.c), g.c_row, g.m);
+  const bool finishes = !streams && row_epilogue.finishes();
   // Neighbouring chunks, which are one thread's, share the larger operand.
   const bool along_rows = g.n > g.m;
   parallel_for(g.batch[0] * g.batch[1] * row_blocks * column_blocks, [&](int64_t chunk) {
@@ -116,21 +87,37 @@ void multiply(const MatmulArguments& g, bool packed) {
       const int64_t ahead_k = shared ? k : last ? 0 : k + depth;
       const int64_t ahead_row = shared ? rows / parts : last ? rows : 0;
       const int64_t ahead_end = shared || !last ? rows : min_of(g.m - row, 2 * rows);
-      // Other matrices that the epilogue reads are fetched while the products of all panels run.
-      const bool by_rows = last && !streams && row_epilogue.reads_matrices();
+      // Other matrices that the epilogue reads are fetched one part ahead, while the products of all panels run.
+      const bool by_rows = last && row_epilogue.reads_matrices();
       const int64_t block_panels = panel_end - panel_begin, products = block_panels * parts;
-      RowsAhead<T> ahead(a + ahead_row * a_row + ahead_k * a_column, a_row, a_column, ahead_end - ahead_row,
-                         min_of(g.k - ahead_k, depth), shared && !by_rows ? parts : products);
+      const int64_t ahead_rows = ahead_end - ahead_row, ahead_depth = min_of(g.k - ahead_k, depth);
+      const T* const ahead = a + ahead_row * a_row + ahead_k * a_column;
+      Fetch fetch[2];
+      if (a_column == 1) fetch[0] = Fetch(ahead, ahead_rows, ahead_depth, a_row);
+      if (a_column != 1 && a_row == 1) fetch[0] = Fetch(ahead, ahead_depth, ahead_rows, a_column);
+      const int64_t matrix_begin = product * g.m + row + rows / parts;
+      const int64_t matrix_end = min_of(matrix_begin + rows, g.batch[0] * g.batch[1] * g.m);
+      int matrix = 0;
+      // Where memory may be what the time goes to, lines come with the steps of the products; elsewhere before them.
+      const int64_t lines =
+          fetch[0].left + (by_rows ? ceil_divide(rows * (column_end - panel_begin * width), line) : 0);
+      const int64_t steps = ceil_divide(rows, row_tile) * block_panels * min_of(g.k - k, depth);
+      const bool along = steps_per_line * lines > steps;
       for (int64_t i = 0; i < products; ++i) {
         const int64_t part = by_rows ? i / block_panels : i % parts;
         const int64_t panel = panel_begin + (by_rows ? i % block_panels : i / parts);
         const int64_t begin = rows * part / parts, end = rows * (part + 1) / parts;
         const int64_t column = panel * width, last_column = min_of(column_end, column + width);
         const int64_t first_column = by_rows ? panel_begin * width : column;
-        ahead.run_share();
-        if (last) row_epilogue.prefetch(product * g.m + row + begin, product * g.m + row + end, column, last_column);
+        if (along) {
+          if (last && fetch[1].left == 0)
+            fetch[1] = row_epilogue.fetch(matrix++, matrix_begin, matrix_end, panel_begin * width, column_end);
+        } else {
+          for (int64_t share = fetch[0].left / (products - i); share > 0; --share) fetch[0].next();
+          if (last) row_epilogue.prefetch(product * g.m + row + begin, product * g.m + row + end, column, last_column);
+        }
         T* const finished = streams ? static_cast<T*>(thread_scratch()) : c + begin * g.c_row + first_column;
-        const int64_t finished_row = streams ? width : g.c_row;
+        const int64_t finished_row = streams ? (by_rows ? columns : width) : g.c_row;
         const Product<T> factors{a + begin * a_row + k * a_column,
                                  packed ? b_packed + (panel * g.k + k) * width : b + k * g.b_row + column};
         brgemm(BatchReduce<T>{.products = &factors,
@@ -144,8 +131,10 @@ void multiply(const MatmulArguments& g, bool packed) {
                               .c = finished + column - first_column,
                               .c_row = finished_row,
                               .accumulate = k > 0,
-                              .b_ahead = packed && begin == 0 ? depth * width : 0});
-        if (!last || (by_rows && panel + 1 < panel_end)) continue;
+                              .b_ahead = packed && begin == 0 ? depth * width : 0,
+                              .finish = row_epilogue.finish(last && finishes, product * g.m + row + begin, column),
+                              .fetch = along ? fetch : nullptr});
+        if (!last || finishes || (by_rows && panel + 1 < panel_end)) continue;
         if (streams)
           row_epilogue.stream(finished, finished_row, static_cast<T*>(g.c), g.c_row, row + begin, row + end,
                               first_column, last_column);

@@ -6,6 +6,7 @@
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/matmul.h"
+#include "cpu/isa/row_epilogue.h"
 #include "cpu/isa/widened.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
@@ -16,9 +17,12 @@ namespace {
 using kernels::MatmulArguments;
 
 constexpr int64_t depth_block = 512;  // a panel of this depth stays in L1
-constexpr int64_t most_rows = 128;    // of a chunk
+constexpr int64_t few_rows = 32;      // of a product whose chunks pack B by themselves
 constexpr int64_t most_panels = 8;
 constexpr int64_t enough_chunks = 32;
+
+/// Rows that meet the epilogue in L1: whole register tiles or AMX tiles.
+int64_t rows_of_epilogue() { return bfloat_products() == BFloat16Products::Dot ? 2 * row_tile : 32; }
 
 /// How many different matrices an operand has in each batch dimension.
 int64_t distinct(int64_t batch, int64_t stride) { return stride == 0 ? min_of(batch, 1) : batch; }
@@ -36,6 +40,8 @@ struct Layout {
         copied((g.a_column != 1 && g.k > 1) || rows_collide<BFloat16>(g)),
         copied_row((g.k + 31) / 32 * 32 + 32) {}
 
+  /// A chunk packs what it needs by itself: nobody else would read it, so it would go through memory for nothing.
+  bool packs_in_chunks(const MatmulArguments& g) const { return g.m <= few_rows && b0 * b1 == g.batch[0] * g.batch[1]; }
   size_t packed_bytes() const { return aligned_bytes(b0 * b1 * panels * panel_elements, sizeof(BFloat16)); }
   size_t copied_bytes(const MatmulArguments& g) const {
     return copied ? aligned_bytes(g.batch[0] * g.batch[1] * g.m * copied_row, sizeof(BFloat16)) : 0;
@@ -47,15 +53,19 @@ struct Layout {
   int64_t copied_row;
 };
 
+void pack_part(const MatmulArguments& g, const Layout& l, int64_t matrix, int64_t panel, int64_t part, BFloat16* to) {
+  const int64_t k = part * depth_block, column = panel * l.width;
+  const BFloat16* b = static_cast<const BFloat16*>(g.b) + matrix / l.b1 * g.b_batch[0] + matrix % l.b1 * g.b_batch[1] +
+                      k * g.b_row + column * g.b_column;
+  pack_bfloat_panel(b, g.b_row, g.b_column, min_of(g.k - k, depth_block), min_of(g.n - column, l.width), l.width, to);
+}
+
 void pack(const MatmulArguments& g, const Layout& l, BFloat16* packed) {
   const int64_t parts = l.depth_blocks;
   parallel_for(l.b0 * l.b1 * l.panels * parts, [&](int64_t chunk) {
     const int64_t part = chunk % parts, panel = chunk / parts % l.panels, matrix = chunk / parts / l.panels;
-    const int64_t k = part * depth_block, column = panel * l.width;
-    const BFloat16* b = static_cast<const BFloat16*>(g.b) + matrix / l.b1 * g.b_batch[0] +
-                        matrix % l.b1 * g.b_batch[1] + k * g.b_row + column * g.b_column;
-    pack_bfloat_panel(
-        b, g.b_row, g.b_column, min_of(g.k - k, depth_block), min_of(g.n - column, l.width), l.width,
+    pack_part(
+        g, l, matrix, panel, part,
         packed + (matrix * l.panels + panel) * l.panel_elements + part * bfloat_panel_depth(depth_block) * l.width);
   });
 }
@@ -86,7 +96,7 @@ void bfloat16_matmul_pack(const MatmulArguments& g, void* to) { pack(g, Layout(g
 
 size_t bfloat16_matmul_workspace(const MatmulArguments& g) {
   const Layout l(g);
-  return l.packed_bytes() + l.copied_bytes(g);
+  return (l.packs_in_chunks(g) ? 0 : l.packed_bytes()) + l.copied_bytes(g);
 }
 
 void bfloat16_matmul(const MatmulArguments& g) {
@@ -94,19 +104,22 @@ void bfloat16_matmul(const MatmulArguments& g) {
   if (products * g.m * g.n == 0) return;
   const Layout l(g);
   BFloat16* const workspace = static_cast<BFloat16*>(g.workspace);
-  BFloat16* const copy = workspace + l.packed_bytes() / sizeof(BFloat16);
+  const bool in_chunks = l.packs_in_chunks(g), packs = in_chunks && !g.packed;
+  BFloat16* const copy = workspace + (in_chunks ? 0 : l.packed_bytes() / sizeof(BFloat16));
   const BFloat16* const packed = g.packed ? static_cast<const BFloat16*>(g.packed) : workspace;
-  if (!g.packed) pack(g, l, workspace);
+  if (!g.packed && !in_chunks) pack(g, l, workspace);
   if (l.copied) copy_rows(g, l, copy);
 
   // Blocks of C that one chunk computes: as large as still gives work to many cores.
-  int64_t rows_at_once = most_rows, panels_at_once = most_panels;
+  const int64_t finished_rows = rows_of_epilogue();
+  int64_t rows_at_once = 4 * finished_rows, panels_at_once = most_panels;
   const auto chunks = [&] { return products * ceil_divide(g.m, rows_at_once) * ceil_divide(l.panels, panels_at_once); };
   while (panels_at_once > 1 && chunks() < enough_chunks) panels_at_once /= 2;
-  while (rows_at_once > 32 && chunks() < enough_chunks) rows_at_once /= 2;
+  while (!in_chunks && rows_at_once > finished_rows && chunks() < enough_chunks) rows_at_once /= 2;
   const int64_t row_blocks = ceil_divide(g.m, rows_at_once), column_blocks = ceil_divide(l.panels, panels_at_once);
   const int64_t columns = panels_at_once * l.width;
-  const Epilogue epilogue(g.epilogue, min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
+  const RowEpilogue row_epilogue(g.epilogue, g.c);
+  const Epilogue epilogue(row_epilogue.rest(g.epilogue), min_of(columns, g.n), g.n - (column_blocks - 1) * columns);
   parallel_for(products * row_blocks * column_blocks, [&](int64_t chunk) {
     const int64_t column_block = chunk % column_blocks, row_block = chunk / column_blocks % row_blocks;
     const int64_t product = chunk / column_blocks / row_blocks;
@@ -116,31 +129,44 @@ void bfloat16_matmul(const MatmulArguments& g) {
     const BFloat16* a =
         l.copied ? copy + (product * g.m + row) * a_row
                  : static_cast<const BFloat16*>(g.a) + first * g.a_batch[0] + second * g.a_batch[1] + row * a_row;
-    const BFloat16* b =
-        packed + ((l.b0 == 1 ? 0 : first) * l.b1 + (l.b1 == 1 ? 0 : second)) * l.panels * l.panel_elements;
+    const int64_t matrix = (l.b0 == 1 ? 0 : first) * l.b1 + (l.b1 == 1 ? 0 : second);
+    const BFloat16* b = packed + matrix * l.panels * l.panel_elements;
     BFloat16* c = static_cast<BFloat16*>(g.c) + first * g.c_batch[0] + second * g.c_batch[1] + row * g.c_row;
     const int64_t column = column_block * columns, column_end = min_of(g.n, column + columns);
+    float* const sums = static_cast<float*>(thread_scratch());
+    BFloat16* const panel = reinterpret_cast<BFloat16*>(sums + rows_at_once * l.width);
     BFloatGemm gemm;
-    for (int64_t j = column; j < column_end; j += l.width)
+    const int64_t result_row = product * g.m + row;
+    for (int64_t j = column; j < column_end; j += l.width) {
+      const int64_t j_end = min_of(column_end, j + l.width);
       for (int64_t part = 0; part < l.depth_blocks; ++part) {
-        const int64_t k = part * depth_block;
-        const BFloatProduct factors{
-            a + k, b + j / l.width * l.panel_elements + part * bfloat_panel_depth(depth_block) * l.width};
-        gemm.run({.products = &factors,
-                  .count = 1,
-                  .m = rows,
-                  .n = min_of(column_end - j, l.width),
-                  .k = min_of(g.k - k, depth_block),
-                  .a_row = a_row,
-                  .width = l.width,
-                  .c = static_cast<float*>(thread_scratch()),
-                  .c_row = l.width,
-                  .accumulate = part > 0,
-                  .rounded = part + 1 == l.depth_blocks ? c + j : nullptr,
-                  .rounded_row = g.c_row});
+        const bool last = part + 1 == l.depth_blocks;
+        const int64_t k = part * depth_block, at_once = last ? finished_rows : rows;
+        if (packs) pack_part(g, l, matrix, j / l.width, part, panel);
+        const BFloat16* const factor =
+            packs ? panel : b + j / l.width * l.panel_elements + part * bfloat_panel_depth(depth_block) * l.width;
+        for (int64_t begin = 0, end; begin < rows; begin = end) {
+          end = min_of(rows, begin + at_once);
+          if (last) row_epilogue.prefetch(result_row + begin, result_row + end, j, j_end);
+          const BFloatProduct factors{a + begin * a_row + k, factor};
+          gemm.run({.products = &factors,
+                    .count = 1,
+                    .m = end - begin,
+                    .n = j_end - j,
+                    .k = min_of(g.k - k, depth_block),
+                    .a_row = a_row,
+                    .width = l.width,
+                    .c = sums + begin * l.width,
+                    .c_row = l.width,
+                    .accumulate = part > 0,
+                    .rounded = last ? c + begin * g.c_row + j : nullptr,
+                    .rounded_row = g.c_row});
+          if (last) row_epilogue.run(result_row + begin, result_row + end, j, j_end);
+        }
       }
+    }
     gemm.release();
-    EpilogueColumns(epilogue, column, column_end - column).run(product * g.m + row, product * g.m + row + rows);
+    EpilogueColumns(epilogue, column, column_end - column).run(result_row, result_row + rows);
   });
 }
 

@@ -178,8 +178,9 @@ class Blocked {
                               .c = c.c + row * c.c_row + column,
                               .c_row = c.c_row,
                               .accumulate = k > c.k,
-                              .b_ahead = packed && tile == 0 ? ahead_of(panel, panels, k, depth, c.k_end) : 0});
-        if (finishes) row_epilogue_.run(row_begin, row_end, first_column, last_column);
+                              .b_ahead = packed && tile == 0 ? ahead_of(panel, panels, k, depth, c.k_end) : 0,
+                              .finish = row_epilogue_.finish(finishes && in_registers_, row_begin, first_column)});
+        if (finishes && !in_registers_) row_epilogue_.run(row_begin, row_end, first_column, last_column);
       };
       if (tiles_first) {
         for (int64_t tile = 0; tile < tiles; ++tile)
@@ -255,6 +256,7 @@ class Blocked {
   bool pack_b_ = packs_b<T>(g_);
   PackedB<T> layout_{g_};
   RowEpilogue row_epilogue_{g_.epilogue, g_.c};
+  bool in_registers_ = row_epilogue_.finishes();
 };
 
 template <typename T>

@@ -135,10 +135,55 @@ int64_t shift_right(int64_t a, int64_t b) { return a >> (b < 0 || b > 63 ? 63 : 
 float c_fmod(float a, float b) { return ::fmodf(a, b); }
 double c_fmod(double a, double b) { return ::fmod(a, b); }
 
+/// The rest of a division that truncates → of one that rounds down: it has the divisor's sign.
+template <typename T>
+T rest_of_floor(T r, T b) {
+  return (r != 0) & ((r < 0) != (b < 0)) ? r + b : r;
+}
+
 template <typename T>
 T float_remainder(T a, T b) {
-  const T r = c_fmod(a, b);
-  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+  return rest_of_floor(c_fmod(a, b), b);
+}
+
+/// Quotients below this times any float32 are exact in double.
+constexpr double quotient_limit = 0x1p28;
+
+/// fmod where |a / b| is below the limit: the truncated quotient is at most one too large, as the division rounds.
+float near_fmod(float a, float b) {
+  const double x = a, y = b;
+  const double r = x - __builtin_trunc(x / y) * y;
+  const double size = __builtin_fabs(y);
+  const double mended = (r != 0) & ((r < 0) != (x < 0)) ? (r < 0 ? r + size : r - size) : r;
+  return __builtin_copysignf(static_cast<float>(mended), a);
+}
+
+/// A vectorised loop, then the C library where the quotient is large or none.
+template <bool Floor>
+void remainder_loop(void* destination, const void* a, const void* b, const void*, int64_t n) {
+  float* to = static_cast<float*>(destination);
+  const float *x = static_cast<const float*>(a), *y = static_cast<const float*>(b);
+  constexpr int64_t block = 64;
+  for (int64_t begin = 0; begin < n; begin += block) {
+    const int64_t count = n - begin < block ? n - begin : block;
+    float dividend[block], divisor[block];
+    int outside = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      dividend[i] = x[begin + i];
+      divisor[i] = y[begin + i];
+      outside |= !(__builtin_fabs(static_cast<double>(dividend[i]) / static_cast<double>(divisor[i])) < quotient_limit);
+    }
+    if (outside) {
+      for (int64_t i = 0; i < count; ++i)
+        to[begin + i] = Floor ? float_remainder(dividend[i], divisor[i]) : c_fmod(dividend[i], divisor[i]);
+      continue;
+    }
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; ++i) {
+      const float r = near_fmod(dividend[i], divisor[i]);
+      to[begin + i] = Floor ? rest_of_floor(r, divisor[i]) : r;
+    }
+  }
 }
 
 template <typename T>
@@ -375,6 +420,10 @@ ComputeFunction float_function(Opcode opcode) {
       return ternary<T>([](T a, T b, T c) { return __builtin_fmaf(a, b, c); });
     case Opcode::TruncateDivide:
       return binary<T>([](T a, T b) { return __builtin_truncf(a / b); });
+    case Opcode::Remainder:
+      return remainder_loop<true>;
+    case Opcode::Fmod:
+      return remainder_loop<false>;
     case Opcode::Power:
       return binary<T>([](T a, T b) { return pow32(a, b); });
     case Opcode::Atan2:

@@ -1,6 +1,7 @@
 // Panels of bfloat16 pairs.
 #include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/brgemm_bfloat16.h"
+#include "cpu/isa/transpose.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
@@ -16,7 +17,94 @@ void pack_pair_of_rows(const BFloat16* even, const BFloat16* odd, int64_t n, int
   }
 }
 
+#if defined(__AVX512F__)
+/// Where pairs of elements from two vectors of 2·lanes<float> come from, the first half of the pairs or the second.
+struct PairOrder {
+  alignas(64) uint16_t words[2][2 * lanes<float>];
+};
+constexpr PairOrder pair_order = [] {
+  PairOrder order{};
+  for (int half = 0; half < 2; ++half)
+    for (int i = 0; i < 2 * lanes<float>; ++i)
+      order.words[half][i] = static_cast<uint16_t>(half * lanes<float> + i / 2 + i % 2 * 2 * lanes<float>);
+  return order;
+}();
+#endif
+
+/// Pairs of the elements at `even` and `odd`: the first lanes<float> of them, then as many behind.
+PYCNN_INLINE void load_pairs(const BFloat16* even, const BFloat16* odd, Vector<float>& first, Vector<float>& second) {
+#if defined(__AVX512F__)
+  const __m512i a = _mm512_loadu_si512(even), b = _mm512_loadu_si512(odd);
+  const __m512i low = _mm512_load_si512(pair_order.words[0]), high = _mm512_load_si512(pair_order.words[1]);
+  first = reinterpret_cast<Vector<float>>(_mm512_permutex2var_epi16(a, low, b));
+  second = reinterpret_cast<Vector<float>>(_mm512_permutex2var_epi16(a, high, b));
+#else
+  first = pairs_of(load(even), load(odd));
+  second = pairs_of(load(even + lanes<float>), load(odd + lanes<float>));
+#endif
+}
+
 }  // namespace
+
+void pack_transposed_pixels(const BFloat16* const* pixels, int64_t count, int64_t channels, BFloat16* to,
+                            int64_t to_row) {
+  const auto store_rows = [&](Vector<float>(&tile)[lanes<float>], int64_t i, int64_t x, int64_t rows)
+      __attribute__((always_inline)) {
+    transpose<float>(tile);
+#pragma GCC unroll 16
+    for (int r = 0; r < lanes<float>; ++r)
+      if (r < rows) store(reinterpret_cast<float*>(to + (i + r) * to_row + x), tile[r]);
+  };
+  for (int64_t x = 0; x < count; x += transposed_pixels) {
+    int64_t i = 0;
+    // Two vectors of channels are a line of the cache, which is read once.
+    for (; i + 2 * lanes<float> <= channels; i += 2 * lanes<float>) {
+      Vector<float> first[lanes<float>], second[lanes<float>];
+#pragma GCC unroll 16
+      for (int p = 0; p < lanes<float>; ++p) {
+        const BFloat16 *even = pixels[x + 2 * p] + i, *odd = pixels[x + 2 * p + 1] + i;
+        load_pairs(even, odd, first[p], second[p]);
+      }
+      store_rows(first, i, x, lanes<float>);
+      store_rows(second, i + lanes<float>, x, lanes<float>);
+    }
+    for (; i < channels; i += lanes<float>) {
+      const int64_t left = min_of(channels - i, lanes<float>);
+      const Mask<float> mask(static_cast<int>(left));
+      Vector<float> tile[lanes<float>];
+#pragma GCC unroll 16
+      for (int p = 0; p < lanes<float>; ++p) {
+        const BFloat16 *even = pixels[x + 2 * p] + i, *odd = pixels[x + 2 * p + 1] + i;
+        tile[p] = left == lanes<float> ? pairs_of(load(even), load(odd)) : pairs_of(load(even, mask), load(odd, mask));
+      }
+      store_rows(tile, i, x, left);
+    }
+  }
+}
+
+void pack_pixel_pairs(const BFloat16* const* pixels, int64_t count, int64_t n, int64_t width, int64_t panel_elements,
+                      BFloat16* to) {
+  for (int64_t x = 0; x < count; x += 2) {
+    const BFloat16 *even = pixels[x], *odd = pixels[x + 1];
+    BFloat16* panel = to + x * width;
+    for (int64_t left = n; left > 0; left -= width, even += width, odd += width, panel += panel_elements) {
+      float* const pairs = reinterpret_cast<float*>(panel);
+      int64_t j = 0;
+      for (; j + 2 * lanes<float> <= min_of(left, width); j += 2 * lanes<float>) {
+        Vector<float> first, second;
+        load_pairs(even + j, odd + j, first, second);
+        store(pairs + j, first);
+        store(pairs + j + lanes<float>, second);
+      }
+      for (; j < width; j += lanes<float>) {
+        const int64_t some = max_of(0, min_of(left - j, lanes<float>));
+        const Mask<float> mask(static_cast<int>(some));
+        store(pairs + j, some == lanes<float> ? pairs_of(load(even + j), load(odd + j))
+                                              : pairs_of(load(even + j, mask), load(odd + j, mask)));
+      }
+    }
+  }
+}
 
 void interleave_bfloat_rows(const float* even, const float* odd, int64_t width, BFloat16* to) {
   for (int64_t j = 0; j < width; j += lanes<float>)

@@ -1,5 +1,7 @@
 #include "cpu/isa/row_epilogue.h"
 
+#include "cpu/isa/bfloat16_vectors.h"
+
 namespace pycnn::cpu::PYCNN_ISA {
 namespace {
 
@@ -25,20 +27,22 @@ bool row_stride(const PointwiseArguments& arguments, const kernels::Operand& ope
   return true;
 }
 
+/// The bits of an operand that is a scalar.
+uint32_t scalar_bits(const RowOperand& a) { return __builtin_bit_cast(uint32_t, *static_cast<const float*>(a.data)); }
+
 bool same_scalar(const RowOperand& a, const RowOperand& b) {
-  return a.column == 0 && b.column == 0 &&
-         __builtin_bit_cast(uint32_t, *a.data) == __builtin_bit_cast(uint32_t, *b.data);
+  return a.column == 0 && b.column == 0 && scalar_bits(a) == scalar_bits(b);
 }
 
 }  // namespace
 
 /// Returns how many links there are, 0 if the program is no such chain.
-int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) {
+int RowEpilogue::build(const PointwiseArguments& arguments, const void* result, bool fetches) {
   enum class Content : uint8_t { Nothing, Value, Operand, Condition };
   Content content[kernels::max_registers] = {};
   uint8_t operand_in[kernels::max_registers] = {}, bound_in[kernels::max_registers] = {};
   int operand_count = 0, links = 0;
-  bool stored = false, gated = false;
+  bool stored = false, gated = false, narrow_select = false;
   int64_t elements = 1;
   for (int d = 0; d < arguments.loops; ++d) elements *= arguments.sizes[d];
   for (int i = 0; i < arguments.code_size; ++i) {
@@ -49,24 +53,26 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
       if (operand_count == 2 * most_links || made == Content::Value) return 0;
       RowOperand& to = operands_[operand_count];
       float* const scalar = scalars_[operand_count];
-      to = {scalar, 0, 0};
+      to = {scalar, 0, 0, false};
       float value = static_cast<float>(instruction.floating);
       if (instruction.opcode == Opcode::Load) {
         const kernels::Operand& operand = arguments.operands[instruction.index];
         int64_t row, column = operand.strides[arguments.loops - 1];
-        if (operand.dtype != DType::Float32 || !row_stride(arguments, operand, row)) return 0;
+        const bool narrow = operand.dtype == DType::BFloat16;
+        if ((operand.dtype != DType::Float32 && !narrow) || !row_stride(arguments, operand, row)) return 0;
         if (operand.data == result) {
           if (result_ || column != 1) return 0;
-          result_ = static_cast<float*>(operand.data);
+          result_ = operand.data;
+          narrow_ = narrow;
           result_row_ = row;
           made = Content::Value;
           continue;
         }
-        const float* const data = static_cast<const float*>(operand.data);
         if (column == 1)
-          to = {data, row, 1};
+          to = {operand.data, row, 1, narrow};
         else if (column == 0 && row == 0)
-          value = *data;
+          value =
+              narrow ? element(*static_cast<const BFloat16*>(operand.data)) : *static_cast<const float*>(operand.data);
         else
           return 0;
       }
@@ -76,9 +82,9 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
     } else if (instruction.opcode == Opcode::Store) {
       const kernels::Operand& operand = arguments.operands[instruction.index];
       int64_t row;
-      if (operand.data != result || operand.dtype != DType::Float32 || !row_stride(arguments, operand, row) ||
-          row != result_row_ || operand.strides[arguments.loops - 1] != 1 ||
-          content[instruction.operands[0]] != Content::Value)
+      if (operand.data != result || !result_ || (operand.dtype == DType::BFloat16) != narrow_ ||
+          (operand.dtype != DType::Float32 && !narrow_) || !row_stride(arguments, operand, row) || row != result_row_ ||
+          operand.strides[arguments.loops - 1] != 1 || content[instruction.operands[0]] != Content::Value)
         return 0;
       stored = true;
     } else if (instruction.opcode == Opcode::LessEqual && content[instruction.operands[0]] == Content::Operand &&
@@ -110,6 +116,7 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
           ++values;
         } else if (others < 2) {
           const uint8_t place = operand_in[source];
+          narrow_select |= instruction.opcode == Opcode::Select && operands_[place].narrow;
           link.places[others++] = place;
         }
       }
@@ -120,9 +127,29 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result) 
       made = Content::Value;
     }
   }
-  // What gates come with is read from memory then, faster row by row than block by block.
-  if (gated && elements * static_cast<int64_t>(sizeof(float)) >= large_bytes) return 0;
-  return stored ? links : 0;
+  // What gates come with is read from memory then, faster row by row than block by block unless it was fetched.
+  if (gated && !fetches && elements * static_cast<int64_t>(sizeof(float)) >= large_bytes) return 0;
+  if (!stored || narrow_select) return 0;
+  for (int i = 0; i < operand_count; ++i)
+    if (operands_[i].narrow && !narrow_) return 0;
+  return narrow_ ? drop_last_roundings(links) : links;
+}
+
+int RowEpilogue::drop_last_roundings(int links) {
+  // A bound that bfloat16 represents may come before rounding as well as behind it, if zeros keep their sign: what
+  // rounds to -0 is not above 0, before or behind.
+  const auto commutes = [&](const Link& link) {
+    if (link_operands(link.opcode) != 2 || operands_[link.places[0]].column != 0 || link.position != 0) return false;
+    const uint32_t bits = scalar_bits(operands_[link.places[0]]);
+    if (bits % 0x10000 != 0) return false;
+    return link.opcode == Opcode::Maximum ? bits != 0x80000000 : link.opcode == Opcode::Minimum && bits << 1 != 0;
+  };
+  for (int i = links - 1; i >= 0 && (links_[i].opcode == Opcode::RoundTo || commutes(links_[i])); --i) {
+    if (links_[i].opcode != Opcode::RoundTo) continue;
+    --links;
+    for (int j = i; j < links; ++j) links_[j] = links_[j + 1];
+  }
+  return links;
 }
 
 bool RowEpilogue::reads_matrices() const {
@@ -132,22 +159,45 @@ bool RowEpilogue::reads_matrices() const {
   return false;
 }
 
+bool RowEpilogue::finishes() const {
+  for (int i = 0; i < count_; ++i)
+    if (!can_finish(links_[i], operands_[links_[i].places[0]])) return false;
+  return count_ > 0 && !narrow_;
+}
+
 void RowEpilogue::run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
   if (count_ == 0) return;
-  float* const first = result_ + row * result_row_ + column;
-  run_chain_on_rows({first, result_row_}, {result_, result_row_}, false, links_, count_, operands_, row, row_end,
-                    column, column_end);
+  const auto run_as = [&]<typename M>(M* result) {
+    const Rows<M> from{result + row * result_row_ + column, result_row_}, to{result, result_row_};
+    run_chain_on_rows(from, to, false, links_, count_, operands_, row, row_end, column, column_end);
+  };
+  narrow_ ? run_as(static_cast<BFloat16*>(result_)) : run_as(static_cast<float*>(result_));
 }
 
 void RowEpilogue::prefetch(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
-  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(float));
+  constexpr int64_t line = 64;
   for (int i = 0; i < count_; ++i)
     for (int j = 0; j < link_operands(links_[i].opcode) - 1; ++j) {
       const RowOperand& operand = operands_[links_[i].places[j]];
       if (operand.row == 0) continue;
-      for (int64_t r = row; r < row_end; ++r)
-        for (int64_t c = column; c < column_end; c += line) __builtin_prefetch(operand.data + r * operand.row + c);
+      const int64_t bytes = operand.narrow ? sizeof(BFloat16) : sizeof(float);
+      for (int64_t r = row; r < row_end; ++r) {
+        const char* const data = static_cast<const char*>(operand.data) + (r * operand.row + column) * bytes;
+        for (int64_t c = 0; c < (column_end - column) * bytes; c += line) __builtin_prefetch(data + c);
+      }
     }
+}
+
+Fetch RowEpilogue::fetch(int matrix, int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
+  for (int i = 0; i < count_; ++i)
+    for (int j = 0; j < link_operands(links_[i].opcode) - 1; ++j) {
+      const RowOperand& operand = operands_[links_[i].places[j]];
+      if (operand.row == 0 || matrix-- != 0) continue;
+      const int64_t place = row * operand.row + column, rows = row_end - row, columns = column_end - column;
+      if (operand.narrow) return {static_cast<const BFloat16*>(operand.data) + place, rows, columns, operand.row};
+      return {static_cast<const float*>(operand.data) + place, rows, columns, operand.row};
+    }
+  return {};
 }
 
 bool RowEpilogue::streams(const PointwiseArguments* arguments, const float* result, int64_t row, int64_t rows) const {
@@ -157,8 +207,8 @@ bool RowEpilogue::streams(const PointwiseArguments* arguments, const float* resu
 
 void RowEpilogue::stream(float* from, int64_t from_row, float* result, int64_t result_row, int64_t row, int64_t row_end,
                          int64_t column, int64_t column_end) const {
-  run_chain_on_rows({from, from_row}, {result, result_row}, true, links_, count_, operands_, row, row_end, column,
-                    column_end);
+  run_chain_on_rows(Rows<float>{from, from_row}, Rows<float>{result, result_row}, true, links_, count_, operands_, row,
+                    row_end, column, column_end);
 }
 
 }  // namespace pycnn::cpu::PYCNN_ISA

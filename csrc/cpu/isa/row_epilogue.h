@@ -1,26 +1,36 @@
 // An epilogue that is one chain of instructions, from the result through per-column vectors, constants and other
-// matrices back to the result: it runs on blocks of any width, while they are in L1.
+// matrices back to the result: it runs on blocks of any width, while they are in L1. Results are float32 or bfloat16.
 #pragma once
 
-#include "cpu/isa/chain.h"
-#include "cpu/isa/simd.h"
+#include "cpu/isa/brgemm.h"
+#include "cpu/isa/finish.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 
 class RowEpilogue {
  public:
-  /// `arguments` may be null; `result` is the matrix that was computed, its rows those of all outer loops.
-  RowEpilogue(const kernels::PointwiseArguments* arguments, const void* result)
-      : count_(arguments ? build(*arguments, result) : 0) {}
+  /// `fetches`: the caller has fetch() bring the matrices. `arguments` may be null; `result` is the matrix that was
+  /// computed, its rows those of all outer loops.
+  RowEpilogue(const kernels::PointwiseArguments* arguments, const void* result, bool fetches = false)
+      : count_(arguments ? build(*arguments, result, fetches) : 0) {}
   /// What run() does not do.
   const kernels::PointwiseArguments* rest(const kernels::PointwiseArguments* arguments) const {
     return count_ > 0 ? nullptr : arguments;
   }
   /// Whether run() reads matrices besides the result.
   bool reads_matrices() const;
+  /// Whether kernels can apply it to what their registers hold.
+  bool finishes() const;
+  /// For a kernel that does, its first result being at (row, column); nothing to do unless `wanted`.
+  Finish finish(bool wanted, int64_t row, int64_t column) const {
+    return {links_, wanted ? count_ : 0, operands_, row, column};
+  }
   void run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
   /// Brings what run() will read besides the result into the cache.
   void prefetch(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
+
+  /// The same for matrix number `matrix` of those, to be fetched bit by bit.
+  Fetch fetch(int matrix, int64_t row, int64_t row_end, int64_t column, int64_t column_end) const;
 
   /// Whether results may come from elsewhere and go past the caches: they are many, aligned, and nothing is left to do
   /// with them afterwards. `row` is the elements from one to the next.
@@ -34,9 +44,13 @@ class RowEpilogue {
  private:
   static constexpr int most_links = 12;
 
-  int build(const kernels::PointwiseArguments& arguments, const void* result);
+  int build(const kernels::PointwiseArguments& arguments, const void* result, bool fetches);
 
-  float* result_ = nullptr;
+  /// Leaves out roundings to bfloat16 that the store does. Returns how many links there are then.
+  int drop_last_roundings(int links);
+
+  void* result_ = nullptr;
+  bool narrow_ = false;  ///< the result is bfloat16
   int64_t result_row_ = 0;
   Link links_[most_links];
   RowOperand operands_[2 * most_links];

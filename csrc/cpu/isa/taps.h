@@ -178,8 +178,6 @@ void widened_convolution(const kernels::ConvolutionArguments& a);
 const char* bfloat16_weight_gradient_declines(const kernels::ConvolutionArguments& a);
 size_t bfloat16_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
 void bfloat16_weight_gradient(const kernels::ConvolutionArguments& a);
-/// The weight gradient is the sum of a.workspace's `splits` parts of float32, each (out, tap, in), rounded once.
-void combine_bfloat16_splits(const kernels::ConvolutionArguments& a, int64_t splits);
 const char* bfloat16_few_channels_weight_gradient_declines(const kernels::ConvolutionArguments& a);
 size_t bfloat16_few_channels_weight_gradient_workspace(const kernels::ConvolutionArguments& a);
 void bfloat16_few_channels_weight_gradient(const kernels::ConvolutionArguments& a);

@@ -1,5 +1,7 @@
 // Copies between layouts whose contiguous dimensions differ, as between (N, C, H, W) and channels-last: the interpreter
-// would read or write single elements far apart; here tiles are transposed in registers.
+// would read or write single elements far apart; here tiles are transposed in registers. On its way float32 may be
+// rounded to bfloat16.
+#include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/brgemm.h"
 #include "cpu/isa/interleave.h"
 #include "cpu/isa/isa.h"
@@ -40,19 +42,27 @@ bool holds(RegisterType type, DType dtype) {
 struct Layout {
   Dimension outer[max_loops], contiguous, written;
   int outer_count;
+  bool rounds;
 
   /// False unless the program is such a copy.
   bool set(const PointwiseArguments& arguments);
 };
 
 bool Layout::set(const PointwiseArguments& arguments) {
-  if (arguments.code_size != 2) return false;
-  const kernels::Instruction &load = arguments.code[0], &store = arguments.code[1];
-  if (load.opcode != Opcode::Load || store.opcode != Opcode::Store || store.operands[0] != load.destination)
-    return false;
+  if (arguments.code_size < 2) return false;
+  const kernels::Instruction &load = arguments.code[0], &store = arguments.code[arguments.code_size - 1];
+  if (load.opcode != Opcode::Load || store.opcode != Opcode::Store) return false;
+  uint8_t value = load.destination;
+  for (const kernels::Instruction* i = &load + 1; i != &store; ++i) {
+    if (i->opcode != Opcode::RoundTo || static_cast<DType>(i->index) != DType::BFloat16 || i->operands[0] != value)
+      return false;
+    value = i->destination;
+  }
+  if (store.operands[0] != value) return false;
   const kernels::Operand &from = arguments.operands[load.index], &to = arguments.operands[store.index];
-  if (from.dtype != to.dtype || from.data == to.data) return false;
-  if (!holds(load.type, from.dtype) || !holds(store.type, from.dtype)) return false;
+  rounds = from.dtype == DType::Float32 && to.dtype == DType::BFloat16;
+  if ((from.dtype != to.dtype || arguments.code_size > 2) && !rounds) return false;
+  if (from.data == to.data || !holds(load.type, from.dtype) || !holds(store.type, from.dtype)) return false;
 
   Dimension all[max_loops];
   int count = 0;
@@ -81,9 +91,15 @@ bool Layout::set(const PointwiseArguments& arguments) {
 
 constexpr int most_interleaved = 4;
 
+template <typename T>
+void put(T value, T& to) {
+  to = value;
+}
+void put(float value, BFloat16& to) { round_to(value, to); }
+
 /// to[p·columns + q] = from[q·from_row + p] for p < rows, as planes become pixels.
-template <typename T, int Columns>
-void interleave_block(const T* from, int64_t from_row, int64_t rows, int64_t columns, T* to) {
+template <typename T, int Columns, typename M>
+void interleave_block(const T* from, int64_t from_row, int64_t rows, int64_t columns, M* to) {
   if constexpr (Columns > 2)
     if (columns < Columns) return interleave_block<T, Columns - 1>(from, from_row, rows, columns, to);
   int64_t p = 0;
@@ -94,17 +110,17 @@ void interleave_block(const T* from, int64_t from_row, int64_t rows, int64_t col
     store_interleaved<T, Columns, 0>(to + p * Columns, planes);
   }
   for (; p < rows; ++p)
-    for (int q = 0; q < Columns; ++q) to[p * Columns + q] = from[q * from_row + p];
+    for (int q = 0; q < Columns; ++q) put(from[q * from_row + p], to[p * Columns + q]);
 }
 
 /// to[p·to_row + q] = from[q·from_row + p] for p < rows and q < columns.
-template <typename T>
-void transpose_block(const T* from, int64_t from_row, int64_t rows, int64_t columns, T* to, int64_t to_row) {
+template <typename T, typename M>
+void transpose_block(const T* from, int64_t from_row, int64_t rows, int64_t columns, M* to, int64_t to_row) {
   if (columns == to_row && columns >= 2 && columns <= most_interleaved)
     return interleave_block<T, most_interleaved>(from, from_row, rows, columns, to);
   if (columns < lanes<T> / 2 || rows < lanes<T> / 2) {
     for (int64_t p = 0; p < rows; ++p)
-      for (int64_t q = 0; q < columns; ++q) to[p * to_row + q] = from[q * from_row + p];
+      for (int64_t q = 0; q < columns; ++q) put(from[q * from_row + p], to[p * to_row + q]);
     return;
   }
   for (int64_t q = 0; q < columns; q += lanes<T>) {
@@ -113,7 +129,7 @@ void transpose_block(const T* from, int64_t from_row, int64_t rows, int64_t colu
     for (int64_t p = 0; p < rows; p += lanes<T>) {
       const int64_t height = min_of(rows - p, lanes<T>);
       const T* corner = from + q * from_row + p;
-      T* target = to + p * to_row + q;
+      M* target = to + p * to_row + q;
       Vector<T> tile[lanes<T>];
       if (width == lanes<T> && height == lanes<T>) {
 #pragma GCC unroll 16
@@ -134,7 +150,7 @@ void transpose_block(const T* from, int64_t from_row, int64_t rows, int64_t colu
   }
 }
 
-template <typename T>
+template <typename T, typename M>
 void run(const Layout& layout, const void* source, void* target) {
   int64_t outer = 1;
   for (int d = 0; d < layout.outer_count; ++d) outer *= layout.outer[d].size;
@@ -147,7 +163,7 @@ void run(const Layout& layout, const void* source, void* target) {
     const int64_t q = task % column_blocks * columns, p = task / column_blocks % row_blocks * rows;
     int64_t rest = task / column_blocks / row_blocks;
     const T* from = static_cast<const T*>(source) + p + q * layout.written.from;
-    T* to = static_cast<T*>(target) + p * layout.contiguous.to + q;
+    M* to = static_cast<M*>(target) + p * layout.contiguous.to + q;
     for (int d = layout.outer_count - 1; d >= 0; --d) {
       from += rest % layout.outer[d].size * layout.outer[d].from;
       to += rest % layout.outer[d].size * layout.outer[d].to;
@@ -164,9 +180,13 @@ bool transposed_copy(const PointwiseArguments& arguments) {
   Layout layout;
   if (!layout.set(arguments)) return false;
   const kernels::Operand& from = arguments.operands[arguments.code[0].index];
-  void* const to = arguments.operands[arguments.code[1].index].data;
-  // Elements are moved, not converted: any type of that size will do.
-  size_of(from.dtype) == 4 ? run<float>(layout, from.data, to) : run<double>(layout, from.data, to);
+  void* const to = arguments.operands[arguments.code[arguments.code_size - 1].index].data;
+  if (layout.rounds)
+    run<float, BFloat16>(layout, from.data, to);
+  else if (size_of(from.dtype) == 4)  // Elements are moved, not converted: any type of that size will do.
+    run<float, float>(layout, from.data, to);
+  else
+    run<double, double>(layout, from.data, to);
   return true;
 }
 

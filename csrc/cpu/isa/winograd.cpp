@@ -159,7 +159,7 @@ class Winograd {
   void run(const kernels::PointwiseArguments* arguments) const {
     const Layout<T, Tile>& l = layout_;
     const int64_t channels = l.group_panels * l.width;
-    const RowEpilogue row_epilogue(arguments, result_);
+    const RowEpilogue row_epilogue(arguments, result_, true);
     const Epilogue epilogue(row_epilogue.rest(arguments), min_of(channels, l.result_channels),
                             l.result_channels - (l.groups - 1) * channels);
     if (l.shared)
@@ -311,7 +311,12 @@ class Winograd {
     EpilogueColumns finish(epilogue, channel, min_of(panel_end * l.width, l.result_channels) - channel);
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t columns = min_of(l.result_channels - panel * l.width, l.width);
+      // On the way come the matrices that the epilogue reads and, once, the next block's source.
+      Fetch fetch[2];
+      int next = panel == panel_begin ? -1 : 0;
       for (int64_t plane = 0; plane < planes; ++plane) {
+        for (Fetch& f : fetch)
+          if (f.left == 0) f = wanted(tiles, next++, row_epilogue, panel * l.width, columns);
         const Product<T> factors{source + plane * l.source_plane,
                                  weights_ + (panel * planes + plane) * l.source_channels * l.width};
         brgemm(BatchReduce<T>{.products = &factors,
@@ -324,13 +329,34 @@ class Winograd {
                               .b_row = l.width,
                               .c = products + plane * l.result_plane,
                               .c_row = l.width,
-                              .accumulate = false});
+                              .accumulate = false,
+                              .b_ahead = l.source_channels * l.width,
+                              .fetch = fetch});
       }
       const int64_t first = panel * l.width;
       write_results(tiles, products, first, columns);
       for_each_run(tiles, [&](int64_t begin, int64_t end) { row_epilogue.run(begin, end, first, first + columns); });
     }
     for_each_run(tiles, [&](int64_t begin, int64_t end) { finish.run(begin, end); });
+  }
+
+  /// Matrix number `matrix` of the epilogue where it meets the block; -1: rows of the source behind the block's.
+  Fetch wanted(const BlockRange& tiles, int matrix, const RowEpilogue& epilogue, int64_t channel,
+               int64_t columns) const {
+    if (layout_.column_blocks > 1) return {};
+    const int64_t begin = image_row(tiles.row_begin), end = image_row(tiles.row_end), width = taps_.axis[2].count;
+    if (matrix >= 0) return epilogue.fetch(matrix, begin * width, end * width, channel, channel + columns);
+    const Axis& height = taps_.axis[1];
+    const int64_t row = taps_.axis[2].source_size * layout_.source_channels;
+    if (layout_.shared || height.source_size != height.count) return {};
+    const int64_t all = taps_.batch * taps_.axis[0].count * height.count;
+    return {source_ + end * row, min_of(end - begin, all - end), row, row};
+  }
+
+  /// The first row of pixels, counted over all images, of a row of tiles.
+  int64_t image_row(int64_t row) const {
+    const int64_t height = taps_.axis[1].count;
+    return row / layout_.tiles_high * height + min_of(row % layout_.tiles_high * Tile, height);
   }
 
   void write_results(const BlockRange& tiles, const T* products, int64_t channel, int64_t columns) const {
@@ -388,10 +414,7 @@ class Winograd {
   /// Calls function(begin, end) for runs of the pixels of a block.
   template <typename Function>
   void for_each_run(const BlockRange& tiles, const Function& function) const {
-    const int64_t height = taps_.axis[1].count, width = taps_.axis[2].count;
-    const auto image_row = [&](int64_t row) {
-      return row / layout_.tiles_high * height + min_of(row % layout_.tiles_high * Tile, height);
-    };
+    const int64_t width = taps_.axis[2].count;
     if (layout_.column_blocks == 1)
       return function(image_row(tiles.row_begin) * width, image_row(tiles.row_end) * width);
     const int64_t begin = tiles.column_begin * Tile, end = min_of(tiles.column_end * Tile, width);

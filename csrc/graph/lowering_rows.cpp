@@ -1,4 +1,4 @@
-// Lowering and running of what works on rows of adjacent elements: softmax, layer and RMS norm.
+// Lowering of what works on rows of adjacent elements: softmax, layer and RMS norm.
 #include "graph/primitives.h"
 
 namespace pycnn::graph {
@@ -7,8 +7,6 @@ namespace {
 Slot row_of_parameters(Lowering& l, const Slot& slot, DType dtype) {
   return slot.buffer < 0 ? slot : l.contiguous(l.cast(slot, dtype));
 }
-
-void* address(const Slot& slot, const Addresses& addresses) { return slot.buffer < 0 ? nullptr : addresses.of(slot); }
 
 }  // namespace
 
@@ -49,11 +47,6 @@ Slot Lowering::softmax_rows_backward(const Slot& output, const Slot& gradient, i
   return result;
 }
 
-void SoftmaxPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
-  kernels.softmax({output.dtype, logarithm, rows, columns, addresses.of(input), address(gradient, addresses),
-                   addresses.of(output)});
-}
-
 Lowering::NormalizedRows Lowering::normalize_rows(const Slot& input, const Slot& weight, const Slot& bias,
                                                   bool centered, double eps) {
   auto primitive = std::make_unique<NormalizeRowsPrimitive>();
@@ -71,12 +64,6 @@ Lowering::NormalizedRows Lowering::normalize_rows(const Slot& input, const Slot&
   const NormalizedRows result{primitive->output, primitive->mean, primitive->inverse};
   append(std::move(primitive));
   return result;
-}
-
-void NormalizeRowsPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
-  kernels.normalize_rows({input.dtype, centered, input.shape[0], input.shape[1], eps, addresses.of(input),
-                          address(weight, addresses), address(bias, addresses), addresses.of(output),
-                          addresses.of(mean), addresses.of(inverse)});
 }
 
 Lowering::NormalizedRowsGradients Lowering::normalize_rows_backward(const Slot& gradient, const Slot& input,
@@ -103,35 +90,6 @@ Lowering::NormalizedRowsGradients Lowering::normalize_rows_backward(const Slot& 
   const NormalizedRowsGradients result{primitive->input_gradient, primitive->weight_gradient, primitive->bias_gradient};
   append(std::move(primitive));
   return result;
-}
-
-kernels::NormalizeRowsBackwardArguments NormalizeRowsBackwardPrimitive::arguments(const Addresses& addresses) const {
-  // While planning there are no addresses: what is wanted is known by its slot.
-  const auto wanted = [&](const Slot& slot) -> void* {
-    if (slot.buffer < 0) return nullptr;
-    return addresses.buffers.empty() ? const_cast<Slot*>(&slot) : addresses.of(slot);
-  };
-  return {input.dtype,
-          centered,
-          input.shape[0],
-          input.shape[1],
-          addresses.of(gradient),
-          addresses.of(input),
-          addresses.of(mean),
-          addresses.of(inverse),
-          address(weight, addresses),
-          addresses.of(input_gradient),
-          wanted(weight_gradient),
-          wanted(bias_gradient),
-          addresses.workspace};
-}
-
-void NormalizeRowsBackwardPrimitive::prepare(const kernels::Kernels& kernels) {
-  workspace = kernels.normalize_rows_backward_workspace(arguments({}));
-}
-
-void NormalizeRowsBackwardPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
-  kernels.normalize_rows_backward(arguments(addresses));
 }
 
 }  // namespace pycnn::graph
