@@ -33,6 +33,7 @@ SHAPES = {
     "1x1, long sums": (1, 2100, 40, 5, 1, 1),
     "3x3 with stride": (2, 20, 40, 9, 3, 2),
     "depthwise": (2, 40, 40, 9, 3, 1),
+    "depthwise, blocks of channels": (1, 300, 300, 9, 3, 1),
 }
 
 
@@ -57,15 +58,18 @@ def operands(batch: int, inputs: int, outputs: int, side: int, kernel: int, stri
     x.data[0, 0, 1, 1], x.data[-1, -1, 3, 2], residual.data[0, 0, 0, 0] = np.inf, np.nan, np.nan
     scale, shift = normal(outputs, 1, 1), normal(outputs, 1, 1)
     scale.data[1], shift.data[1], scale.data[2], shift.data[2] = 0.0, -0.0, -0.0, -0.0
+    scale.data[3], shift.data[3] = 1e-39, 1e-40
     return x, weight, scale, shift, residual
 
 
+@pytest.mark.parametrize("dtype", [pycnn.float32, pycnn.bfloat16], ids=str)
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_fused_and_alone(level: str, shape: str, program: str) -> None:
+def test_fused_and_alone(level: str, shape: str, program: str, dtype: pycnn.dtype) -> None:
     batch, inputs, outputs, side, kernel, stride = SHAPES[shape]
-    groups = inputs if shape == "depthwise" else 1
-    x, weight, scale, shift, residual = operands(batch, inputs, outputs, side, kernel, stride, groups)
+    groups = inputs if shape.startswith("depthwise") else 1
+    given = operands(batch, inputs, outputs, side, kernel, stride, groups)
+    x, weight, scale, shift, residual = (operand.to(dtype) for operand in given)
     keywords: dict[str, Any] = {"stride": stride, "padding": kernel // 2, "groups": groups}
     with pycnn.no_grad():
         fused = bits(PROGRAMS[program](F.conv2d(x, weight, **keywords), scale, shift, residual))
@@ -77,7 +81,7 @@ def test_fused_and_alone(level: str, shape: str, program: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_derivative_of_relu_behind_an_input_gradient(level: str, shape: str) -> None:
     batch, outputs, inputs, side, kernel, stride = SHAPES[shape]  # the gradient is the narrower one's
-    groups = inputs if shape == "depthwise" else 1
+    groups = inputs if shape.startswith("depthwise") else 1
     x, weight, _, _, _ = operands(batch, inputs, outputs, side, kernel, stride, groups)
     x.data[0, 1, 0, 0], x.data[0, 1, 0, 1] = 0.0, -0.0
     x.requires_grad_()

@@ -320,3 +320,12 @@ def test_the_first_step_of_training_writes_over_the_parameters() -> None:
     before = pycnn._core.statistics()["buffers_donated"]
     optimizer.step()
     assert pycnn._core.statistics()["buffers_donated"] == before + 1
+
+
+@pytest.mark.parametrize(("shape", "groups"), [((6, 40), 4), ((3, 8, 50), 8)])
+def test_statistics_of_one_reduced_dimension_are_one_per_group(shape: tuple[int, ...], groups: int) -> None:
+    """Means of single elements would be as many as there are elements."""
+    x = pycnn.randn(*shape)
+    pycnn.eval(x)
+    first, arena = pycnn._core.describe_plan(F.group_norm(x, groups)).split(", ")[:2]
+    assert (first, int(arena.split()[1]) < 4 * x.numel()) == ("plan: 3 steps", True)

@@ -32,7 +32,6 @@ PRIMITIVES = ("convolution_forward", "convolution_input_gradient", "matmul")
 
 
 CASES = [(name, form) for form in ("float32", "bfloat16", "autocast") for name in LAYERS]
-CASES = [(name, form) for name, form in CASES if name != "depthwise" or form == "float32"]  # others widen the weight
 
 
 @pytest.fixture(params=CASES, ids=" ".join)

@@ -61,7 +61,10 @@ struct Layout {
       }
     }
     const auto is_reduced = [&](int d) { return (reduced >> d & 1u) != 0; };
-    return next >= 0 && is_reduced(innermost) && !is_reduced(next) ? 1u << innermost : 0;
+    // Where nothing else is reduced, an element by itself has no statistics to join.
+    bool others = false;
+    for (int d = 0; d < input.shape.size(); ++d) others |= d != innermost && is_reduced(d) && input.shape[d] != 1;
+    return others && next >= 0 && is_reduced(innermost) && !is_reduced(next) ? 1u << innermost : 0;
   }
   /// One over the number of elements of a group.
   double share(const Shape& shape) const {

@@ -206,6 +206,12 @@ TEST_P(Binary, FloatIsWithinItsBound) {
       if (!std::isnan(z[i])) {
         EXPECT_EQ(std::memcmp(&z[i], &first[i], 4), 0) << kernels->level << x[i] << " " << y[i];
       }
+    // Alone as among others.
+    for (size_t i = 0; i < x.size(); i += 3) {
+      const float alone = run_binary(*kernels, row.opcode, f32, DType::Float32, std::vector<float>{x[i]}, {y[i]})[0];
+      EXPECT_TRUE(std::memcmp(&alone, &z[i], 4) == 0 || (std::isnan(alone) && std::isnan(z[i])))
+          << kernels->level << " " << row.name << "(" << x[i] << ", " << y[i] << ") = " << alone << ", not " << z[i];
+    }
   }
 }
 

@@ -93,6 +93,33 @@ TEST(Programs, TransposedCopies) {
       }
 }
 
+/// The same from float32 to bfloat16, with an operator's boundary before the store or without.
+void check_rounding_transposed_copy(const Kernels& kernels, bool rounds_before, int64_t p, int64_t c) {
+  std::vector<float> x = Generator().vector<float>(static_cast<size_t>(p * c), -100, 100);
+  const float special[] = {1.00390625f, 1.01171875f, -0.0f, 1e-40f, INFINITY, NAN, 3.4028235e38f};
+  for (size_t i = 0; i < x.size(); i += 3) x[i] = special[i / 3 % std::size(special)];
+  std::vector<pycnn::BFloat16> y(x.size());
+  Builder program({p, c});
+  uint8_t a = program.load(f32, x.data(), DType::Float32, {c, 1});
+  if (rounds_before) a = program.round_to(f32, DType::BFloat16, a);
+  program.store(f32, a, y.data(), DType::BFloat16, {1, p});
+  kernels.pointwise(program.arguments());
+  for (int64_t i = 0; i < p; ++i)
+    for (int64_t k = 0; k < c; ++k)
+      ASSERT_EQ(y[static_cast<size_t>(k * p + i)].bits, pycnn::to_bfloat16(x[static_cast<size_t>(i * c + k)]).bits)
+          << kernels.level << " " << p << " " << c << " " << x[static_cast<size_t>(i * c + k)];
+}
+
+TEST(Programs, TransposedCopiesThatRound) {
+  for (const Kernels* kernels : all_levels())
+    for (int64_t c : {1, 2, 3, 4, 16, 31, 70})
+      for (int64_t p : {5, 64, 131, 600}) {
+        check_rounding_transposed_copy(*kernels, false, p, c);
+        check_rounding_transposed_copy(*kernels, false, c, p);
+        check_rounding_transposed_copy(*kernels, true, p, c);
+      }
+}
+
 TEST(Programs, InPlaceUpdateReadsBeforeItWrites) {
   // Momentum: v = 0.9 v + g; w = w - 0.1 v_old - 0.1 v: the old velocity is read after the new one is stored.
   const size_t n = 100003;

@@ -28,7 +28,7 @@ struct BFloatBatchReduce {
   bool accumulate;
   BFloat16* rounded;
   int64_t rounded_row;
-  const char* ahead = nullptr;  ///< memory that is wanted in L2 soon and is asked for between products, if any
+  const char* ahead = nullptr;  ///< memory that is wanted in L2 soon and is asked for along the way, if any
   int64_t ahead_bytes = 0;
 };
 

@@ -485,14 +485,6 @@ struct Widened {
   const kernels::ConvolutionAlgorithm* algorithm;
 };
 
-void widen(const void* from, int64_t count, float* to) {
-  constexpr int64_t at_once = 1 << 15;
-  parallel_for(ceil_divide(count, at_once), [&](int64_t chunk) {
-    const int64_t begin = chunk * at_once;
-    widen_elements(static_cast<const BFloat16*>(from) + begin, 1, min_of(count - begin, at_once), to + begin);
-  });
-}
-
 /// To (out, in, tap), dense.
 void widen_weight(const ConvolutionArguments& a, int64_t taps, float* to) {
   const int64_t in = a.shape.in_channels / a.shape.groups, *strides = a.weight_strides;

@@ -45,7 +45,8 @@ bool has_tiles(const Taps& taps) {
 template <typename S>
 int64_t lines_of(const Taps& taps) {
   const Axis &depth = taps.axis[0], &height = taps.axis[1], &width = taps.axis[2];
-  if (sizeof(S) != sizeof(float) || depth.count != 1 || depth.source_size != 1 || depth.taps != 1) return 1;
+  const bool flat = depth.count == 1 && depth.source_size == 1 && depth.taps == 1 && depth.first_offset == 0;
+  if (sizeof(S) != sizeof(float) || !flat) return 1;
   for (const Axis* axis : {&height, &width})
     if (axis->taps != 3 || axis->source_step != 1 || axis->offset_step != 1 || axis->result_step != 1) return 1;
   return most_lines;

@@ -56,7 +56,7 @@ inline constexpr int widened_vectors = vector_bytes == 64 ? static_cast<int>(siz
 
 /// Channels in the order that is cheapest: with two vectors, the even ones and the odd ones.
 template <int Vectors, typename S>
-PYCNN_INLINE void take(Vector<Compute<S>> (&to)[Vectors], const S* from) {
+PYCNN_INLINE void load_channels(Vector<Compute<S>> (&to)[Vectors], const S* from) {
   if constexpr (Vectors == 1) {
     to[0] = load(from);
   } else {
@@ -66,9 +66,9 @@ PYCNN_INLINE void take(Vector<Compute<S>> (&to)[Vectors], const S* from) {
   }
 }
 
-/// What take() took apart.
+/// What load_channels() took apart.
 template <int Vectors, typename S>
-PYCNN_INLINE void put(S* to, const Vector<Compute<S>> (&from)[Vectors]) {
+PYCNN_INLINE void store_channels(S* to, const Vector<Compute<S>> (&from)[Vectors]) {
   if constexpr (Vectors == 1)
     store(to, from[0]);
   else
@@ -86,7 +86,7 @@ void results(const Tile<S>& tile, int64_t c, int64_t end) {
     if constexpr (Partial)
       to[0] = load(p, mask);
     else
-      take(to, p);
+      load_channels(to, p);
   };
   const int64_t channels = tile.channels, weight_step = tile.weight_step;
   const int64_t first = tile.begin, last = tile.end;
@@ -119,7 +119,7 @@ void results(const Tile<S>& tile, int64_t c, int64_t end) {
       if constexpr (Partial)
         store(to, sums[p][0], mask);
       else
-        put(to, sums[p]);
+        store_channels(to, sums[p]);
     }
   }
 }

@@ -149,10 +149,12 @@ T float_remainder(T a, T b) {
 /// Quotients below this times any float32 are exact in double.
 constexpr double quotient_limit = 0x1p28;
 
-/// fmod where |a / b| is below the limit: the truncated quotient is at most one too large, as the division rounds.
+/// fmod where |a / b| is below the limit: the truncated quotient is at most one too large, as the division rounds. It
+/// is 0 for an infinite b, too.
 float near_fmod(float a, float b) {
   const double x = a, y = b;
-  const double r = x - __builtin_trunc(x / y) * y;
+  const double quotient = __builtin_trunc(x / y);
+  const double r = quotient == 0 ? x : x - quotient * y;
   const double size = __builtin_fabs(y);
   const double mended = (r != 0) & ((r < 0) != (x < 0)) ? (r < 0 ? r + size : r - size) : r;
   return __builtin_copysignf(static_cast<float>(mended), a);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/isa/bfloat16_vectors.h"
+#include "cpu/parallel.h"
 #include "kernels/program.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
@@ -10,6 +11,15 @@ namespace pycnn::cpu::PYCNN_ISA {
 PYCNN_INLINE void widen_elements(const BFloat16* from, int64_t stride, int64_t count, float* to) {
   if (stride == 1) return widen_row(from, count, to);
   for (int64_t i = 0; i < count; ++i) to[i] = element(from[i * stride]);
+}
+
+/// to[i] = from[i] for i < count, by all threads.
+static inline void widen(const void* from, int64_t count, float* to) {
+  constexpr int64_t at_once = int64_t{1} << 15;
+  parallel_for(ceil_divide(count, at_once), [&](int64_t chunk) {
+    const int64_t begin = chunk * at_once;
+    widen_elements(static_cast<const BFloat16*>(from) + begin, 1, min_of(count - begin, at_once), to + begin);
+  });
 }
 
 /// The epilogue that stores a dense float32 result as bfloat16.

@@ -33,15 +33,6 @@ struct Widened {
   size_t input_bytes, output_bytes, weight_bytes;
 };
 
-void widen(const void* from, int64_t count, void* to) {
-  constexpr int64_t at_once = int64_t{1} << 15;
-  parallel_for(ceil_divide(count, at_once), [&](int64_t chunk) {
-    const int64_t begin = chunk * at_once;
-    widen_elements(static_cast<const BFloat16*>(from) + begin, 1, min_of(count - begin, at_once),
-                   static_cast<float*>(to) + begin);
-  });
-}
-
 }  // namespace
 
 const char* widened_weight_gradient_declines(const ConvolutionArguments& a) {
@@ -57,8 +48,8 @@ void widened_weight_gradient(const ConvolutionArguments& a) {
   w.convolution.output = workspace + w.input_bytes;
   w.convolution.weight = workspace + w.input_bytes + w.output_bytes;
   w.convolution.workspace = workspace + w.input_bytes + w.output_bytes + w.weight_bytes;
-  widen(a.input, input_elements(a.shape), w.convolution.input);
-  widen(a.output, output_elements(a.shape), w.convolution.output);
+  widen(a.input, input_elements(a.shape), static_cast<float*>(w.convolution.input));
+  widen(a.output, output_elements(a.shape), static_cast<float*>(w.convolution.output));
   w.algorithm->run(w.convolution);
   const int64_t taps = volume(a.shape.kernel);
   parallel_for(a.shape.out_channels, [&](int64_t o) {
