@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <new>
 #include <string>
 
 #include "cuda/kernels.h"
@@ -28,6 +29,16 @@ void note_error(cudaError_t error, const char* where) {
   state.failed = true;
   state.error = std::string(where) + ": " + cudaGetErrorString(error);
   cudaGetLastError();  // what a failed launch leaves behind would be told again by the next call
+}
+
+uint32_t* out_of_range_flag() {
+  static uint32_t* const flag = [] {
+    void* memory = nullptr;
+    if (cudaMallocHost(&memory, sizeof(uint32_t)) != cudaSuccess) return static_cast<uint32_t*>(nullptr);
+    return new (memory) uint32_t(0);
+  }();
+  if (flag == nullptr) note_error(cudaErrorMemoryAllocation, "cudaMallocHost");
+  return flag;
 }
 
 namespace {
@@ -109,8 +120,22 @@ void fill(void* memory, int byte, size_t bytes) {
   if (!failed()) note_error(cudaMemsetAsync(memory, byte, bytes, state.stream), "cudaMemsetAsync");
 }
 
-void synchronize() { note_error(cudaStreamSynchronize(state.stream), "cudaStreamSynchronize"); }
-void synchronize_device() { note_error(cudaDeviceSynchronize(), "cudaDeviceSynchronize"); }
+/// The device has written whatever it had to; tells of an index out of range once.
+void check_indices() {
+  uint32_t* const flag = out_of_range_flag();
+  if (flag == nullptr || __atomic_exchange_n(flag, 0, __ATOMIC_RELAXED) == 0 || state.failed) return;
+  state.failed = true;
+  state.error = "index out of range";
+}
+
+void synchronize() {
+  note_error(cudaStreamSynchronize(state.stream), "cudaStreamSynchronize");
+  check_indices();
+}
+void synchronize_device() {
+  note_error(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  check_indices();
+}
 
 void* create_stream(int priority) {
   cudaStream_t stream = nullptr;
