@@ -47,6 +47,7 @@ class Guarded {
 inline double value_of(float x) { return x; }
 inline double value_of(double x) { return x; }
 inline double value_of(int64_t x) { return static_cast<double>(x); }
+inline double value_of(uint8_t x) { return x; }
 inline double value_of(BFloat16 x) { return kernels::bfloat_to_float(x.bits); }
 inline double value_of(Float16 x) { return kernels::half_to_float(x.bits); }
 
