@@ -72,7 +72,7 @@ __device__ inline double exponential(double x) { return ::exp(x); }
 
 /// input, output: (rows, columns)
 template <typename T, int V>
-__global__ void __launch_bounds__(most_threads)
+__global__ void __launch_bounds__(most_threads, 1)
     softmax_rows(const __grid_constant__ SoftmaxArguments a, int group) {
   const Row<T, V> row(a.rows, a.columns, group);
   const T* const from = static_cast<const T*>(a.input) + row.number * a.columns;
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(most_threads)
 /// Softmax y: dx = y (dy - Σ y dy). Its logarithm y: dx = dy - e^y Σ dy.
 /// input (y), output_gradient (dy), output (dx): (rows, columns)
 template <typename T, int V>
-__global__ void __launch_bounds__(most_threads)
+__global__ void __launch_bounds__(most_threads, 1)
     softmax_gradients(const __grid_constant__ SoftmaxArguments a, int group) {
   const Row<T, V> row(a.rows, a.columns, group);
   const T* const y = static_cast<const T*>(a.input) + row.number * a.columns;
@@ -142,7 +142,7 @@ __device__ inline Several<T, V> parameters_at(const void* row, int64_t c, T miss
 
 /// input, output: (rows, columns); weight, bias: (columns); mean, inverse: (rows)
 template <typename T, int V>
-__global__ void __launch_bounds__(most_threads)
+__global__ void __launch_bounds__(most_threads, 1)
     normalize_each_row(const __grid_constant__ NormalizeRowsArguments a, int group) {
   const Row<T, V> row(a.rows, a.columns, group);
   const T* const from = static_cast<const T*>(a.input) + row.number * a.columns;
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(most_threads)
 /// With x̂ the normalised input and g = dy · weight: dx = (g - mean(g) - x̂ mean(g x̂)) / deviation.
 /// input (x), output_gradient (dy), input_gradient (dx): (rows, columns); weight: (columns); mean, inverse: (rows)
 template <typename T, int V>
-__global__ void __launch_bounds__(most_threads)
+__global__ void __launch_bounds__(most_threads, 1)
     normalize_input_gradient(const __grid_constant__ NormalizeRowsBackwardArguments a, int group) {
   const Row<T, V> row(a.rows, a.columns, group);
   const T* const x = static_cast<const T*>(a.input) + row.number * a.columns;
@@ -239,7 +239,7 @@ __device__ void add_warps(double (&totals)[Count]) {
 /// dweight = Σ dy x̂, dbias = Σ dy, each over a chunk of rows.
 /// input, output_gradient: (rows, columns); mean, inverse: (rows); sums: (chunks, 2, columns)
 template <typename T>
-__global__ void __launch_bounds__(column_threads)
+__global__ void __launch_bounds__(column_threads, 4)
     sum_parameter_gradients(const __grid_constant__ NormalizeRowsBackwardArguments a, int64_t chunk_rows, double* sums) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * warp_size + threadIdx.x, chunk = blockIdx.y;
   const int64_t end = (chunk + 1) * chunk_rows < a.rows ? (chunk + 1) * chunk_rows : a.rows;
@@ -269,7 +269,7 @@ __global__ void __launch_bounds__(column_threads)
 
 /// sums: (chunks, 2, columns); weight_gradient, bias_gradient: (columns)
 template <typename T>
-__global__ void __launch_bounds__(column_threads)
+__global__ void __launch_bounds__(column_threads, 4)
     add_parameter_chunks(const double* sums, int64_t chunks, int64_t columns, T* weight_gradient, T* bias_gradient) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * warp_size + threadIdx.x;
   double totals[2] = {0, 0};
