@@ -185,6 +185,72 @@ TEST(CudaKernels, NormalizeRows) {
   check_normalize<float>(0, 8, true, true, 0);
 }
 
+// -- linear algebra -----------------------------------------------------------------------------------------------------
+
+template <typename T>
+void check_linear_algebra(int64_t batch, int64_t n, int64_t columns) {
+  const std::vector<T> given = random_reals<T>(batch * n * n, 10), sides = random_reals<T>(batch * n * columns, 11);
+  Guarded<T> factors(given), signs(batch);
+  Guarded<int64_t> pivots(batch * n);
+  cuda::factor({dtype_of<T>(), batch, n, factors.data(), pivots.data(), signs.data()});
+  for (int64_t b = 0; b < batch; ++b) {
+    // P A by the exchanges that are said to have been made.
+    std::vector<T> permuted(given.begin() + b * n * n, given.begin() + (b + 1) * n * n);
+    T sign = 1;
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t other = pivots[b * n + i];
+      ASSERT_TRUE(other >= i && other < n);
+      if (other != i) sign = -sign;
+      if (other != i) std::swap_ranges(permuted.begin() + i * n, permuted.begin() + (i + 1) * n, permuted.begin() + other * n);
+    }
+    ASSERT_EQ(signs[b], sign);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = 0; j < n; ++j) {
+        double sum = 0;
+        for (int64_t k = 0; k <= std::min(i, j); ++k)
+          sum += (k == i ? 1 : value_of(factors[(b * n + i) * n + k])) * value_of(factors[(b * n + k) * n + j]);
+        ASSERT_TRUE(close(sum, value_of(permuted[static_cast<size_t>(i * n + j)]), 20 * tolerance<T>()));
+        if (j < i) ASSERT_LE(std::abs(value_of(factors[(b * n + i) * n + j])), 1);
+      }
+  }
+  for (const bool transposed : {false, true}) {
+    Guarded<T> x(sides);
+    cuda::solve({dtype_of<T>(), transposed, batch, n, columns, factors.data(), pivots.data(), x.data()});
+    for (int64_t i = 0; i < batch * n * columns; ++i) {
+      const int64_t b = i / (n * columns), row = i / columns % n, column = i % columns;
+      double sum = 0, scale = 1;
+      for (int64_t k = 0; k < n; ++k) {
+        const double term = value_of(given[static_cast<size_t>(b * n * n + (transposed ? k * n + row : row * n + k))]) *
+                            value_of(x[(b * n + k) * columns + column]);
+        sum += term;
+        scale += std::abs(term);
+      }
+      ASSERT_LE(std::abs(sum - value_of(sides[static_cast<size_t>(i)])), 50 * tolerance<T>() * scale);
+    }
+    ASSERT_TRUE(x.whole());
+  }
+  ASSERT_TRUE(factors.whole() && pivots.whole() && signs.whole());
+}
+
+TEST(CudaKernels, LinearAlgebra) {
+  check_linear_algebra<float>(1, 1, 1);
+  check_linear_algebra<float>(5, 3, 2);
+  check_linear_algebra<double>(2, 17, 40);
+  check_linear_algebra<double>(1, 50, 1);
+  check_linear_algebra<float>(0, 3, 2);
+}
+
+TEST(CudaKernels, FactorOfSingularMatrices) {
+  const auto nan = std::numeric_limits<double>::quiet_NaN();
+  Guarded<double> matrices(std::vector<double>{0, 1, 0, 2, nan, 1, 3, 1}), signs(2);
+  Guarded<int64_t> pivots(4);
+  cuda::factor({DType::Float64, 2, 2, matrices.data(), pivots.data(), signs.data()});
+  EXPECT_EQ(pivots.values(), (std::vector<int64_t>{0, 1, 0, 1}));
+  EXPECT_EQ(matrices[0], 0);  // no pivot: the column stays
+  EXPECT_EQ(matrices[3], 2);
+  EXPECT_TRUE(std::isnan(matrices[4]) && std::isnan(matrices[6]));
+}
+
 // -- random -------------------------------------------------------------------------------------------------------------
 
 /// Philox4x32-10 as published, for one counter.
