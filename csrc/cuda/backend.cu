@@ -160,7 +160,9 @@ void* create_event(int timed) {
   return event;
 }
 void destroy_event(void* event) { cudaEventDestroy(static_cast<cudaEvent_t>(event)); }
-void record_event(void* event) { note_error(cudaEventRecord(static_cast<cudaEvent_t>(event), state.stream), "cudaEventRecord"); }
+void record_event(void* event) {
+  note_error(cudaEventRecord(static_cast<cudaEvent_t>(event), state.stream), "cudaEventRecord");
+}
 void wait_event(void* event) {
   note_error(cudaStreamWaitEvent(state.stream, static_cast<cudaEvent_t>(event), 0), "cudaStreamWaitEvent");
 }

@@ -110,9 +110,9 @@ __device__ inline void combine(Combination how, T& entry, T value) {
     kernels::widen(entry, a);
     kernels::widen(value, b);
     const bool wraps = how == Combination::Sum || how == Combination::Product;
-    const int64_t result =
-        wraps ? static_cast<int64_t>(combined(how, static_cast<uint64_t>(a), static_cast<uint64_t>(b)))
-              : combined(how, a, b);
+    const int64_t result = wraps
+                               ? static_cast<int64_t>(combined(how, static_cast<uint64_t>(a), static_cast<uint64_t>(b)))
+                               : combined(how, a, b);
     kernels::narrow(result, entry);
   }
 }
@@ -131,7 +131,12 @@ struct IndexSource {
   int64_t lines, count, width, table_size;
 
   IndexSource(const IndexArguments& arguments, Combination combination)
-      : a(arguments), how(combination), out_of_range(out_of_range_flag()), lines(1), count(a.sizes[a.axis]), width(1),
+      : a(arguments),
+        how(combination),
+        out_of_range(out_of_range_flag()),
+        lines(1),
+        count(a.sizes[a.axis]),
+        width(1),
         table_size(a.axis_size) {
     inner = a.axis == a.loops - 1 ? -1 : a.loops - 1;
     separate = inner >= 0 && a.index.strides[inner] != 0;

@@ -15,11 +15,15 @@ constexpr int most_threads = 1024;
 struct Threads {
   int across, row, column, rows;
   __device__ explicit Threads(int threads_across)
-      : across(threads_across), row(static_cast<int>(threadIdx.x) / across), column(static_cast<int>(threadIdx.x) % across),
+      : across(threads_across),
+        row(static_cast<int>(threadIdx.x) / across),
+        column(static_cast<int>(threadIdx.x) % across),
         rows(static_cast<int>(blockDim.x) / across) {}
 };
 
-int threads_for(int64_t rows, int64_t columns) { return power_of_two_above(divide_up(rows * columns, 4), most_threads); }
+int threads_for(int64_t rows, int64_t columns) {
+  return power_of_two_above(divide_up(rows * columns, 4), most_threads);
+}
 
 /// The row of the first largest magnitude at or below the diagonal, as a warp finds it. A NaN on the diagonal stays
 /// there; others are passed over.
@@ -136,8 +140,7 @@ __global__ void __launch_bounds__(most_threads, 1)
 template <typename T>
 void run_factor(const FactorArguments& a) {
   const int threads = threads_for(a.size, a.size), block = threads < warp_size ? warp_size : threads;
-  launch("factor", factor_matrices<T>,
-         {blocks_for(a.batch, 1), dim3(static_cast<unsigned>(block)), sizeof(int64_t)}, a,
+  launch("factor", factor_matrices<T>, {blocks_for(a.batch, 1), dim3(static_cast<unsigned>(block)), sizeof(int64_t)}, a,
          power_of_two_above(a.size, warp_size));
 }
 

@@ -64,8 +64,8 @@ __global__ void __launch_bounds__(chunk_elements / 2)
     const bool exists = locate(element, line, place);
     own[element] = element % piece;
     // What does not exist comes last: its key is no less than others', and its place is behind theirs.
-    keys[element] = exists ? key_of(static_cast<const T*>(lines.input)[line * lines.count + place], lines.descending)
-                           : ~Key<T>{0};
+    keys[element] =
+        exists ? key_of(static_cast<const T*>(lines.input)[line * lines.count + place], lines.descending) : ~Key<T>{0};
   }
   for (int run = 2; run <= piece; run *= 2)
     for (int distance = run / 2; distance > 0; distance /= 2) {
@@ -98,7 +98,8 @@ constexpr int merged_by_thread = chunk_elements / block_threads;
 template <typename Left, typename Right>
 __device__ inline int64_t split_at(int64_t diagonal, int64_t left_count, int64_t right_count, const Left& left,
                                    const Right& right) {
-  int64_t low = diagonal > right_count ? diagonal - right_count : 0, high = diagonal < left_count ? diagonal : left_count;
+  int64_t low = diagonal > right_count ? diagonal - right_count : 0,
+          high = diagonal < left_count ? diagonal : left_count;
   while (low < high) {
     const int64_t middle = (low + high) / 2;
     if (left(middle) <= right(diagonal - 1 - middle))
@@ -114,9 +115,9 @@ __device__ inline int64_t split_at(int64_t diagonal, int64_t left_count, int64_t
 template <typename T>
 __global__ void __launch_bounds__(block_threads)
     merge_runs(const __grid_constant__ Lines lines, int64_t width, int64_t chunks, const int64_t* from, int64_t* to) {
-  auto* const keys = shared_memory<Key<T>>();                                  // (chunk_elements), left, then right
-  auto* const places = reinterpret_cast<int64_t*>(keys + chunk_elements);      // likewise
-  auto* const splits = places + chunk_elements;                                // at the block's begin and end
+  auto* const keys = shared_memory<Key<T>>();                              // (chunk_elements), left, then right
+  auto* const places = reinterpret_cast<int64_t*>(keys + chunk_elements);  // likewise
+  auto* const splits = places + chunk_elements;                            // at the block's begin and end
   const int64_t line = blockIdx.x / chunks, begin = blockIdx.x % chunks * chunk_elements;
   const T* const x = static_cast<const T*>(lines.input) + line * lines.count;
   from += line * lines.count;
@@ -188,8 +189,7 @@ template <typename T>
 __global__ void __launch_bounds__(block_threads) search_lines(const __grid_constant__ SearchArguments a) {
   const int64_t i = thread_number();
   if (i >= a.lines * a.values_per_line) return;
-  const T* const boundaries =
-      static_cast<const T*>(a.boundaries) + (a.shared ? 0 : i / a.values_per_line * a.count);
+  const T* const boundaries = static_cast<const T*>(a.boundaries) + (a.shared ? 0 : i / a.values_per_line * a.count);
   const T value = static_cast<const T*>(a.values)[i];
   // What does not compare (NaN) is behind all boundaries.
   int64_t place = 0;
@@ -234,13 +234,14 @@ void select(const SelectArguments& a) {
   });
   const int64_t selected = last ? 1 : a.selected;
   launch("select", copy_ranks, {blocks_for(a.lines * selected), dim3(block_threads)},
-         static_cast<const int64_t*>(sorted), a.indices, a.lines, a.count, last ? a.selected - 1 : int64_t{0}, selected);
+         static_cast<const int64_t*>(sorted), a.indices, a.lines, a.count, last ? a.selected - 1 : int64_t{0},
+         selected);
 }
 
 void search(const SearchArguments& a) {
   with_element_type(a.dtype, [&](auto element) {
-    launch("search", search_lines<decltype(element)>,
-           {blocks_for(a.lines * a.values_per_line), dim3(block_threads)}, a);
+    launch("search", search_lines<decltype(element)>, {blocks_for(a.lines * a.values_per_line), dim3(block_threads)},
+           a);
   });
 }
 

@@ -85,7 +85,8 @@ __device__ inline int64_t lowest<int64_t>() {
 
 /// input: (batch, D, H, W, C); output, places: likewise, `count` groups of V channels
 template <typename S, int V, typename M>
-__global__ void __launch_bounds__(block_threads, 4) max_pool_pixels(const __grid_constant__ Pooling pooling, int64_t count) {
+__global__ void __launch_bounds__(block_threads, 4)
+    max_pool_pixels(const __grid_constant__ Pooling pooling, int64_t count) {
   using T = Compute<S>;
   const PoolingArguments& a = pooling.arguments;
   const int64_t thread = thread_number();
@@ -151,8 +152,8 @@ __global__ void __launch_bounds__(block_threads, 4)
 
 template <typename S, int V>
 __device__ void store_averages(const PoolingArguments& a, const Pixel& output, const double (&sums)[V]) {
-  const auto divisor = static_cast<double>(a.divisor[0][output.at[0]] * a.divisor[1][output.at[1]] *
-                                           a.divisor[2][output.at[2]]);
+  const auto divisor =
+      static_cast<double>(a.divisor[0][output.at[0]] * a.divisor[1][output.at[1]] * a.divisor[2][output.at[2]]);
   // float64 has no digits to spare for the rounding of a factor.
   const double factor = 1 / divisor;
   Several<S, V> result;
@@ -174,7 +175,8 @@ __device__ inline void add_pixel(double (&sums)[V], const S* from) {
 /// Sums are held in double: large windows must not lose digits.
 /// input: (batch, D, H, W, C); output: likewise, `count` groups of V channels
 template <typename S, int V>
-__global__ void __launch_bounds__(block_threads, 4) average_pixels(const __grid_constant__ Pooling pooling, int64_t count) {
+__global__ void __launch_bounds__(block_threads, 4)
+    average_pixels(const __grid_constant__ Pooling pooling, int64_t count) {
   const PoolingArguments& a = pooling.arguments;
   const int64_t thread = thread_number();
   if (thread >= count) return;
@@ -281,7 +283,7 @@ __global__ void __launch_bounds__(block_threads, 4)
   const Pixel input = pixel_of(pooling, thread, V);
   const int64_t index = (input.at[0] * a.input_size[1] + input.at[1]) * a.input_size[2] + input.at[2];
   Compute<S> sums[V] = {};
-  for_each_window(a, input, [&](int64_t pixel, const int (&)[3], int tap) {
+  for_each_window(a, input, [&](int64_t pixel, const int(&)[3], int tap) {
     const int64_t from = pixel * a.channels + input.channel;
     const Several<M, V> places = load_several<V>(places_of<M>(a) + from);
     const Several<S, V> gradient = load_several<V>(static_cast<const S*>(a.output) + from);
@@ -303,7 +305,7 @@ __global__ void __launch_bounds__(block_threads, 4)
   if (thread >= count) return;
   const Pixel input = pixel_of(pooling, thread, V);
   T sums[V] = {};
-  for_each_window(a, input, [&](int64_t pixel, const int (&at)[3], int) {
+  for_each_window(a, input, [&](int64_t pixel, const int(&at)[3], int) {
     const Several<S, V> gradient =
         load_several<V>(static_cast<const S*>(a.output) + pixel * a.channels + input.channel);
     const T share = T(1) / static_cast<T>(a.divisor[0][at[0]] * a.divisor[1][at[1]] * a.divisor[2][at[2]]);

@@ -64,8 +64,7 @@ __device__ inline void normal(const RandomArguments& a, const Words& words, floa
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     double exponent;
-    const double log_m =
-        kernels::log_parts((static_cast<double>(words.word[2 * i]) + 1.0) * 0x1p-32, exponent);
+    const double log_m = kernels::log_parts((static_cast<double>(words.word[2 * i]) + 1.0) * 0x1p-32, exponent);
     const double square = -2.0 * (exponent * kernels::ln2 + log_m);
     const double radius = ::sqrt(square > 0.0 ? square : 0.0);
     const double quarters = static_cast<double>(words.word[2 * i + 1]) * 0x1p-30;
@@ -124,7 +123,8 @@ __device__ void store_values(const RandomArguments& a, int64_t block, const Valu
 
 /// key: (1); output: (count)
 template <typename Memory>
-__global__ void __launch_bounds__(block_threads) fill_random(const __grid_constant__ RandomArguments a, int64_t blocks) {
+__global__ void __launch_bounds__(block_threads)
+    fill_random(const __grid_constant__ RandomArguments a, int64_t blocks) {
   const int64_t block = thread_number();
   if (block >= blocks) return;
   const Words words = philox(static_cast<uint64_t>(*a.key), static_cast<uint64_t>(block));

@@ -72,8 +72,7 @@ __device__ inline double exponential(double x) { return ::exp(x); }
 
 /// input, output: (rows, columns)
 template <typename T, int V>
-__global__ void __launch_bounds__(most_threads, 1)
-    softmax_rows(const __grid_constant__ SoftmaxArguments a, int group) {
+__global__ void __launch_bounds__(most_threads, 1) softmax_rows(const __grid_constant__ SoftmaxArguments a, int group) {
   const Row<T, V> row(a.rows, a.columns, group);
   const T* const from = static_cast<const T*>(a.input) + row.number * a.columns;
   T* const to = static_cast<T*>(a.output) + row.number * a.columns;
@@ -196,20 +195,16 @@ __global__ void __launch_bounds__(most_threads, 1)
     for (int v = 0; v < V; ++v)
       function(v, gradient.element[v] * weight.element[v], (value.element[v] - mean) * inverse);
   };
-  const double product = row.sum([&](int64_t c, T& sum) {
-    for_elements(c, [&](int, T g, T normalized) { sum += g * normalized; });
-  });
-  const double total = a.centered ? row.sum([&](int64_t c, T& sum) {
-    for_elements(c, [&](int, T g, T) { sum += g; });
-  })
-                                  : 0;
+  const double product =
+      row.sum([&](int64_t c, T& sum) { for_elements(c, [&](int, T g, T normalized) { sum += g * normalized; }); });
+  const double total =
+      a.centered ? row.sum([&](int64_t c, T& sum) { for_elements(c, [&](int, T g, T) { sum += g; }); }) : 0;
   const double share = 1.0 / static_cast<double>(a.columns);
   const T projection = static_cast<T>(product * share), offset = static_cast<T>(total * share);
   row.for_each([&](int64_t c) {
     Several<T, V> result;
-    for_elements(c, [&](int v, T g, T normalized) {
-      result.element[v] = (g - offset - normalized * projection) * inverse;
-    });
+    for_elements(
+        c, [&](int v, T g, T normalized) { result.element[v] = (g - offset - normalized * projection) * inverse; });
     store_several<V>(dx + c, result);
   });
 }
@@ -240,7 +235,8 @@ __device__ void add_warps(double (&totals)[Count]) {
 /// input, output_gradient: (rows, columns); mean, inverse: (rows); sums: (chunks, 2, columns)
 template <typename T>
 __global__ void __launch_bounds__(column_threads, 4)
-    sum_parameter_gradients(const __grid_constant__ NormalizeRowsBackwardArguments a, int64_t chunk_rows, double* sums) {
+    sum_parameter_gradients(const __grid_constant__ NormalizeRowsBackwardArguments a, int64_t chunk_rows,
+                            double* sums) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * warp_size + threadIdx.x, chunk = blockIdx.y;
   const int64_t end = (chunk + 1) * chunk_rows < a.rows ? (chunk + 1) * chunk_rows : a.rows;
   double totals[2] = {0, 0};

@@ -12,8 +12,8 @@ namespace {
 
 using kernels::SampleArguments;
 
-/// weights, index: (batch, taps, points); table: (batch, elements, channels); values: (batch, points, channels), `count`
-/// groups of V
+/// weights, index: (batch, taps, points); table: (batch, elements, channels); values: (batch, points, channels),
+/// `count` groups of V
 template <typename T, int V>
 __global__ void __launch_bounds__(block_threads)
     sample_points(const __grid_constant__ SampleArguments a, const __grid_constant__ FastDivide by_groups,
@@ -71,7 +71,11 @@ struct SpreadSource {
   int64_t lines, count, width, table_size;
 
   explicit SpreadSource(const SampleArguments& arguments)
-      : a(arguments), by_taps(a.taps), lines(a.batch), count(a.points * a.taps), width(a.channels),
+      : a(arguments),
+        by_taps(a.taps),
+        lines(a.batch),
+        count(a.points * a.taps),
+        width(a.channels),
         table_size(a.elements) {}
 
   struct Line {

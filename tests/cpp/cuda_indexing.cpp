@@ -24,7 +24,7 @@ T combined(char how, T entry, T value) {
 
 struct Space {
   int64_t outer, axis, inner, table_size;
-  bool separate = false;          ///< an index for every element, not for every row
+  bool separate = false;            ///< an index for every element, not for every row
   bool axis_innermost_too = false;  ///< inner is 1 and left out: the axis is the last loop
 };
 
@@ -94,9 +94,9 @@ void check_scatter(const Space& space, char how, bool (*kernel)(const IndexArgum
 
 const std::vector<Space>& spaces() {
   static const std::vector<Space> all = {
-      {1, 40, 8, 10},  {2, 100, 5, 7},         {3, 70, 40, 30},         {1, 700, 1, 3},
-      {2, 600, 1, 90, false, true}, {2, 50, 6, 9, true}, {70, 3, 70, 4, true}, {5, 4, 64, 6},
-      {0, 4, 64, 6},   {1, 0, 3, 6},           {1, 300, 3, 3000}};
+      {1, 40, 8, 10},      {2, 100, 5, 7},       {3, 70, 40, 30}, {1, 700, 1, 3}, {2, 600, 1, 90, false, true},
+      {2, 50, 6, 9, true}, {70, 3, 70, 4, true}, {5, 4, 64, 6},   {0, 4, 64, 6},  {1, 0, 3, 6},
+      {1, 300, 3, 3000}};
   return all;
 }
 
@@ -157,7 +157,8 @@ template <typename T>
 void check_sample(int64_t batch, int64_t points, int64_t taps, int64_t elements, int64_t channels, int64_t misaligned) {
   std::vector<int64_t> index = random_integers(batch * taps * points, elements + 1, 5);
   for (int64_t& i : index) --i;
-  Guarded<T> weights(random_steps<T>(batch * taps * points, 6)), table(random_steps<T>(batch * elements * channels, 7), misaligned);
+  Guarded<T> weights(random_steps<T>(batch * taps * points, 6)),
+      table(random_steps<T>(batch * elements * channels, 7), misaligned);
   Guarded<T> values(batch * points * channels, misaligned);
   cuda::sample({dtype_of<T>(), batch, points, taps, elements, channels, index.data(), weights.data(), table.data(),
                 values.data()});
@@ -165,10 +166,10 @@ void check_sample(int64_t batch, int64_t points, int64_t taps, int64_t elements,
   Guarded<T> weight_sums(weights.size()), spread(table.size(), misaligned);
   std::vector<T> expected(static_cast<size_t>(table.size()), T(0));
   auto* const given = const_cast<T*>(gradient.data());
-  cuda::sample_weights({dtype_of<T>(), batch, points, taps, elements, channels, index.data(), weight_sums.data(),
-                        table.data(), given});
-  cuda::sample_spread({dtype_of<T>(), batch, points, taps, elements, channels, index.data(), weights.data(),
-                       spread.data(), given});
+  cuda::sample_weights(
+      {dtype_of<T>(), batch, points, taps, elements, channels, index.data(), weight_sums.data(), table.data(), given});
+  cuda::sample_spread(
+      {dtype_of<T>(), batch, points, taps, elements, channels, index.data(), weights.data(), spread.data(), given});
   for (int64_t b = 0; b < batch; ++b)
     for (int64_t p = 0; p < points; ++p) {
       std::vector<double> sums(static_cast<size_t>(channels), 0);

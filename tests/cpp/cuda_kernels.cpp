@@ -4,7 +4,8 @@
 namespace pycnn::testing_cuda {
 namespace {
 
-// -- arg_reduce ---------------------------------------------------------------------------------------------------------
+// -- arg_reduce
+// ---------------------------------------------------------------------------------------------------------
 
 /// The input's elements lie as (outer, axis, inner), or with the axis innermost.
 template <typename T>
@@ -49,7 +50,8 @@ TEST(CudaKernels, ArgReduce) {
   check_arg_reduce<float>(0, 5, 3, false, true);
 }
 
-// -- combine_rows -------------------------------------------------------------------------------------------------------
+// -- combine_rows
+// -------------------------------------------------------------------------------------------------------
 
 template <typename T>
 void check_combine_rows(int64_t outer, int64_t input_size, int64_t output_size, int64_t inner, int64_t misaligned) {
@@ -81,7 +83,8 @@ TEST(CudaKernels, CombineRows) {
   check_combine_rows<float>(0, 4, 6, 5, 0);
 }
 
-// -- rows ---------------------------------------------------------------------------------------------------------------
+// -- rows
+// ---------------------------------------------------------------------------------------------------------------
 
 template <typename T>
 void check_softmax(int64_t rows, int64_t columns, bool logarithm, int64_t misaligned) {
@@ -104,8 +107,8 @@ void check_softmax(int64_t rows, int64_t columns, bool logarithm, int64_t misali
       const int64_t i = row * columns + c;
       const double x = value_of(input[i]) - largest, y = value_of(output[i]), dy = value_of(gradient[i]);
       ASSERT_TRUE(close(y, logarithm ? x - std::log(total) : std::exp(x) / total, tolerance<T>())) << i;
-      ASSERT_TRUE(close(value_of(input_gradient[i]), logarithm ? dy - std::exp(y) * sum : y * (dy - sum),
-                        4 * tolerance<T>()))
+      ASSERT_TRUE(
+          close(value_of(input_gradient[i]), logarithm ? dy - std::exp(y) * sum : y * (dy - sum), 4 * tolerance<T>()))
           << i;
     }
   }
@@ -128,17 +131,26 @@ TEST(CudaKernels, Softmax) {
 
 template <typename T>
 void check_normalize(int64_t rows, int64_t columns, bool centered, bool affine, int64_t misaligned) {
-  const Guarded<T> input(random_reals<T>(rows * columns, 6), misaligned), weight(random_reals<T>(columns, 7), misaligned);
+  const Guarded<T> input(random_reals<T>(rows * columns, 6), misaligned),
+      weight(random_reals<T>(columns, 7), misaligned);
   const Guarded<T> bias(random_reals<T>(columns, 8), misaligned), dy(random_reals<T>(rows * columns, 9), misaligned);
   Guarded<T> output(rows * columns, misaligned), mean(rows), inverse(rows), dx(rows * columns, misaligned);
   Guarded<T> weight_gradient(columns), bias_gradient(columns);
   const double eps = 1e-5, n = static_cast<double>(columns);
   cuda::normalize_rows({dtype_of<T>(), centered, rows, columns, eps, input.data(), affine ? weight.data() : nullptr,
                         affine ? bias.data() : nullptr, output.data(), mean.data(), inverse.data()});
-  kernels::NormalizeRowsBackwardArguments backward{dtype_of<T>(), centered,       rows,
-                                                   columns,       dy.data(),      input.data(),
-                                                   mean.data(),   inverse.data(), affine ? weight.data() : nullptr,
-                                                   dx.data(),     weight_gradient.data(), bias_gradient.data(),
+  kernels::NormalizeRowsBackwardArguments backward{dtype_of<T>(),
+                                                   centered,
+                                                   rows,
+                                                   columns,
+                                                   dy.data(),
+                                                   input.data(),
+                                                   mean.data(),
+                                                   inverse.data(),
+                                                   affine ? weight.data() : nullptr,
+                                                   dx.data(),
+                                                   weight_gradient.data(),
+                                                   bias_gradient.data(),
                                                    nullptr};
   Guarded<char> workspace(static_cast<int64_t>(cuda::normalize_rows_backward_workspace(backward)) + 16);
   backward.workspace = workspace.data() + 16 - reinterpret_cast<uintptr_t>(workspace.data()) % 16;
@@ -155,15 +167,16 @@ void check_normalize(int64_t rows, int64_t columns, bool centered, bool affine, 
     ASSERT_TRUE(close(value_of(inverse[row]), scale, tolerance<T>()));
     const auto normalized = [&](int64_t c) { return (at(input, c) - expected_mean) * scale; };
     for (int64_t c = 0; c < columns; ++c) {
-      ASSERT_TRUE(close(at(output, c), normalized(c) * weight_at(c) + (affine ? value_of(bias[c]) : 0),
-                        4 * tolerance<T>()));
+      ASSERT_TRUE(
+          close(at(output, c), normalized(c) * weight_at(c) + (affine ? value_of(bias[c]) : 0), 4 * tolerance<T>()));
       total += at(dy, c) * weight_at(c) / n;
       product += at(dy, c) * weight_at(c) * normalized(c) / n;
       products[static_cast<size_t>(c)] += at(dy, c) * normalized(c);
       sums[static_cast<size_t>(c)] += at(dy, c);
     }
     for (int64_t c = 0; c < columns; ++c)
-      ASSERT_TRUE(close(at(dx, c), (at(dy, c) * weight_at(c) - (centered ? total : 0) - normalized(c) * product) * scale,
+      ASSERT_TRUE(close(at(dx, c),
+                        (at(dy, c) * weight_at(c) - (centered ? total : 0) - normalized(c) * product) * scale,
                         20 * tolerance<T>()));
   }
   for (int64_t c = 0; c < columns; ++c) {
@@ -185,7 +198,8 @@ TEST(CudaKernels, NormalizeRows) {
   check_normalize<float>(0, 8, true, true, 0);
 }
 
-// -- linear algebra -----------------------------------------------------------------------------------------------------
+// -- linear algebra
+// -----------------------------------------------------------------------------------------------------
 
 template <typename T>
 void check_linear_algebra(int64_t batch, int64_t n, int64_t columns) {
@@ -201,7 +215,8 @@ void check_linear_algebra(int64_t batch, int64_t n, int64_t columns) {
       const int64_t other = pivots[b * n + i];
       ASSERT_TRUE(other >= i && other < n);
       if (other != i) sign = -sign;
-      if (other != i) std::swap_ranges(permuted.begin() + i * n, permuted.begin() + (i + 1) * n, permuted.begin() + other * n);
+      if (other != i)
+        std::swap_ranges(permuted.begin() + i * n, permuted.begin() + (i + 1) * n, permuted.begin() + other * n);
     }
     ASSERT_EQ(signs[b], sign);
     for (int64_t i = 0; i < n; ++i)
@@ -210,7 +225,9 @@ void check_linear_algebra(int64_t batch, int64_t n, int64_t columns) {
         for (int64_t k = 0; k <= std::min(i, j); ++k)
           sum += (k == i ? 1 : value_of(factors[(b * n + i) * n + k])) * value_of(factors[(b * n + k) * n + j]);
         ASSERT_TRUE(close(sum, value_of(permuted[static_cast<size_t>(i * n + j)]), 20 * tolerance<T>()));
-        if (j < i) ASSERT_LE(std::abs(value_of(factors[(b * n + i) * n + j])), 1);
+        if (j < i) {
+          ASSERT_LE(std::abs(value_of(factors[(b * n + i) * n + j])), 1);
+        }
       }
   }
   for (const bool transposed : {false, true}) {
@@ -251,7 +268,10 @@ TEST(CudaKernels, FactorOfSingularMatrices) {
   EXPECT_TRUE(std::isnan(matrices[4]) && std::isnan(matrices[6]));
 }
 
-// -- random -------------------------------------------------------------------------------------------------------------
+// -- random
+// -------------------------------------------------------------------------------------------------------------
+
+__extension__ using Wide = unsigned __int128;
 
 /// Philox4x32-10 as published, for one counter.
 std::vector<uint32_t> philox(uint64_t key, uint64_t counter) {
@@ -288,9 +308,11 @@ void check_random(kernels::RandomKind kind, int64_t count, double first, double 
     if (kind == RandomKind::Uniform) expected = first + (second - first) * unit(i);
     if (kind == RandomKind::Bernoulli) expected = unit(i) < first ? 1 : 0;
     if (kind == RandomKind::Integer)
-      expected = static_cast<double>(low + static_cast<int64_t>((static_cast<unsigned __int128>(at(i)) * (high - low)) >> 64));
+      expected =
+          static_cast<double>(low + static_cast<int64_t>((static_cast<Wide>(at(i)) * (high - low)) >> 64));
     if (kind == RandomKind::Normal) {
-      const double radius = std::sqrt(-2 * std::log(unit(i / 2 * 2) + 1 / range)), angle = 2 * M_PI * unit(i / 2 * 2 + 1);
+      const double radius = std::sqrt(-2 * std::log(unit(i / 2 * 2) + 1 / range)),
+                   angle = 2 * M_PI * unit(i / 2 * 2 + 1);
       expected = first + second * radius * (i % 2 == 0 ? std::cos(angle) : std::sin(angle));
     }
     const bool exact = kind == RandomKind::Bernoulli || kind == RandomKind::Integer;

@@ -12,7 +12,8 @@ template <typename T>
 std::vector<T> with_special_values(std::vector<T> values, size_t every) {
   if constexpr (std::is_floating_point_v<T>)
     for (size_t i = every / 2; i < values.size(); i += every) {
-      const T special[] = {static_cast<T>(NAN), static_cast<T>(-0.0), static_cast<T>(-INFINITY), static_cast<T>(INFINITY)};
+      const T special[] = {static_cast<T>(NAN), static_cast<T>(-0.0), static_cast<T>(-INFINITY),
+                           static_cast<T>(INFINITY)};
       values[i] = special[i / every % 4];
     }
   return values;
@@ -44,7 +45,9 @@ void check_scan(ScanKind kind, int64_t lines, int64_t count) {
       }
       const double x = value_of(at(i));
       const auto bits = static_cast<uint64_t>(at(i));
-      total = kind == ScanKind::Sum ? total + x : kind == ScanKind::Product ? total * x : std::log(std::exp(total) + std::exp(x));
+      total = kind == ScanKind::Sum       ? total + x
+              : kind == ScanKind::Product ? total * x
+                                          : std::log(std::exp(total) + std::exp(x));
       wrapped = kind == ScanKind::Sum ? wrapped + bits : wrapped * bits;
       if (!std::is_floating_point_v<T>)
         ASSERT_EQ(output[line * count + i], static_cast<T>(wrapped));
@@ -91,8 +94,8 @@ void check_sort(int64_t lines, int64_t count, bool descending) {
     const int64_t wanted = std::max<int64_t>(1, count / 3);
     cuda::select({kernels::SelectKind::Ranked, dtype_of<T>(), descending, lines, count, wanted, input.data(),
                   selected.data(), aligned});
-    cuda::select({kernels::SelectKind::Last, dtype_of<T>(), false, lines, count, wanted, input.data(), last.data(),
-                  aligned});
+    cuda::select(
+        {kernels::SelectKind::Last, dtype_of<T>(), false, lines, count, wanted, input.data(), last.data(), aligned});
   }
   for (int64_t line = 0; line < lines; ++line) {
     const T* const x = input.data() + line * count;
@@ -134,8 +137,8 @@ void check_search(int64_t lines, int64_t count, int64_t values_per_line, bool sh
     std::sort(boundaries.begin() + line * count, boundaries.begin() + (line + 1) * count);
   const std::vector<T> values = with_special_values(random_steps<T>(lines * values_per_line, 4), 7);
   Guarded<int64_t> places(lines * values_per_line);
-  cuda::search({dtype_of<T>(), right, lines, count, values_per_line, boundaries.data(), shared, values.data(),
-                places.data()});
+  cuda::search(
+      {dtype_of<T>(), right, lines, count, values_per_line, boundaries.data(), shared, values.data(), places.data()});
   for (int64_t i = 0; i < places.size(); ++i) {
     const T* const line = boundaries.data() + (shared ? 0 : i / values_per_line * count);
     int64_t expected = 0;
