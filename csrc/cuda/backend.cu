@@ -1,8 +1,10 @@
 // The plug-in's table: devices, memory, streams, events, graphs, by way of the CUDA runtime.
 #include "kernels/backend.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 #include <new>
 #include <string>
 
@@ -31,14 +33,19 @@ void note_error(cudaError_t error, const char* where) {
   cudaGetLastError();  // what a failed launch leaves behind would be told again by the next call
 }
 
+namespace {
+std::atomic<uint32_t*> index_flag = nullptr;
+}
+
 uint32_t* out_of_range_flag() {
-  static uint32_t* const flag = [] {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  if (index_flag == nullptr) {
     void* memory = nullptr;
-    if (cudaMallocHost(&memory, sizeof(uint32_t)) != cudaSuccess) return static_cast<uint32_t*>(nullptr);
-    return new (memory) uint32_t(0);
-  }();
-  if (flag == nullptr) note_error(cudaErrorMemoryAllocation, "cudaMallocHost");
-  return flag;
+    note_error(cudaMallocHost(&memory, sizeof(uint32_t)), "cudaMallocHost");
+    if (memory != nullptr) index_flag = new (memory) uint32_t(0);
+  }
+  return index_flag;
 }
 
 namespace {
@@ -122,7 +129,7 @@ void fill(void* memory, int byte, size_t bytes) {
 
 /// The device has written whatever it had to; tells of an index out of range once.
 void check_indices() {
-  uint32_t* const flag = out_of_range_flag();
+  uint32_t* const flag = index_flag;
   if (flag == nullptr || __atomic_exchange_n(flag, 0, __ATOMIC_RELAXED) == 0 || state.failed) return;
   state.failed = true;
   state.error = "index out of range";

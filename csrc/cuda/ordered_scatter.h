@@ -161,8 +161,10 @@ template <typename Source>
 void ordered_scatter(const char* name, const Source& source, bool one_by_one) {
   constexpr int64_t few_sources = 32, some_sources = 4096, many_lines = 4096, many_columns = 1 << 17;
   const int64_t columns = source.lines * source.width;
-  if (columns == 0 || source.table_size == 0) return;
-  const bool serial = source.count <= few_sources || (one_by_one && source.lines >= many_lines) ||
+  if (columns == 0 || (Source::starts_empty && source.table_size == 0)) return;
+  // In an empty table no index is in range: those are looked at one by one as well.
+  const bool serial = source.table_size == 0 || source.count <= few_sources ||
+                      (one_by_one && source.lines >= many_lines) ||
                       (columns >= many_columns && source.count <= some_sources);
   if (serial && !Source::starts_empty) {
     launch(name, scatter_one_by_one<Source>, {blocks_for(columns), dim3(block_threads)}, source);

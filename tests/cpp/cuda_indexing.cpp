@@ -153,6 +153,19 @@ TEST(CudaIndexing, OutOfRange) {
     }
 }
 
+TEST(CudaIndexing, NothingIsInRangeOfAnEmptyTable) {
+  const kernels::Backend& backend = *pycnn_backend();
+  for (const auto kernel : {cuda::gather, cuda::scatter_add}) {
+    Problem<float> p({1, 100, 2, 1});
+    IndexArguments a = p.arguments();
+    a.axis_size = 0;
+    a.table.data = nullptr;
+    kernel(a);
+    backend.synchronize();
+    EXPECT_STREQ(backend.take_error(), "index out of range");
+  }
+}
+
 template <typename T>
 void check_sample(int64_t batch, int64_t points, int64_t taps, int64_t elements, int64_t channels, int64_t misaligned) {
   std::vector<int64_t> index = random_integers(batch * taps * points, elements + 1, 5);
