@@ -1,8 +1,11 @@
 // The plug-in's table: devices, memory, streams, events, graphs, by way of the CUDA runtime.
 #include "kernels/backend.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
+#include <new>
 #include <string>
 
 #include "cuda/kernels.h"
@@ -28,6 +31,21 @@ void note_error(cudaError_t error, const char* where) {
   state.failed = true;
   state.error = std::string(where) + ": " + cudaGetErrorString(error);
   cudaGetLastError();  // what a failed launch leaves behind would be told again by the next call
+}
+
+namespace {
+std::atomic<uint32_t*> index_flag = nullptr;
+}
+
+uint32_t* out_of_range_flag() {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  if (index_flag == nullptr) {
+    void* memory = nullptr;
+    note_error(cudaMallocHost(&memory, sizeof(uint32_t)), "cudaMallocHost");
+    if (memory != nullptr) index_flag = new (memory) uint32_t(0);
+  }
+  return index_flag;
 }
 
 namespace {
@@ -109,8 +127,22 @@ void fill(void* memory, int byte, size_t bytes) {
   if (!failed()) note_error(cudaMemsetAsync(memory, byte, bytes, state.stream), "cudaMemsetAsync");
 }
 
-void synchronize() { note_error(cudaStreamSynchronize(state.stream), "cudaStreamSynchronize"); }
-void synchronize_device() { note_error(cudaDeviceSynchronize(), "cudaDeviceSynchronize"); }
+/// The device has written whatever it had to; tells of an index out of range once.
+void check_indices() {
+  uint32_t* const flag = index_flag;
+  if (flag == nullptr || __atomic_exchange_n(flag, 0, __ATOMIC_RELAXED) == 0 || state.failed) return;
+  state.failed = true;
+  state.error = "index out of range";
+}
+
+void synchronize() {
+  note_error(cudaStreamSynchronize(state.stream), "cudaStreamSynchronize");
+  check_indices();
+}
+void synchronize_device() {
+  note_error(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  check_indices();
+}
 
 void* create_stream(int priority) {
   cudaStream_t stream = nullptr;

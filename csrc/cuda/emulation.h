@@ -138,6 +138,11 @@ T __shfl_down_sync(unsigned, T value, unsigned distance) {
   const int lane = pycnn::cuda::emulation::lane(), from = lane + static_cast<int>(distance);
   return pycnn::cuda::emulation::shuffle(value, from < 32 ? from : lane);
 }
+template <typename T>
+T __shfl_up_sync(unsigned, T value, unsigned distance) {
+  const int lane = pycnn::cuda::emulation::lane(), from = lane - static_cast<int>(distance);
+  return pycnn::cuda::emulation::shuffle(value, from >= 0 ? from : lane);
+}
 inline unsigned __ballot_sync(unsigned, int predicate) {
   bool all[32];
   const bool mine = predicate != 0;
@@ -155,6 +160,11 @@ inline unsigned __float_as_uint(float value) {
   unsigned bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
+}
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+inline uint64_t __umul64hi(uint64_t a, uint64_t b) {
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<uint64_t>(static_cast<Wide>(a) * b >> 64);
 }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(static_cast<uint64_t>(a) * b >> 32); }
 template <typename T>

@@ -180,6 +180,10 @@ PYCNN_HOST_DEVICE static inline void narrow(Register from, BFloat16& to) {
   to.bits = float_to_bfloat(value);
 }
 
+// What these call may be code for either side.
+#ifdef __CUDACC__
+#pragma nv_exec_check_disable
+#endif
 /// Calls function(T{}) with the memory type of a dtype.
 template <typename Function>
 PYCNN_HOST_DEVICE static inline auto with_memory_type(DType dtype, Function function) {
@@ -207,6 +211,9 @@ PYCNN_HOST_DEVICE static inline auto with_memory_type(DType dtype, Function func
   }
 }
 
+#ifdef __CUDACC__
+#pragma nv_exec_check_disable
+#endif
 /// Calls function(T{}) with the C++ type of a register.
 template <typename Function>
 PYCNN_HOST_DEVICE static inline auto with_register_type(RegisterType type, Function function) {

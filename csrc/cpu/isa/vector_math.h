@@ -5,20 +5,25 @@
 
 #include <cstdint>
 
+#include "kernels/elementary_math.h"
+
 #ifndef PYCNN_ISA
 #error "this header belongs to code that is built per instruction set"
 #endif
 
 namespace pycnn::cpu::PYCNN_ISA {
 
-inline constexpr double ln2 = 0x1.62e42fefa39efp-1;
+using kernels::cosine_polynomial;
+using kernels::ln2;
+using kernels::log_parts;
+using kernels::round_to_integer;
+using kernels::sine_polynomial;
+
 inline constexpr double ln2_high = 0x1.62e42feep-1;  // 32 bits: exact when multiplied by an exponent
 inline constexpr double ln2_low = 0x1.a39ef35793c76p-33;
 inline constexpr double log2_e = 0x1.71547652b82fep+0;
 inline constexpr double log10_2 = 0x1.34413509f79ffp-2;
 inline constexpr double log10_e = 0x1.bcb7b1526e50ep-2;
-/// Added to a small double it rounds it to an integer, which then stands in the low bits.
-inline constexpr double round_to_integer = 0x1.8p52;
 
 /// a·b + c, with one rounding where the level has the instruction.
 static inline double fused(double a, double b, double c) {
@@ -57,23 +62,6 @@ static inline double expm1_of(double x) {
   double scale;
   const double fraction = exp_parts(x, scale);
   return fused(scale, fraction, scale - 1.0);
-}
-
-/// u = 2^exponent · m with m in [√½, √2); returns log(m). For positive normal u.
-static inline double log_parts(double u, double& exponent) {
-  const uint64_t bits = __builtin_bit_cast(uint64_t, u);
-  const uint64_t biased = (bits + (0x3ff0000000000000u - 0x3fe6a09e667f3bcdu)) >> 52;
-  exponent = __builtin_bit_cast(double, biased | 0x4330000000000000u) - (0x1p52 + 1023.0);
-  const double f = __builtin_bit_cast(double, bits - (biased << 52) + 0x3ff0000000000000u) - 1.0;
-  const double s = f / (2.0 + f);  // log(m) = 2 artanh(s)
-  const double z = s * s;
-  double p = 2.0 / 13;
-  p = p * z + 2.0 / 11;
-  p = p * z + 2.0 / 9;
-  p = p * z + 2.0 / 7;
-  p = p * z + 2.0 / 5;
-  p = p * z + 2.0 / 3;
-  return p * z * s + 2.0 * s;
 }
 
 static inline float exp32(float x) { return static_cast<float>(exp_of(x)); }
@@ -163,27 +151,6 @@ static inline double reduce_quadrant(float x, uint64_t& quadrant) {
   const double n = shifted - round_to_integer;
   quadrant = __builtin_bit_cast(uint64_t, shifted);
   return ((wide - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69;
-}
-
-static inline double sine_polynomial(double r) {
-  const double z = r * r;
-  double p = -1.0 / 39916800;
-  p = p * z + 1.0 / 362880;
-  p = p * z - 1.0 / 5040;
-  p = p * z + 1.0 / 120;
-  p = p * z - 1.0 / 6;
-  return p * z * r + r;
-}
-
-static inline double cosine_polynomial(double r) {
-  const double z = r * r;
-  double p = 1.0 / 479001600;
-  p = p * z - 1.0 / 3628800;
-  p = p * z + 1.0 / 40320;
-  p = p * z - 1.0 / 720;
-  p = p * z + 1.0 / 24;
-  p = p * z - 0.5;
-  return p * z + 1.0;
 }
 
 /// sin(x + shift·π/2) for |x| ≤ trigonometric_limit.
