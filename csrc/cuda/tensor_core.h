@@ -79,6 +79,18 @@ void multiply_add(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
 
 #endif
 
+/// The bits of a float32 rounded to what TFloat32 keeps of it.
+__device__ inline uint32_t to_tfloat32(uint32_t bits) {
+#ifndef PYCNN_CUDA_EMULATION
+  uint32_t result;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result) : "f"(__uint_as_float(bits)));
+  return result;
+#else
+  const bool finite = (bits & 0x7F800000U) != 0x7F800000U;
+  return finite ? (bits + 0x1000U) & 0xFFFFE000U : bits;
+#endif
+}
+
 /// d += a·b, with a 16 rows, b 8 columns and a depth of 16 (TFloat32: 8). Lane l holds of d rows l/4 and l/4 + 8,
 /// columns 2(l%4) and 2(l%4) + 1: d[0], d[1], then d[2], d[3]. Of a and b see load_matrices(): a[0 … 3] are the 8×8
 /// blocks (upper, lower) of the first half of the depth, then of the second; b[0], b[1] those of the transposed b. In
