@@ -43,14 +43,21 @@ struct Product {
 
 // -- shared memory ----------------------------------------------------------------------------------------------------
 
-/// Where a byte of a line lies. Chunks of 16 bytes change places so that eight lanes that read the same chunk of eight
-/// neighbouring lines, or eight chunks of a line, meet all banks.
+/// Chunks of 16 bytes of a line change places, by an exclusive or with this, so that eight lanes that read the same
+/// chunk of eight neighbouring lines, or eight chunks of a line, meet all banks. It repeats every eight lines.
+template <int LineBytes>
+__device__ inline int turn_of(int line) {
+  static_assert(LineBytes >= 64 && (LineBytes & (LineBytes - 1)) == 0);
+  return LineBytes >= 128 ? line & 7 : line >> 1 & 3;
+}
+
+/// Where a byte of a line lies.
 template <int LineBytes>
 __device__ inline int swizzled(int line, int byte) {
-  static_assert(LineBytes >= 64 && (LineBytes & (LineBytes - 1)) == 0);
-  const int turn = LineBytes >= 128 ? line & 7 : line >> 1 & 3;
-  return line * LineBytes + (byte ^ turn << 4);
+  return line * LineBytes + (byte ^ turn_of<LineBytes>(line) << 4);
 }
+
+__device__ inline int thread_index() { return static_cast<int>(threadIdx.x); }
 
 template <typename Operand, int Across, int Depth>
 struct Slot {
@@ -64,47 +71,57 @@ template <typename Operand, int Across, int Depth, int Threads>
 class Fetch {
   using T = typename Operand::Element;
   using S = Slot<Operand, Across, Depth>;
+  using Place = typename Operand::Across;
   static constexpr int V = Operand::vector, per_line = S::line / V;
   static constexpr int lines_at_once = Threads / per_line;
   static constexpr int passes = (S::lines + lines_at_once - 1) / lines_at_once;
   static constexpr bool held = V * sizeof(T) < 4;  // asynchronous copies are of 4 bytes or more
-  static constexpr bool tabled = S::by_depth && passes > 4;
+  static constexpr bool tabled = S::by_depth && passes > (sizeof(T) == 2 ? 4 : 2);  // else lines stay in registers
+  static constexpr int unrolled = held ? passes : 4;
   static_assert(Threads % per_line == 0);
+  static constexpr int across_bytes = tabled ? Across * static_cast<int>(sizeof(Place)) : 0;
 
  public:
-  static constexpr int table_bytes = tabled ? Across * static_cast<int>(sizeof(typename Operand::Across)) : 0;
+  static constexpr int table_bytes =
+      across_bytes + (Operand::looks_up ? table_places * static_cast<int>(sizeof(typename Operand::Along)) : 0);
 
-  /// The caller waits for the other threads before the first begin().
+  /// The caller waits for the other threads before the first begin(). `table` is shared memory.
   __device__ Fetch(const Operand& operand, int part, int y, int first, char* table)
       : operand_(operand),
         part_(part),
         origin_(operand.origin(part, y)),
-        column_(static_cast<int>(threadIdx.x) % per_line * V),
-        line_(static_cast<int>(threadIdx.x) / per_line),
-        table_(reinterpret_cast<typename Operand::Across*>(table)) {
+        column_(static_cast<int>(threadIdx.x % per_line) * V),
+        line_(static_cast<int>(threadIdx.x / per_line)),
+        place_(swizzled<S::line_bytes>(line_, column_ * static_cast<int>(sizeof(T)))),
+        table_(reinterpret_cast<Place*>(table)) {
     if constexpr (tabled) {
-      for (int i = static_cast<int>(threadIdx.x); i < Across; i += Threads) table_[i] = operand.across(part, first + i);
+      for (int i = thread_index(); i < Across; i += Threads) table_[i] = operand.across(part, first + i);
     } else if constexpr (S::by_depth) {
 #pragma unroll
       for (int i = 0; i < passes; ++i) across_[i] = operand.across(part, first + line_ + i * lines_at_once);
     } else {
       across_[0] = operand.across(part, first + column_);
     }
+    if constexpr (Operand::looks_up) {
+      const int lookups = operand.lookups(part);
+      if (lookups <= table_places) {
+        lookup_ = reinterpret_cast<typename Operand::Along*>(table + across_bytes);
+        for (int i = thread_index(); i < lookups; i += Threads) lookup_[i] = operand.lookup(part, i);
+      }
+    }
   }
 
   /// What lies in depth k … k + Depth - 1.
   __device__ void begin(int k, char* slot) {
     if constexpr (S::by_depth) {
-      const typename Operand::Along along = operand_.along(part_, k + column_);
-#pragma unroll
+      const typename Operand::Along along = along_of(k + column_);
+#pragma unroll(unrolled)
       for (int i = 0; i < passes; ++i)
-        if (S::lines % lines_at_once == 0 || line_ + i * lines_at_once < S::lines)
-          move(i, tabled ? table_[line_ + i * lines_at_once] : across_[tabled ? 0 : i], along, slot);
+        if (has_line(i)) move(i, tabled ? table_[line_ + i * lines_at_once] : across_[tabled ? 0 : i], along, slot);
     } else {
-#pragma unroll
+#pragma unroll(unrolled)
       for (int i = 0; i < passes; ++i)
-        if (S::lines % lines_at_once == 0 || line_ + i * lines_at_once < S::lines)
-          move(i, across_[0], operand_.along(part_, k + line_ + i * lines_at_once), slot);
+        if (has_line(i)) move(i, across_[0], along_of(k + line_ + i * lines_at_once), slot);
     }
   }
 
@@ -113,33 +130,40 @@ class Fetch {
     if constexpr (held) {
 #pragma unroll
       for (int i = 0; i < passes; ++i)
-        if (S::lines % lines_at_once == 0 || line_ + i * lines_at_once < S::lines)
-          *reinterpret_cast<T*>(slot + place(i)) = held_[i];
+        if (has_line(i)) *reinterpret_cast<T*>(slot + place(i)) = held_[i];
     }
   }
 
  private:
+  __device__ bool has_line(int i) const {
+    return S::lines % lines_at_once == 0 || line_ + i * lines_at_once < S::lines;
+  }
   __device__ int place(int i) const {
+    if constexpr (lines_at_once % 8 == 0) return place_ + i * lines_at_once * S::line_bytes;
     return swizzled<S::line_bytes>(line_ + i * lines_at_once, column_ * static_cast<int>(sizeof(T)));
   }
-  __device__ void move(int i, const typename Operand::Across& across, const typename Operand::Along& along,
-                       char* slot) {
+  __device__ typename Operand::Along along_of(int k) const {
+    if constexpr (Operand::looks_up)
+      return operand_.along(part_, k, lookup_);
+    else
+      return operand_.along(part_, k);
+  }
+  __device__ void move(int i, const Place& across, const typename Operand::Along& along, char* slot) {
     int64_t offset;
     const int valid = operand_.address(across, along, offset);
-    if constexpr (held) {
+    if constexpr (held)
       held_[i] = valid != 0 ? origin_[offset] : T{};
-    } else {
-      begin_copy<V * sizeof(T)>(slot + place(i), valid != 0 ? origin_ + offset : origin_,
-                                valid * static_cast<int>(sizeof(T)));
-    }
+    else
+      begin_copy<V * sizeof(T)>(slot + place(i), origin_ + offset, valid * static_cast<int>(sizeof(T)));
   }
 
   const Operand& operand_;
   const int part_;
   const T* origin_;
-  const int column_, line_;
-  typename Operand::Across* table_;
-  typename Operand::Across across_[S::by_depth && !tabled ? passes : 1];
+  const int column_, line_, place_;
+  Place* table_;
+  typename Operand::Along* lookup_ = nullptr;
+  Place across_[S::by_depth && !tabled ? passes : 1];
   T held_[held ? passes : 1];
 };
 
@@ -153,7 +177,7 @@ inline constexpr int staged_row = N + 8;
 template <Factor F, typename Element_>
 struct TensorCores {
   using Element = Element_;
-  static constexpr int depth = 32;
+  static constexpr int depth = sizeof(Element) == 2 ? 32 : 16;
   template <typename T>
   static constexpr int threads = T::warps_m* T::warps_n* warp_size;
 
@@ -164,13 +188,15 @@ struct TensorCores {
     static constexpr int rows = T::M / T::warps_m, columns = T::N / T::warps_n;
     static constexpr int across_m = rows / 16, across_n = columns / 8;
     static constexpr int chunk = 16 / sizeof(Element), step = 2 * chunk;  // elements; a step's depth is two chunks
+    static constexpr int unrolled = F == Factor::TFloat32 ? 1 : depth / step;  // as registers allow
     static_assert(across_n % 2 == 0);
 
    public:
     __device__ Sums()
-        : lane_(static_cast<int>(threadIdx.x) % warp_size),
-          row_(static_cast<int>(threadIdx.x) / warp_size / T::warps_n * rows),
-          column_(static_cast<int>(threadIdx.x) / warp_size % T::warps_n * columns) {
+        : row_(static_cast<int>(threadIdx.x / warp_size / T::warps_n) * rows),
+          column_(static_cast<int>(threadIdx.x / warp_size % T::warps_n) * columns),
+          from_a_(row_, lane() / 8 % 2, lane() / 16),
+          from_b_(column_, lane() / 16, lane() / 8 % 2) {
 #pragma unroll
       for (int i = 0; i < across_m; ++i)
 #pragma unroll
@@ -180,13 +206,13 @@ struct TensorCores {
     }
 
     __device__ void add(const char* a, const char* b) {
-#pragma unroll
+#pragma unroll(unrolled)
       for (int k = 0; k < depth / step; ++k) {
         uint32_t factors_a[across_m][4], factors_b[across_n / 2][4];
 #pragma unroll
-        for (int i = 0; i < across_m; ++i) fragment<SlotA, false>(factors_a[i], a, row_ + 16 * i, k);
+        for (int i = 0; i < across_m; ++i) from_a_.template load<false>(factors_a[i], a, i, k);
 #pragma unroll
-        for (int j = 0; j < across_n / 2; ++j) fragment<SlotB, true>(factors_b[j], b, column_ + 16 * j, k);
+        for (int j = 0; j < across_n / 2; ++j) from_b_.template load<true>(factors_b[j], b, j, k);
 #pragma unroll
         for (int i = 0; i < across_m; ++i)
 #pragma unroll
@@ -205,38 +231,60 @@ struct TensorCores {
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             float* at =
-                to + (row_ + 16 * i + 8 * half + lane_ / 4) * staged_row<T::N> + column_ + 8 * j + lane_ % 4 * 2;
+                to + (row_ + 16 * i + 8 * half + lane() / 4) * staged_row<T::N> + column_ + 8 * j + lane() % 4 * 2;
             Vector<float, 2>{{sums_[i][j][2 * half], sums_[i][j][2 * half + 1]}}.store(at);
           }
     }
 
    private:
-    /// Four 8×8 blocks (8×4 of 32 bits) that lie at `across` in step k. The second one is the next across, of the
-    /// second factor the next in depth.
-    template <typename S, bool DepthFirst>
-    __device__ void fragment(uint32_t (&words)[4], const char* slot, int across, int k) const {
-      const int second = lane_ / 8 % 2, third = lane_ / 16;
-      const int next_across = DepthFirst ? third : second, next_depth = DepthFirst ? second : third;
-      if constexpr (S::by_depth) {
-        load_matrices<false>(
-            words, slot + swizzled<S::line_bytes>(across + 8 * next_across + lane_ % 8, (2 * k + next_depth) * 16));
-      } else if constexpr (F != Factor::TFloat32) {
-        load_matrices<true>(words, slot + swizzled<S::line_bytes>(step * k + 8 * next_depth + lane_ % 8,
-                                                                  (across + 8 * next_across) * 2));
-      } else {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int down = DepthFirst ? i % 2 : i / 2, aside = DepthFirst ? i / 2 : i % 2;
-          words[i] = *reinterpret_cast<const uint32_t*>(
-              slot + swizzled<S::line_bytes>(step * k + 4 * down + lane_ % 4, (across + 8 * aside + lane_ / 4) * 4));
+    static __device__ int lane() { return static_cast<int>(threadIdx.x % warp_size); }
+
+    /// Where a lane finds its part of fragments: four 8×8 blocks (8×4 of 32 bits) each, two across times two in depth.
+    template <typename S>
+    class Source {
+     public:
+      /// The warp's first place across, a multiple of 16; which of the four blocks this lane gives the lines of.
+      __device__ Source(int first, int next_across, int next_depth) {
+        const int line = lane() % 8, turn = turn_of<S::line_bytes>(line);
+        if constexpr (S::by_depth) {
+          line_ = (first + 8 * next_across + line) * S::line_bytes;
+          chunk_ = (next_depth ^ turn) * 16;
+        } else if constexpr (F != Factor::TFloat32) {
+          line_ = (8 * next_depth + line) * S::line_bytes;
+          chunk_ = (first / 8 + next_across ^ turn) * 16;
+        } else {
+          line_ = first;
+          chunk_ = 0;
         }
       }
-      if constexpr (F == Factor::TFloat32)
+      /// Blocks 16·i across at step k. The second one is the next across, with DepthFirst the next in depth.
+      template <bool DepthFirst>
+      __device__ void load(uint32_t (&words)[4], const char* slot, int i, int k) const {
+        if constexpr (S::by_depth) {
+          load_matrices<false>(words, slot + (line_ + 16 * i * S::line_bytes) + (chunk_ ^ 32 * k));
+        } else if constexpr (F != Factor::TFloat32) {
+          load_matrices<true>(words, slot + (line_ + step * k * S::line_bytes) + (chunk_ ^ 32 * i));
+        } else {
 #pragma unroll
-        for (uint32_t& word : words) word = to_tfloat32(word);
-    }
+          for (int block = 0; block < 4; ++block) {
+            const int down = DepthFirst ? block % 2 : block / 2, aside = DepthFirst ? block / 2 : block % 2;
+            words[block] = *reinterpret_cast<const uint32_t*>(
+                slot + swizzled<S::line_bytes>(step * k + 4 * down + lane() % 4,
+                                               (line_ + 16 * i + 8 * aside + lane() / 4) * 4));
+          }
+        }
+        if constexpr (F == Factor::TFloat32)
+#pragma unroll
+          for (uint32_t& word : words) word = to_tfloat32(word);
+      }
 
-    const int lane_, row_, column_;
+     private:
+      int line_, chunk_;
+    };
+
+    const int row_, column_;
+    const Source<SlotA> from_a_;
+    const Source<SlotB> from_b_;
     float sums_[across_m][across_n][4];
   };
 };
@@ -258,7 +306,7 @@ struct Float32Units {
 
    public:
     __device__ Sums() {
-      const int lane = static_cast<int>(threadIdx.x) % warp_size, warp = static_cast<int>(threadIdx.x) / warp_size;
+      const int lane = static_cast<int>(threadIdx.x % warp_size), warp = static_cast<int>(threadIdx.x / warp_size);
       m_ = warp / (across_n / warp_n) * warp_m + lane / warp_n;
       n_ = warp % (across_n / warp_n) * warp_n + lane % warp_n;
 #pragma unroll
@@ -268,7 +316,7 @@ struct Float32Units {
     }
 
     __device__ void add(const char* a, const char* b) {
-#pragma unroll 4
+#pragma unroll 1  // more would not fit into 128 registers
       for (int k = 0; k < depth; k += 2) {
         float factors_a[2][8], factors_b[2][8];
         factors<SlotA, across_m>(factors_a, a, m_, k);
@@ -359,38 +407,39 @@ __global__ void __launch_bounds__(Shape<Math, T, P>::threads, Shape<Math, T, P>:
   typename S::FetchA fetch_a(p.a, part, y, row, shared + S::work_bytes);
   typename S::FetchB fetch_b(p.b, part, y, column, shared + S::work_bytes + S::FetchA::table_bytes);
   if constexpr (S::FetchA::table_bytes + S::FetchB::table_bytes > 0) __syncthreads();
-  const auto begin = [&](int step) {
-    char* slot = shared + step % S::stages * S::stage_bytes;
-    fetch_a.begin(step * Math::depth, slot);
-    fetch_b.begin(step * Math::depth, slot + S::SlotA::bytes);
-  };
-  const auto end = [&](int step) {
-    char* slot = shared + step % S::stages * S::stage_bytes;
-    fetch_a.end(slot);
-    fetch_b.end(slot + S::SlotA::bytes);
-  };
-
   const int64_t steps = (p.part[part].depth + Math::depth - 1) / Math::depth;
   const int first = static_cast<int>(steps * split / p.splits), last = static_cast<int>(steps * (split + 1) / p.splits);
   typename Math::template Sums<T, typename P::A, typename P::B> sums;
+  char* to = shared;
 #pragma unroll 1
-  for (int step = first; step < first + S::stages - 1; ++step) {
+  for (int step = first; step < first + S::stages - 1; ++step, to += S::stage_bytes) {
     if (step < last) {
-      begin(step);
-      end(step);
+      fetch_a.begin(step * Math::depth, to);
+      fetch_b.begin(step * Math::depth, to + S::SlotA::bytes);
+      fetch_a.end(to);
+      fetch_b.end(to + S::SlotA::bytes);
     }
     commit_copies();
   }
+  const char* from = shared;
 #pragma unroll 1
   for (int step = first; step < last; ++step) {
     wait_for_copies<S::stages - 2>();
     __syncthreads();  // the step's factors are there for all, and the slot before it is no longer read
     const int ahead = step + S::stages - 1;
-    if (ahead < last) begin(ahead);
+    if (ahead < last) {
+      fetch_a.begin(ahead * Math::depth, to);
+      fetch_b.begin(ahead * Math::depth, to + S::SlotA::bytes);
+    }
     commit_copies();
-    const char* slot = shared + step % S::stages * S::stage_bytes;
-    sums.add(slot, slot + S::SlotA::bytes);
-    if (ahead < last) end(ahead);
+    sums.add(from, from + S::SlotA::bytes);
+    if (ahead < last) {
+      fetch_a.end(to);
+      fetch_b.end(to + S::SlotA::bytes);
+    }
+    const char* end = shared + S::pipeline_bytes;
+    from = from + S::stage_bytes == end ? shared : from + S::stage_bytes;
+    to = to + S::stage_bytes == end ? shared : to + S::stage_bytes;
   }
   wait_for_copies<0>();
   __syncthreads();

@@ -15,6 +15,9 @@ enum class Contiguous : uint8_t { Depth, Across };
 /// Parts of a product (phases of a convolution) that one launch can do.
 inline constexpr int max_parts = 16;
 
+/// Places along the depth that a block looks up instead of computing them, if no more are needed.
+inline constexpr int table_places = 128;
+
 inline constexpr int nowhere = -(1 << 30);  ///< a position outside of whatever is added to it, up to 2³⁰
 
 /// A matrix; batches of them are counted by the block's y.
@@ -36,6 +39,7 @@ struct Matrix {
   };
   using Across = Place;
   using Along = Place;
+  static constexpr bool looks_up = false;
 
   __host__ __device__ const T* origin(int, int y) const {
     const int outer = batches.divide(y);
@@ -76,6 +80,7 @@ struct StridedMatrix {
   };
   using Across = Place;
   using Along = Place;
+  static constexpr bool looks_up = false;
 
   __host__ __device__ const T* origin(int, int y) const {
     const int outer = batches.divide(y);
@@ -109,6 +114,7 @@ struct PackedWeight {
   struct Along {
     int offset, valid;
   };
+  static constexpr bool looks_up = false;
 
   __host__ __device__ const T* origin(int part, int y) const {
     return data + offsets[part] + static_cast<int64_t>(y) * across_count * rows[part];
@@ -170,6 +176,15 @@ struct PixelsAndTaps {
     const int at[3] = {t0 * p.axis[0].tap_step, t1 * p.axis[1].tap_step, t2 * p.axis[2].tap_step};
     return {offset_of(0, at) + channel, {at[0], at[1], at[2]}};
   }
+  /// The same with the division into dimensions done: `table` has the places of the taps' first channels.
+  __device__ Place tap(int part_index, int k, const Place* table) const {
+    if (table == nullptr) return tap(part_index, k);
+    if (k >= part[part_index].tap_depth) return {0, {nowhere, 0, 0}};
+    const int number = group_channels.quotient(k);
+    Place place = table[number];
+    place.offset += k - number * group_channels.divisor();
+    return place;
+  }
   __host__ __device__ bool inside(const Place& a, const Place& b) const {
     return static_cast<unsigned>(a.at[0] + b.at[0]) < static_cast<unsigned>(size[0]) &&
            static_cast<unsigned>(a.at[1] + b.at[1]) < static_cast<unsigned>(size[1]) &&
@@ -185,6 +200,7 @@ struct PixelRows {
   static constexpr Contiguous contiguous = Contiguous::Depth;
   using Across = PixelsAndTaps::Place;
   using Along = PixelsAndTaps::Place;
+  static constexpr bool looks_up = true;
 
   const T* data;
   PixelsAndTaps geometry;
@@ -194,6 +210,10 @@ struct PixelRows {
   }
   __host__ __device__ Across across(int part, int i) const { return geometry.pixel(part, i); }
   __host__ __device__ Along along(int part, int k) const { return geometry.tap(part, k); }
+  /// The i-th entry of the table, as there are group_channels of each.
+  __device__ int lookups(int part) const { return geometry.group_channels.quotient(geometry.part[part].tap_depth); }
+  __device__ Along lookup(int part, int i) const { return geometry.tap(part, i * geometry.group_channels.divisor()); }
+  __device__ Along along(int part, int k, const Along* table) const { return geometry.tap(part, k, table); }
   __host__ __device__ int address(const Across& a, const Along& k, int64_t& offset) const {
     offset = a.offset + k.offset;
     return geometry.inside(a, k) ? V : 0;
@@ -208,6 +228,7 @@ struct TapRows {
   static constexpr Contiguous contiguous = Contiguous::Across;
   using Across = PixelsAndTaps::Place;
   using Along = PixelsAndTaps::Place;
+  static constexpr bool looks_up = false;
 
   const T* data;
   PixelsAndTaps geometry;
