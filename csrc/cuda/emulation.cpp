@@ -1,5 +1,6 @@
 #include "cuda/emulation.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -29,7 +30,9 @@ struct Copy {
 enum class State : uint8_t { Runnable, AtBarrier, InWarp, Finished };
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t context;  ///< to begin with; then it goes on from where it left, which takes no system call
+  jmp_buf left;
+  bool begun = false;
   std::unique_ptr<char[]> stack{new char[stack_bytes]};
   State state = State::Finished;
   dim3 index;
@@ -52,7 +55,7 @@ struct Block {
   unsigned char* shared = nullptr;
   size_t shared_bytes = 0;
   size_t threads = 0, current = 0;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   std::minstd_rand random;
 };
 thread_local Block* block = nullptr;
@@ -67,7 +70,14 @@ Fiber& self() { return *block->fibers[block->current]; }
 void yield(State state) {
   Fiber& fiber = self();
   fiber.state = state;
-  swapcontext(&fiber.context, &block->scheduler);
+  if (_setjmp(fiber.left) == 0) _longjmp(block->scheduler, 1);
+}
+
+void resume(Fiber& fiber) {
+  if (_setjmp(block->scheduler) != 0) return;
+  if (fiber.begun) _longjmp(fiber.left, 1);
+  fiber.begun = true;
+  setcontext(&fiber.context);
 }
 
 void enter() {
@@ -107,6 +117,7 @@ void run_block() {
     fiber.index = {n % blockDim.x, n / blockDim.x % blockDim.y, n / blockDim.x / blockDim.y};
     fiber.state = State::Runnable;
     fiber.exchanges = 0;
+    fiber.begun = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = stack_bytes;
@@ -125,7 +136,7 @@ void run_block() {
       if (fiber.state == State::Runnable) {
         block->current = i;
         threadIdx = fiber.index;
-        swapcontext(&block->scheduler, &fiber.context);
+        resume(fiber);
       }
       finished += fiber.state == State::Finished;
     }
