@@ -173,10 +173,16 @@ const char* cannot_multiply(const ConvolutionArguments& a, ConvolutionPass pass)
   if (a.dtype != DType::Float32 && a.dtype != DType::BFloat16 && a.dtype != DType::Float16)
     return "only for float32, bfloat16 and float16";
   if (s.groups > 65535) return "a launch has no more than 65535 groups";
+  constexpr int64_t most_places = -nowhere / 2;
+  const int64_t* const source = pass == ConvolutionPass::InputGradient ? s.output : s.input;
+  int64_t pixels = s.batch, farthest = 0;
   for (int d = 0; d < 3; ++d) {
     const int64_t reach = s.kernel[d] * s.dilation[d] + s.padding[d] + s.stride[d];
-    if (std::max({s.input[d], s.output[d] * s.stride[d], reach}) >= -nowhere / 2) return "positions exceed 2^29";
+    if (std::max({s.input[d], s.output[d] * s.stride[d], reach}) >= most_places) return "positions exceed 2^29";
+    pixels *= source[d];
+    farthest = std::min(farthest, most_places) * source[d] + reach;
   }
+  if (pixels >= most_places || farthest >= most_places) return "the pixels that are read exceed 2^29";
   if (std::max(s.in_channels, s.out_channels) > most_index) return "channels exceed 2^31";
   const std::vector<Phase> phases = phases_of(s, pass);
   const ProductSize size = product_size(a, pass, phases);

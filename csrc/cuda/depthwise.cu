@@ -56,6 +56,7 @@ __global__ void __launch_bounds__(threads) depthwise(const __grid_constant__ Dep
   if (lane >= lanes || channel >= p.channels) return;
   const int64_t rows = p.batch * axis[0].positions * axis[1].positions;
   const int64_t runs = rows * p.runs[z].divisor();
+#pragma unroll 1
   for (int turn = 0; turn < runs_per_thread; ++turn) {
     const int64_t run = (static_cast<int64_t>(blockIdx.x) * runs_per_thread + turn) * lanes + lane;
     if (run >= runs) return;
@@ -93,15 +94,20 @@ __global__ void __launch_bounds__(threads) depthwise(const __grid_constant__ Dep
         }
       }
     }
-    const int left = axis[2].positions - q2;
+    // The program is a call, over which sums would not stay in registers: it runs after all have been stored.
+    const int left = axis[2].positions - q2 < run_length ? axis[2].positions - q2 : run_length;
+    const int result = row * axis[2].positions + q2;
+    const Finish<T>& finish = p.result.finish;
+    float values[run_length][result_vector] = {};
 #pragma unroll
     for (int i = 0; i < run_length; ++i) {
-      if (i >= left) break;
-      float values[result_vector] = {};
 #pragma unroll
-      for (int v = 0; v < V; ++v) values[v] = sums[i][v];
-      p.result.store(z, 0, row * axis[2].positions + q2 + i, channel, V, values);
+      for (int v = 0; v < V; ++v) values[i][v] = sums[i][v];
+      if (i < left) finish.store(p.result.pixel(z, result + i) * p.channels + channel, V, values[i]);
     }
+    if (!finish.followed) continue;
+#pragma unroll 1
+    for (int i = 0; i < left; ++i) finish.follow(p.result.pixel(z, result + i), channel, V, values[i]);
   }
 }
 

@@ -18,27 +18,30 @@ struct Tile {
   static constexpr int M = M_, N = N_, warps_m = WarpsM_, warps_n = WarpsN_;
 };
 
-/// A launch: parts one after the other in x, groups or batches in y, splits of the depth in z.
-template <typename A_, typename B_, typename Result_>
-struct Product {
-  using A = A_;
-  using B = B_;
-  using Result = Result_;
+/// What splits leave, and where their sums go.
+template <typename Result>
+struct SplitSums {
+  Result result;
+  int parts;
   struct Part {
     int rows, depth, first_tile;
     int64_t first_row;
   };
-
-  A a;
-  B b;
-  Result result;
-  int parts;
   Part part[max_parts];
-  int columns;
-  IndexDivide column_tiles;
-  int batch, splits;
+  int columns, batch, splits;
   int64_t rows;    ///< of all parts
   float* partial;  ///< (split, batch, row, column), if there are several splits
+};
+
+/// A launch: parts one after the other in x, groups or batches in y, splits of the depth in z.
+template <typename A_, typename B_, typename Result_>
+struct Product : SplitSums<Result_> {
+  using A = A_;
+  using B = B_;
+  using Result = Result_;
+  A a;
+  B b;
+  IndexDivide column_tiles;
 };
 
 // -- shared memory ----------------------------------------------------------------------------------------------------
@@ -48,13 +51,13 @@ struct Product {
 template <int LineBytes>
 __device__ inline int turn_of(int line) {
   static_assert(LineBytes >= 64 && (LineBytes & (LineBytes - 1)) == 0);
-  return LineBytes >= 128 ? line & 7 : line >> 1 & 3;
+  return LineBytes >= 128 ? line & 7 : (line >> 1) & 3;
 }
 
 /// Where a byte of a line lies.
 template <int LineBytes>
 __device__ inline int swizzled(int line, int byte) {
-  return line * LineBytes + (byte ^ turn_of<LineBytes>(line) << 4);
+  return line * LineBytes + (byte ^ (turn_of<LineBytes>(line) << 4));
 }
 
 __device__ inline int thread_index() { return static_cast<int>(threadIdx.x); }
@@ -187,7 +190,7 @@ struct TensorCores {
     using SlotB = Slot<B, T::N, depth>;
     static constexpr int rows = T::M / T::warps_m, columns = T::N / T::warps_n;
     static constexpr int across_m = rows / 16, across_n = columns / 8;
-    static constexpr int chunk = 16 / sizeof(Element), step = 2 * chunk;  // elements; a step's depth is two chunks
+    static constexpr int chunk = 16 / sizeof(Element), step = 2 * chunk;       // elements; a step's depth is two chunks
     static constexpr int unrolled = F == Factor::TFloat32 ? 1 : depth / step;  // as registers allow
     static_assert(across_n % 2 == 0);
 
@@ -251,7 +254,7 @@ struct TensorCores {
           chunk_ = (next_depth ^ turn) * 16;
         } else if constexpr (F != Factor::TFloat32) {
           line_ = (8 * next_depth + line) * S::line_bytes;
-          chunk_ = (first / 8 + next_across ^ turn) * 16;
+          chunk_ = ((first / 8 + next_across) ^ turn) * 16;
         } else {
           line_ = first;
           chunk_ = 0;
@@ -261,9 +264,9 @@ struct TensorCores {
       template <bool DepthFirst>
       __device__ void load(uint32_t (&words)[4], const char* slot, int i, int k) const {
         if constexpr (S::by_depth) {
-          load_matrices<false>(words, slot + (line_ + 16 * i * S::line_bytes) + (chunk_ ^ 32 * k));
+          load_matrices<false>(words, slot + (line_ + 16 * i * S::line_bytes) + (chunk_ ^ (32 * k)));
         } else if constexpr (F != Factor::TFloat32) {
-          load_matrices<true>(words, slot + (line_ + step * k * S::line_bytes) + (chunk_ ^ 32 * i));
+          load_matrices<true>(words, slot + (line_ + step * k * S::line_bytes) + (chunk_ ^ (32 * i)));
         } else {
 #pragma unroll
           for (int block = 0; block < 4; ++block) {
@@ -474,8 +477,8 @@ __global__ void __launch_bounds__(Shape<Math, T, P>::threads, Shape<Math, T, P>:
 }
 
 /// Adds up what the splits left, in their order. A thread: 8 columns of a row. x: vectors of all rows, y: batch.
-template <typename P>
-__global__ void add_splits(const __grid_constant__ P p) {
+template <typename Result>
+__global__ void add_splits(const __grid_constant__ SplitSums<Result> p) {
   const int vectors = (p.columns + result_vector - 1) / result_vector;
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t row = i / vectors;
@@ -521,11 +524,12 @@ void multiply(const char* name, P& p) {
          p);
   if (p.splits == 1) return;
   constexpr int threads = 128;
-  launch(name, add_splits<P>,
-         {dim3(static_cast<unsigned>(divide_up(p.rows * divide_up(p.columns, result_vector), threads)),
-               static_cast<unsigned>(p.batch)),
-          dim3(threads)},
-         p);
+  using Result = typename P::Result;
+  const SplitSums<Result>& sums = p;
+  const int64_t vectors = p.rows * divide_up(p.columns, result_vector);
+  launch(name, add_splits<Result>,
+         {dim3(static_cast<unsigned>(divide_up(vectors, threads)), static_cast<unsigned>(p.batch)), dim3(threads)},
+         sums);
 }
 
 }  // namespace pycnn::cuda

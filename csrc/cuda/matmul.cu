@@ -27,14 +27,17 @@ const char* cannot_multiply(const MatmulArguments& g) {
   return nullptr;
 }
 
-/// As far as strides tell; addresses may still not be aligned.
+/// As far as strides tell; addresses may still not be aligned. Products of two transposed factors are rare.
 bool has_whole_vectors(const MatmulArguments& g) {
   const auto vector = static_cast<int64_t>(16 / size_of(g.dtype));
-  const auto whole = [&](int64_t first, int64_t second, const int64_t(&batch)[2]) {
-    return ((first == 1 && second % vector == 0) || (second == 1 && first % vector == 0)) && batch[0] % vector == 0 &&
-           batch[1] % vector == 0;
+  const auto whole = [&](int64_t line, const int64_t(&batch)[2]) {
+    return line % vector == 0 && batch[0] % vector == 0 && batch[1] % vector == 0;
   };
-  return whole(g.a_row, g.a_column, g.a_batch) && whole(g.b_row, g.b_column, g.b_batch);
+  const bool depth_a = g.a_column == 1 && whole(g.a_row, g.a_batch),
+             across_a = g.a_row == 1 && whole(g.a_column, g.a_batch);
+  const bool depth_b = g.b_row == 1 && whole(g.b_column, g.b_batch),
+             across_b = g.b_column == 1 && whole(g.b_row, g.b_batch);
+  return (depth_a && (depth_b || across_b)) || (across_a && across_b);
 }
 
 template <int TileNumber>

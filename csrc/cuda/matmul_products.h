@@ -101,7 +101,6 @@ void multiply_matrices(const MatmulJob& job) {
   if (depth_a && depth_b) return multiply_contiguous<Math, depth, depth>(job, a, b);
   if (depth_a && across_b) return multiply_contiguous<Math, depth, across>(job, a, b);
   if (across_a && across_b) return multiply_contiguous<Math, across, across>(job, a, b);
-  if (across_a && depth_b) return multiply_contiguous<Math, across, depth>(job, a, b);
   multiply_matrices_in<Math, Narrow>(job, strided_of<E>(a, g.m, g.k, g.batch[1]),
                                      strided_of<E>(b, g.n, g.k, g.batch[1]));
 }

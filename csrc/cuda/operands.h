@@ -146,44 +146,48 @@ struct PixelsAndTaps {
   IndexDivide group_channels;
   Part part[max_parts];
 
+  /// A sum of two of these, a pixel's and a tap's, is a place of the source: it has less than 2²⁹ pixels.
   struct Place {
-    int64_t offset;
+    int pixel, channel;
     int at[3];
   };
 
-  __host__ __device__ int64_t offset_of(int64_t item, const int (&at)[3]) const {
-    return (((item * size[0] + at[0]) * size[1] + at[1]) * size[2] + at[2]) * channels;
+  __host__ __device__ int pixel_of(int item, const int (&at)[3]) const {
+    return ((item * size[0] + at[0]) * size[1] + at[1]) * size[2] + at[2];
   }
   __host__ __device__ Place pixel(int part_index, int i) const {
     const Part& p = part[part_index];
-    if (i >= p.pixels) return {0, {nowhere, 0, 0}};
+    if (i >= p.pixels) return {0, 0, {nowhere, 0, 0}};
     int q1 = p.axis[2].positions.quotient(i);
     const int q2 = i - q1 * p.axis[2].positions.divisor();
     int q0 = p.axis[1].positions.divide(q1);
     const int item = p.axis[0].positions.divide(q0);
     const int at[3] = {q0 * p.axis[0].step + p.axis[0].offset, q1 * p.axis[1].step + p.axis[1].offset,
                        q2 * p.axis[2].step + p.axis[2].offset};
-    return {offset_of(item, at), {at[0], at[1], at[2]}};
+    return {pixel_of(item, at), 0, {at[0], at[1], at[2]}};
   }
   __host__ __device__ Place tap(int part_index, int k) const {
     const Part& p = part[part_index];
-    if (k >= p.tap_depth) return {0, {nowhere, 0, 0}};
+    if (k >= p.tap_depth) return {0, 0, {nowhere, 0, 0}};
     int t1 = group_channels.quotient(k);
     const int channel = k - t1 * group_channels.divisor();
     int t2 = t1;
     t1 = p.axis[2].taps.divide(t2);
     int t0 = p.axis[1].taps.divide(t1);
     const int at[3] = {t0 * p.axis[0].tap_step, t1 * p.axis[1].tap_step, t2 * p.axis[2].tap_step};
-    return {offset_of(0, at) + channel, {at[0], at[1], at[2]}};
+    return {pixel_of(0, at), channel, {at[0], at[1], at[2]}};
   }
   /// The same with the division into dimensions done: `table` has the places of the taps' first channels.
   __device__ Place tap(int part_index, int k, const Place* table) const {
     if (table == nullptr) return tap(part_index, k);
-    if (k >= part[part_index].tap_depth) return {0, {nowhere, 0, 0}};
+    if (k >= part[part_index].tap_depth) return {0, 0, {nowhere, 0, 0}};
     const int number = group_channels.quotient(k);
     Place place = table[number];
-    place.offset += k - number * group_channels.divisor();
+    place.channel = k - number * group_channels.divisor();
     return place;
+  }
+  __host__ __device__ int64_t offset(const Place& a, const Place& b) const {
+    return (a.pixel + b.pixel) * channels + a.channel + b.channel;
   }
   __host__ __device__ bool inside(const Place& a, const Place& b) const {
     return static_cast<unsigned>(a.at[0] + b.at[0]) < static_cast<unsigned>(size[0]) &&
@@ -215,12 +219,12 @@ struct PixelRows {
   __device__ Along lookup(int part, int i) const { return geometry.tap(part, i * geometry.group_channels.divisor()); }
   __device__ Along along(int part, int k, const Along* table) const { return geometry.tap(part, k, table); }
   __host__ __device__ int address(const Across& a, const Along& k, int64_t& offset) const {
-    offset = a.offset + k.offset;
+    offset = geometry.offset(a, k);
     return geometry.inside(a, k) ? V : 0;
   }
 };
 
-/// The other way round: rows are (tap, channel), the depth is pixels.
+/// The other way round, of a single part: rows are (tap, channel), the depth is pixels.
 template <typename T, int V>
 struct TapRows {
   using Element = T;
@@ -236,10 +240,10 @@ struct TapRows {
   __host__ __device__ const T* origin(int, int y) const {
     return data + static_cast<int64_t>(y) * geometry.group_channels.divisor();
   }
-  __host__ __device__ Across across(int part, int i) const { return geometry.tap(part, i); }
-  __host__ __device__ Along along(int part, int k) const { return geometry.pixel(part, k); }
+  __host__ __device__ Across across(int, int i) const { return geometry.tap(0, i); }
+  __host__ __device__ Along along(int, int k) const { return geometry.pixel(0, k); }
   __host__ __device__ int address(const Across& a, const Along& k, int64_t& offset) const {
-    offset = a.offset + k.offset;
+    offset = geometry.offset(a, k);
     return geometry.inside(a, k) ? V : 0;
   }
 };

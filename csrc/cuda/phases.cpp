@@ -56,6 +56,8 @@ std::vector<Phase> phases_of(const ConvolutionShape& s, ConvolutionPass pass) {
     for (int64_t r1 = 0; r1 < remainders[1]; ++r1)
       for (int64_t r2 = 0; r2 < remainders[2]; ++r2)
         phases.push_back({{gradient_axis(s, 0, r0), gradient_axis(s, 1, r1), gradient_axis(s, 2, r2)}});
+  // What takes longest begins first.
+  std::stable_sort(phases.begin(), phases.end(), [](const Phase& a, const Phase& b) { return a.taps() > b.taps(); });
   return phases;
 }
 

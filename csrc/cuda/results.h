@@ -26,23 +26,27 @@ struct Finish {
   bool followed;
   Program program;
 
-  __device__ void store(int64_t offset, int64_t outer, int64_t inner, int count, float (&values)[result_vector]) const {
+  /// Leaves the values as a load would find them.
+  __device__ void store(int64_t offset, int count, float (&values)[result_vector]) const {
     Vector<T, result_vector> result;
 #pragma unroll
-    for (int i = 0; i < result_vector; ++i) result.element[i] = rounded<T>(values[i]);
-    if (stored) {
-      if (aligned && count == result_vector) {
-        result.store(data + offset);
-      } else {
-#pragma unroll
-        for (int i = 0; i < result_vector; ++i)
-          if (i < count) data[offset + i] = result.element[i];
-      }
+    for (int i = 0; i < result_vector; ++i) {
+      result.element[i] = rounded<T>(values[i]);
+      values[i] = widened(result.element[i]);
     }
-    if (!followed) return;
+    if (!stored) return;
+    if (aligned && count == result_vector) {
+      result.store(data + offset);
+    } else {
+#pragma unroll
+      for (int i = 0; i < result_vector; ++i)
+        if (i < count) data[offset + i] = result.element[i];
+    }
+  }
+  __device__ void follow(int64_t outer, int64_t inner, int count, const float (&values)[result_vector]) const {
     Vector<float, result_vector> read;
 #pragma unroll
-    for (int i = 0; i < result_vector; ++i) read.element[i] = widened(result.element[i]);
+    for (int i = 0; i < result_vector; ++i) read.element[i] = values[i];
     run_epilogue(program, outer, inner, count, read);
   }
 };
@@ -58,7 +62,8 @@ struct MatrixResult {
     const int64_t outer = y * rows + row;
     const int first = batches.divide(y);
     const int64_t offset = first * batch_strides[0] + y * batch_strides[1] + row * row_stride + column;
-    finish.store(offset, outer, column, count, values);
+    finish.store(offset, count, values);
+    if (finish.followed) finish.follow(outer, column, count, values);
   }
 };
 
@@ -86,7 +91,8 @@ struct PixelResult {
   __device__ void store(int part, int y, int row, int column, int count, float (&values)[result_vector]) const {
     const int64_t outer = pixel(part, row);
     const int inner = y * group_channels + column;
-    finish.store(outer * channels + inner, outer, inner, count, values);
+    finish.store(outer * channels + inner, count, values);
+    if (finish.followed) finish.follow(outer, inner, count, values);
   }
 };
 
