@@ -20,6 +20,7 @@ constexpr size_t canary_bytes = 256;
 constexpr unsigned char poison = 0xFF, canary = 0xA5;
 constexpr int lanes = 32;
 constexpr size_t shared_alignment = 128;
+constexpr size_t matrix_row = 16;  ///< bytes that a lane gives the address of
 
 struct Copy {
   void* to;
@@ -59,6 +60,7 @@ struct Block {
   std::minstd_rand random;
 };
 thread_local Block* block = nullptr;
+thread_local int64_t conflicts = 0;
 
 [[noreturn]] void give_up(const char* what) {
   std::fprintf(stderr, "pycnn: kernel %s in emulation: %s\n", block->name, what);
@@ -180,6 +182,19 @@ void block_barrier() { yield(State::AtBarrier); }
 
 int lane() { return static_cast<int>(block->current % lanes); }
 
+void check_matrix_rows(const void* row) {
+  const auto mine = reinterpret_cast<uintptr_t>(row);
+  if (mine % matrix_row != 0) give_up("a matrix row that is not aligned");
+  uintptr_t all[lanes];
+  std::memcpy(all, exchange(&mine, sizeof mine), sizeof all);
+  const auto bank = [](uintptr_t address) { return address / matrix_row % 8; };
+  const int first = lane() / 8 * 8;
+  for (int other = first; other < first + 8; ++other)
+    if (other != lane() && bank(all[other]) == bank(mine)) ++conflicts;
+}
+
+int64_t bank_conflicts() { return conflicts; }
+
 const void* exchange(const void* mine, size_t bytes) {
   Fiber& fiber = self();
   std::vector<unsigned char>& given = block->warps[block->current / lanes].given[fiber.exchanges++ % 2];
@@ -190,6 +205,8 @@ const void* exchange(const void* mine, size_t bytes) {
 }
 
 void begin_copy(void* to, const void* from, size_t bytes, size_t valid_bytes) {
+  if (reinterpret_cast<uintptr_t>(to) % bytes != 0 || reinterpret_cast<uintptr_t>(from) % bytes != 0)
+    give_up("a copy that is not aligned");
   std::memset(to, poison, bytes);
   self().uncommitted.push_back({to, from, bytes, valid_bytes});
 }

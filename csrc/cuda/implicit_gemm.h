@@ -476,31 +476,47 @@ __global__ void __launch_bounds__(Shape<Math, T, P>::threads, Shape<Math, T, P>:
   }
 }
 
-/// Adds up what the splits left, in their order. A thread: 8 columns of a row. x: vectors of all rows, y: batch.
+/// Threads of a block that share the sums of a vector, each adding up every so-manieth split.
+inline int split_lanes(int splits) { return splits >= 64 ? 16 : splits >= 16 ? 4 : 1; }
+
+inline constexpr int split_threads = 128;
+
+/// Adds up what the splits left, in an order that follows from their number. x: vectors of 8 columns of all rows, y:
+/// batch.
 template <typename Result>
-__global__ void add_splits(const __grid_constant__ SplitSums<Result> p) {
-  const int vectors = (p.columns + result_vector - 1) / result_vector;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+__global__ void __launch_bounds__(split_threads) add_splits(const __grid_constant__ SplitSums<Result> p, int lanes) {
+  const int vectors = (p.columns + result_vector - 1) / result_vector, at_once = split_threads / lanes;
+  const int lane = thread_index() / at_once, mine = thread_index() % at_once;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * at_once + mine;
   const int64_t row = i / vectors;
-  if (row >= p.rows) return;
   const int y = static_cast<int>(blockIdx.y), column = static_cast<int>(i % vectors) * result_vector;
   const int count = p.columns - column < result_vector ? p.columns - column : result_vector;
-  int part = 0;
-  while (part + 1 < p.parts && row >= p.part[part + 1].first_row) ++part;
   Vector<float, result_vector> sum{};
-  const float* from = p.partial + (y * p.rows + row) * p.columns + column;
-  for (int split = 0; split < p.splits; ++split, from += p.batch * p.rows * p.columns) {
-    if (p.columns % 4 == 0 && count == result_vector) {
-      Vector<float, result_vector> more;
-      more.load(from);
+  if (row < p.rows) {
+    const int64_t split_elements = p.batch * p.rows * p.columns;
+    const float* from = p.partial + (y * p.rows + row) * p.columns + column + lane * split_elements;
+    for (int split = lane; split < p.splits; split += lanes, from += lanes * split_elements) {
+      if (p.columns % 4 == 0 && count == result_vector) {
+        Vector<float, result_vector> more;
+        more.load(from);
 #pragma unroll
-      for (int j = 0; j < result_vector; ++j) sum.element[j] += more.element[j];
-    } else {
+        for (int j = 0; j < result_vector; ++j) sum.element[j] += more.element[j];
+      } else {
 #pragma unroll
-      for (int j = 0; j < result_vector; ++j)
-        if (j < count) sum.element[j] += from[j];
+        for (int j = 0; j < result_vector; ++j)
+          if (j < count) sum.element[j] += from[j];
+      }
     }
   }
+  auto* shared = shared_memory<Vector<float, result_vector>>();
+  shared[thread_index()] = sum;
+  __syncthreads();
+  if (lane != 0 || row >= p.rows) return;
+  for (int other = 1; other < lanes; ++other)
+#pragma unroll
+    for (int j = 0; j < result_vector; ++j) sum.element[j] += shared[other * at_once + mine].element[j];
+  int part = 0;
+  while (part + 1 < p.parts && row >= p.part[part + 1].first_row) ++part;
   p.result.store(part, y, static_cast<int>(row - p.part[part].first_row), column, count, sum.element);
 }
 
@@ -523,13 +539,14 @@ void multiply(const char* name, P& p) {
           dim3(S::threads), S::shared_bytes},
          p);
   if (p.splits == 1) return;
-  constexpr int threads = 128;
   using Result = typename P::Result;
   const SplitSums<Result>& sums = p;
+  const int lanes = split_lanes(p.splits);
   const int64_t vectors = p.rows * divide_up(p.columns, result_vector);
   launch(name, add_splits<Result>,
-         {dim3(static_cast<unsigned>(divide_up(vectors, threads)), static_cast<unsigned>(p.batch)), dim3(threads)},
-         sums);
+         {dim3(static_cast<unsigned>(divide_up(vectors, split_threads / lanes)), static_cast<unsigned>(p.batch)),
+          dim3(split_threads), split_threads * sizeof(Vector<float, result_vector>)},
+         sums, lanes);
 }
 
 }  // namespace pycnn::cuda

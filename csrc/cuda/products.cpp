@@ -11,18 +11,22 @@ namespace {
 
 struct TileSize {
   int m, n;
+  int resident;  ///< blocks that a multiprocessor runs at a time
   double speed;  ///< of products, relative to the largest: smaller ones bring more factors per product
 };
-constexpr TileSize tile_sizes[tile_count] = {{128, 128, 1.0}, {128, 64, 0.85}, {64, 64, 0.65}, {128, 32, 0.55}};
+constexpr TileSize tile_sizes[tile_count] = {
+    {128, 128, 2, 1.0}, {128, 64, 4, 0.85}, {64, 64, 4, 0.65}, {128, 32, 4, 0.55}};
 
 constexpr int64_t multiprocessors = 132;  ///< of an H100; other GPUs cut alike, so that the same bits come out
 constexpr int64_t step_depth = 32;
-constexpr double start_steps = 6;        ///< what a block does besides its steps: first copies, results
+constexpr double start_steps = 6;  ///< what a block does besides its steps: first copies, results
+constexpr double alone = 0.6;      ///< the time few blocks take on a multiprocessor, as part of what a full one does
 constexpr double split_element = 0.2;    ///< to write and read a partial sum, in steps of a result
 constexpr double second_launch = 1.5e5;  ///< likewise
+constexpr double worth_splitting = 0.9;  ///< of the cost without
 constexpr int64_t least_steps = 4;       ///< of a split
 constexpr int64_t most_partial_bytes = int64_t{96} << 20;
-constexpr int split_counts[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128};
+constexpr int split_counts[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512};
 
 std::atomic<bool> tf32{false};
 
@@ -58,22 +62,25 @@ TilePlan plan_tile(const ProductSize& size, int tile) {
     blocks += tiles;
     block_steps += tiles * steps;
   }
-  TilePlan best{1, std::numeric_limits<double>::infinity()};
+  TilePlan best{1, std::numeric_limits<double>::infinity()}, whole = best;
   for (const int splits : split_counts) {
     if (splits > 1 &&
         (most_steps < splits * least_steps || partial_bytes(size, splits) > static_cast<size_t>(most_partial_bytes)))
       break;
     const double average = blocks == 0 ? 0 : static_cast<double>(block_steps) / static_cast<double>(blocks) / splits;
-    // One block alone does not keep a multiprocessor busy: two at a time take hardly longer.
-    const int64_t waves = divide_up(blocks * splits, multiprocessors);
-    const double longest = static_cast<double>(most_steps) / splits + start_steps;
-    double cost = std::max(static_cast<double>(waves) * (average + start_steps), longest) * t.m * t.n / t.speed;
+    // Blocks of one multiprocessor run together, but few of them do not keep it busy.
+    const int64_t blocks_each = divide_up(blocks * splits, multiprocessors), last = blocks_each % t.resident;
+    const double turns = static_cast<double>(blocks_each - last) +
+                         (last == 0 ? 0 : std::max(static_cast<double>(last), alone * t.resident));
+    const double longest = (static_cast<double>(most_steps) / splits + start_steps) * alone * t.resident;
+    double cost = std::max(turns * (average + start_steps), longest) * t.m * t.n / t.speed;
     if (splits > 1)
       cost += second_launch + split_element * splits * static_cast<double>(size.batch * size.rows() * size.columns) /
                                   static_cast<double>(multiprocessors);
+    if (splits == 1) whole.cost = cost;
     if (cost < best.cost) best = {splits, cost};
   }
-  return best;
+  return best.cost < worth_splitting * whole.cost ? best : whole;
 }
 
 int best_tile(const ProductSize& size, int tiles) {

@@ -23,6 +23,7 @@ __device__ inline void load_matrices(uint32_t (&fragment)[4], const void* row) {
                  : "r"(address)
                  : "memory");
 #else
+  emulation::check_matrix_rows(row);
   uint16_t rows[32][8];
   std::memcpy(rows, emulation::exchange(row, sizeof rows[0]), sizeof rows);
   const int l = emulation::lane();
