@@ -27,8 +27,7 @@ using kernels::ConvolutionPass;
 using kernels::ConvolutionShape;
 using kernels::MatmulArguments;
 
-// -- elements
-// -----------------------------------------------------------------------------------------------------------
+// -- elements ---------------------------------------------------------------------------------------------------------
 double value_of(float x) { return x; }
 double value_of(double x) { return x; }
 double value_of(int64_t x) { return static_cast<double>(x); }
@@ -104,8 +103,7 @@ void expect_close(Guarded<T>& got, const std::vector<double>& expected, const st
   }
 }
 
-// -- convolutions
-// -------------------------------------------------------------------------------------------------------
+// -- convolutions -----------------------------------------------------------------------------------------------------
 /// Depth is the first of three dimensions.
 struct Case {
   int64_t batch, groups, in, out;
@@ -285,6 +283,7 @@ enum class Which { All, Chosen };
 
 template <typename T>
 void check_convolutions(int64_t shift, Which which) {
+  const int64_t conflicts = cuda::emulation::bank_conflicts();
   for (size_t number = 0; number < cases.size(); ++number) {
     const Case& c = cases[number];
     for (const ConvolutionPass pass : passes) {
@@ -304,6 +303,7 @@ void check_convolutions(int64_t shift, Which which) {
       }
     }
   }
+  EXPECT_EQ(cuda::emulation::bank_conflicts(), conflicts) << "lanes read matrices from the same banks";
 }
 
 TEST(CudaConvolution, Float32) { check_convolutions<float>(0, Which::All); }
@@ -474,8 +474,7 @@ TEST(CudaConvolution, ChoosesAmongAlgorithms) {
     }
 }
 
-// -- matmul
-// -------------------------------------------------------------------------------------------------------------
+// -- matmul -----------------------------------------------------------------------------------------------------------
 struct Product {
   int64_t batch[2], m, n, k;
 };
@@ -548,29 +547,36 @@ TEST(CudaMatmul, BFloat16NotAligned) { check_products<BFloat16>(1); }
 
 /// Deep products of few results are split, and come out the same each time.
 TEST(CudaMatmul, SplitsAreRepeatable) {
-  Guarded<float> a(24 * 4000), b(4000 * 32), c(24 * 32);
-  a.randomize(1);
-  b.randomize(2);
-  MatmulArguments g{};
-  g.dtype = DType::Float32;
-  g.batch[0] = g.batch[1] = 1;
-  g.m = 24, g.n = 32, g.k = 4000;
-  g.a = a.data(), g.b = b.data(), g.c = c.data();
-  g.a_row = 4000, g.a_column = 1, g.b_row = 32, g.b_column = 1, g.c_row = 32;
-  for (const kernels::MatmulAlgorithm* algorithm = cuda::matmul; algorithm->name != nullptr; ++algorithm) {
-    if (algorithm->declines(g) != nullptr || std::string(algorithm->name) == "reference") continue;
-    Guarded<unsigned char> workspace(static_cast<int64_t>(algorithm->workspace(g)));
-    EXPECT_GT(workspace.size(), 0U);
-    g.workspace = workspace.data();
-    algorithm->run(g);
-    const std::vector<float> first(c.data(), c.data() + c.size());
-    algorithm->run(g);
-    EXPECT_EQ(std::memcmp(first.data(), c.data(), c.size() * sizeof(float)), 0);
+  for (const int64_t depth : {600, 4000, 9000}) {
+    Guarded<float> a(24 * depth), b(depth * 20), c(24 * 20);
+    a.randomize(1);
+    b.randomize(2);
+    MatmulArguments g{};
+    g.dtype = DType::Float32;
+    g.batch[0] = g.batch[1] = 1;
+    g.m = 24, g.n = 20, g.k = depth;
+    g.a = a.data(), g.b = b.data(), g.c = c.data();
+    g.a_row = depth, g.a_column = 1, g.b_row = 20, g.b_column = 1, g.c_row = 20;
+    std::vector<double> expected(c.size(), 0);
+    for (int64_t k = 0; k < depth; ++k)
+      for (size_t i = 0; i < expected.size(); ++i)
+        expected[i] += value_of(a[i / 20 * static_cast<size_t>(depth) + static_cast<size_t>(k)]) *
+                       value_of(b[static_cast<size_t>(k) * 20 + i % 20]);
+    for (const kernels::MatmulAlgorithm* algorithm = cuda::matmul; algorithm->name != nullptr; ++algorithm) {
+      if (algorithm->declines(g) != nullptr || std::string(algorithm->name) == "reference") continue;
+      Guarded<unsigned char> workspace(static_cast<int64_t>(algorithm->workspace(g)));
+      EXPECT_GT(workspace.size(), 0U);
+      g.workspace = workspace.data();
+      algorithm->run(g);
+      expect_close(c, expected, algorithm->name);
+      const std::vector<float> first(c.data(), c.data() + c.size());
+      algorithm->run(g);
+      EXPECT_EQ(std::memcmp(first.data(), c.data(), c.size() * sizeof(float)), 0);
+    }
   }
 }
 
-// -- addresses
-// ----------------------------------------------------------------------------------------------------------
+// -- addresses --------------------------------------------------------------------------------------------------------
 TEST(CudaAddresses, IndexDivide) {
   const int64_t most = (int64_t{1} << 31) - 1;
   std::mt19937 generator(1);
