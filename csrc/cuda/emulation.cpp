@@ -1,5 +1,6 @@
 #include "cuda/emulation.h"
 
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -108,6 +109,7 @@ constexpr size_t canary_bytes = 256;
 constexpr unsigned char poison = 0xFF, canary = 0xA5;
 constexpr int lanes = 32;
 constexpr size_t shared_alignment = 128;
+constexpr size_t matrix_row = 16;  ///< bytes that a lane gives the address of
 
 struct Copy {
   void* to;
@@ -118,7 +120,9 @@ struct Copy {
 enum class State : uint8_t { Runnable, AtBarrier, InWarp, Finished };
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t context;  ///< to begin with; then it goes on from where it left, which takes no system call
+  jmp_buf left;
+  bool begun = false;
   std::unique_ptr<char[]> stack{new char[stack_bytes]};
   State state = State::Finished;
   dim3 index;
@@ -141,10 +145,11 @@ struct Block {
   unsigned char* shared = nullptr;
   size_t shared_bytes = 0;
   size_t threads = 0, current = 0;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   std::minstd_rand random;
 };
 thread_local Block* block = nullptr;
+thread_local int64_t conflicts = 0;
 
 [[noreturn]] void give_up(const char* what) {
   std::fprintf(stderr, "pycnn: kernel %s in emulation: %s\n", block->name, what);
@@ -156,7 +161,14 @@ Fiber& self() { return *block->fibers[block->current]; }
 void yield(State state) {
   Fiber& fiber = self();
   fiber.state = state;
-  swapcontext(&fiber.context, &block->scheduler);
+  if (_setjmp(fiber.left) == 0) _longjmp(block->scheduler, 1);
+}
+
+void resume(Fiber& fiber) {
+  if (_setjmp(block->scheduler) != 0) return;
+  if (fiber.begun) _longjmp(fiber.left, 1);
+  fiber.begun = true;
+  setcontext(&fiber.context);
 }
 
 void enter() {
@@ -196,6 +208,7 @@ void run_block() {
     fiber.index = {n % blockDim.x, n / blockDim.x % blockDim.y, n / blockDim.x / blockDim.y};
     fiber.state = State::Runnable;
     fiber.exchanges = 0;
+    fiber.begun = false;
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = stack_bytes;
@@ -214,7 +227,7 @@ void run_block() {
       if (fiber.state == State::Runnable) {
         block->current = i;
         threadIdx = fiber.index;
-        swapcontext(&block->scheduler, &fiber.context);
+        resume(fiber);
       }
       finished += fiber.state == State::Finished;
     }
@@ -267,6 +280,19 @@ void block_barrier() { yield(State::AtBarrier); }
 
 int lane() { return static_cast<int>(block->current % lanes); }
 
+void check_matrix_rows(const void* row) {
+  const auto mine = reinterpret_cast<uintptr_t>(row);
+  if (mine % matrix_row != 0) give_up("a matrix row that is not aligned");
+  uintptr_t all[lanes];
+  std::memcpy(all, exchange(&mine, sizeof mine), sizeof all);
+  const auto bank = [](uintptr_t address) { return address / matrix_row % 8; };
+  const int first = lane() / 8 * 8;
+  for (int other = first; other < first + 8; ++other)
+    if (other != lane() && bank(all[other]) == bank(mine)) ++conflicts;
+}
+
+int64_t bank_conflicts() { return conflicts; }
+
 const void* exchange(const void* mine, size_t bytes) {
   Fiber& fiber = self();
   std::vector<unsigned char>& given = block->warps[block->current / lanes].given[fiber.exchanges++ % 2];
@@ -277,6 +303,8 @@ const void* exchange(const void* mine, size_t bytes) {
 }
 
 void begin_copy(void* to, const void* from, size_t bytes, size_t valid_bytes) {
+  if (reinterpret_cast<uintptr_t>(to) % bytes != 0 || reinterpret_cast<uintptr_t>(from) % bytes != 0)
+    give_up("a copy that is not aligned");
   std::memset(to, poison, bytes);
   self().uncommitted.push_back({to, from, bytes, valid_bytes});
 }

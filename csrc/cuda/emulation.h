@@ -105,6 +105,10 @@ void block_barrier();
 const void* exchange(const void* mine, size_t bytes);
 int lane();
 
+/// That eight lanes at a time read rows of matrices from different banks: what does not is counted.
+void check_matrix_rows(const void* row);
+int64_t bank_conflicts();
+
 /// Copies that wait for wait_copies().
 void begin_copy(void* to, const void* from, size_t bytes, size_t valid_bytes);
 void commit_copies();

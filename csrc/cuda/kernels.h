@@ -14,6 +14,7 @@ void reduce(const kernels::ReduceArguments& arguments);
 
 void arg_reduce(const kernels::ArgReduceArguments& arguments);
 
+/// Best first; they end with a null name.
 extern const kernels::ConvolutionAlgorithm convolution_forward[];
 extern const kernels::ConvolutionAlgorithm convolution_input_gradient[];
 extern const kernels::ConvolutionAlgorithm convolution_weight_gradient[];

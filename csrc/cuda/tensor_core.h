@@ -23,6 +23,7 @@ __device__ inline void load_matrices(uint32_t (&fragment)[4], const void* row) {
                  : "r"(address)
                  : "memory");
 #else
+  emulation::check_matrix_rows(row);
   uint16_t rows[32][8];
   std::memcpy(rows, emulation::exchange(row, sizeof rows[0]), sizeof rows);
   const int l = emulation::lane();
@@ -46,8 +47,9 @@ inline float widened_half(uint16_t bits) {
   const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
   const float sign = (bits & 0x8000) != 0 ? -1.0F : 1.0F;
   if (exponent == 31) return mantissa != 0 ? NAN : sign * INFINITY;
-  return sign * (exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
-                               : std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25));
+  if (exponent == 0) return sign * static_cast<float>(mantissa) * 0x1p-24F;
+  const auto word = static_cast<uint32_t>(exponent + 112) << 23 | static_cast<uint32_t>(mantissa) << 13;
+  return sign * __uint_as_float(word);
 }
 
 /// d += a·b as the lanes hold them: `Depth` factors of k per instruction, element (i, k) of a in lane 4(i%8) + …
@@ -64,20 +66,35 @@ void multiply_add(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
     if constexpr (F == Factor::BFloat16) return __uint_as_float(static_cast<uint32_t>(half) << 16);
     return widened_half(half);
   };
-  constexpr int half_depth = pairs ? 8 : 4;
+  constexpr int half_depth = pairs ? 8 : 4, depth = 2 * half_depth;
   const auto lane_of = [](int across, int k) { return across % 8 * 4 + (pairs ? k % half_depth / 2 : k % half_depth); };
-  const int l = lane();
-  for (int e = 0; e < 4; ++e) {
-    const int i = l / 4 + e / 2 * 8, j = 2 * (l % 4) + e % 2;
-    for (int k = 0; k < 2 * half_depth; ++k)
-      d[e] = std::fma(value(all[lane_of(i, k)].a[i / 8 + k / half_depth * 2], k),
-                      value(all[lane_of(j, k)].b[k / half_depth], k), d[e]);
-  }
+  const int l = lane(), row = l / 4, column = 2 * (l % 4);
+  float rows[2][depth], columns[2][depth];
+  for (int half = 0; half < 2; ++half)
+    for (int k = 0; k < depth; ++k) {
+      const int i = row + 8 * half, j = column + half;
+      rows[half][k] = value(all[lane_of(i, k)].a[half + k / half_depth * 2], k);
+      columns[half][k] = value(all[lane_of(j, k)].b[k / half_depth], k);
+    }
+  for (int e = 0; e < 4; ++e)
+    for (int k = 0; k < depth; ++k) d[e] = std::fma(rows[e / 2][k], columns[e % 2][k], d[e]);
 }
 
 }  // namespace emulation
 
 #endif
+
+/// The bits of a float32 rounded to what TFloat32 keeps of it.
+__device__ inline uint32_t to_tfloat32(uint32_t bits) {
+#ifndef PYCNN_CUDA_EMULATION
+  uint32_t result;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(result) : "f"(__uint_as_float(bits)));
+  return result;
+#else
+  const bool finite = (bits & 0x7F800000U) != 0x7F800000U;
+  return finite ? (bits + 0x1000U) & 0xFFFFE000U : bits;
+#endif
+}
 
 /// d += a·b, with a 16 rows, b 8 columns and a depth of 16 (TFloat32: 8). Lane l holds of d rows l/4 and l/4 + 8,
 /// columns 2(l%4) and 2(l%4) + 1: d[0], d[1], then d[2], d[3]. Of a and b see load_matrices(): a[0 … 3] are the 8×8

@@ -1,0 +1,7 @@
+#include "cuda/matmul_products.h"
+
+namespace pycnn::cuda {
+
+void multiply_matrices_float16(const MatmulJob& job) { multiply_matrices<TensorCores<Factor::Float16, Float16>>(job); }
+
+}  // namespace pycnn::cuda

@@ -1,0 +1,7 @@
+#include "cuda/matmul_products.h"
+
+namespace pycnn::cuda {
+
+void multiply_matrices_float32(const MatmulJob& job) { multiply_matrices<Float32Units>(job); }
+
+}  // namespace pycnn::cuda

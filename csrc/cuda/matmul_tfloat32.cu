@@ -1,0 +1,7 @@
+#include "cuda/matmul_products.h"
+
+namespace pycnn::cuda {
+
+void multiply_matrices_tfloat32(const MatmulJob& job) { multiply_matrices<TensorCores<Factor::TFloat32, float>>(job); }
+
+}  // namespace pycnn::cuda
