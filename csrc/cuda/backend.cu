@@ -248,6 +248,6 @@ constexpr kernels::Backend backend = {
 }  // namespace
 }  // namespace pycnn::cuda
 
-extern "C" __attribute__((visibility("default"))) const pycnn::kernels::Backend* pycnn_backend() {
+extern "C" __attribute__((visibility("default"))) const pycnn::kernels::Backend* pycnn_backend_v1() {
   return &pycnn::cuda::backend;
 }

@@ -80,14 +80,12 @@ __global__ void __launch_bounds__(threads) depthwise(const __grid_constant__ Dep
         const T* source = p.source + ((item * p.size[0] + at0) * p.size[1] + at1) * p.size[2] * p.channels + channel;
         const float* weight = weights + (t0 * axis[1].taps + t1) * axis[2].taps * block_channels + vector * V;
         for (int t2 = 0; t2 < axis[2].taps; ++t2, weight += block_channels) {
-          Vector<float, V> factor;
-          factor.load(weight);
+          const auto factor = load_several<V>(weight);
 #pragma unroll
           for (int i = 0; i < run_length; ++i) {
             const int at2 = (q2 + i) * axis[2].step + axis[2].offset + t2 * axis[2].tap_step;
             if (static_cast<unsigned>(at2) >= static_cast<unsigned>(p.size[2])) continue;
-            Vector<T, V> read;
-            read.load(source + static_cast<int64_t>(at2) * p.channels);
+            const auto read = load_several<V>(source + static_cast<int64_t>(at2) * p.channels);
 #pragma unroll
             for (int v = 0; v < V; ++v) sums[i][v] = fmaf(widened(read.element[v]), factor.element[v], sums[i][v]);
           }
@@ -207,8 +205,7 @@ __global__ void __launch_bounds__(threads)
   const int64_t end = p.pixels * (split + 1) / p.splits;
   if (channel < p.channels)
     for (int64_t pixel = p.pixels * split / p.splits + lane; pixel < end; pixel += lanes_per_channel) {
-      Vector<T, V> gradient;
-      gradient.load(p.gradient + pixel * p.channels + channel);
+      const auto gradient = load_several<V>(p.gradient + pixel * p.channels + channel);
       int q2 = static_cast<int>(pixel);
       int q1 = p.positions[2].divide(q2);
       int q0 = p.positions[1].divide(q1);
@@ -222,8 +219,8 @@ __global__ void __launch_bounds__(threads)
             static_cast<unsigned>(x1) >= static_cast<unsigned>(p.size[1]) ||
             static_cast<unsigned>(x2) >= static_cast<unsigned>(p.size[2]))
           continue;
-        Vector<T, V> read;
-        read.load(p.source + (((item * p.size[0] + x0) * p.size[1] + x1) * p.size[2] + x2) * p.channels + channel);
+        const auto read = load_several<V>(
+            p.source + (((item * p.size[0] + x0) * p.size[1] + x1) * p.size[2] + x2) * p.channels + channel);
 #pragma unroll
         for (int v = 0; v < V; ++v)
           sums[i][v] = fmaf(widened(read.element[v]), widened(gradient.element[v]), sums[i][v]);
@@ -256,7 +253,7 @@ __global__ void __launch_bounds__(threads)
   if (i >= count) return;
   float sum = 0;
   for (int split = 0; split < p.splits; ++split) sum += p.partial[split * count + i];
-  p.weight[i % p.channels * p.channel_stride + i / p.channels * p.tap_stride] = rounded<T>(sum);
+  p.weight[i % p.channels * p.channel_stride + i / p.channels * p.tap_stride] = narrowed<T>(sum);
 }
 
 int weight_splits(const ConvolutionShape& s) {

@@ -235,7 +235,7 @@ struct TensorCores {
           for (int half = 0; half < 2; ++half) {
             float* at =
                 to + (row_ + 16 * i + 8 * half + lane() / 4) * staged_row<T::N> + column_ + 8 * j + lane() % 4 * 2;
-            Vector<float, 2>{{sums_[i][j][2 * half], sums_[i][j][2 * half + 1]}}.store(at);
+            store_several<2>(at, Several<float, 2>{{sums_[i][j][2 * half], sums_[i][j][2 * half + 1]}});
           }
     }
 
@@ -352,8 +352,7 @@ struct Float32Units {
       if constexpr (S::by_depth) {
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
-          Vector<float, 2> pair;
-          pair.load(
+          const auto pair = load_several<2>(
               reinterpret_cast<const float*>(slot + swizzled<S::line_bytes>(place<S, Threads>(thread, i), k * 4)));
           values[0][i] = pair.element[0], values[1][i] = pair.element[1];
         }
@@ -362,9 +361,8 @@ struct Float32Units {
         for (int d = 0; d < 2; ++d)
 #pragma unroll
           for (int i = 0; i < 8; i += 4) {
-            Vector<float, 4> quad;
-            quad.load(reinterpret_cast<const float*>(slot +
-                                                     swizzled<S::line_bytes>(k + d, place<S, Threads>(thread, i) * 4)));
+            const auto quad = load_several<4>(reinterpret_cast<const float*>(
+                slot + swizzled<S::line_bytes>(k + d, place<S, Threads>(thread, i) * 4)));
 #pragma unroll
             for (int j = 0; j < 4; ++j) values[d][i + j] = quad.element[j];
           }
@@ -455,8 +453,7 @@ __global__ void __launch_bounds__(Shape<Math, T, P>::threads, Shape<Math, T, P>:
   for (int i = static_cast<int>(threadIdx.x); i < T::M * T::N / result_vector; i += S::threads) {
     const int down = i / (T::N / result_vector), aside = i % (T::N / result_vector) * result_vector;
     if (down >= rows || aside >= columns) continue;
-    Vector<float, result_vector> vector;
-    vector.load(staged + down * staged_row<T::N> + aside);
+    auto vector = load_several<result_vector>(staged + down * staged_row<T::N> + aside);
     const int count = columns - aside < result_vector ? columns - aside : result_vector;
     if (p.splits == 1) {
       p.result.store(part, y, row + down, column + aside, count, vector.element);
@@ -466,7 +463,7 @@ __global__ void __launch_bounds__(Shape<Math, T, P>::threads, Shape<Math, T, P>:
           ((static_cast<int64_t>(split) * p.batch + y) * p.rows + p.part[part].first_row + row + down) * p.columns +
           column + aside;
       if (p.columns % 4 == 0 && count == result_vector) {
-        vector.store(to);
+        store_several<result_vector>(to, vector);
       } else {
 #pragma unroll
         for (int j = 0; j < result_vector; ++j)
@@ -491,14 +488,13 @@ __global__ void __launch_bounds__(split_threads) add_splits(const __grid_constan
   const int64_t row = i / vectors;
   const int y = static_cast<int>(blockIdx.y), column = static_cast<int>(i % vectors) * result_vector;
   const int count = p.columns - column < result_vector ? p.columns - column : result_vector;
-  Vector<float, result_vector> sum{};
+  Several<float, result_vector> sum{};
   if (row < p.rows) {
     const int64_t split_elements = p.batch * p.rows * p.columns;
     const float* from = p.partial + (y * p.rows + row) * p.columns + column + lane * split_elements;
     for (int split = lane; split < p.splits; split += lanes, from += lanes * split_elements) {
       if (p.columns % 4 == 0 && count == result_vector) {
-        Vector<float, result_vector> more;
-        more.load(from);
+        const auto more = load_several<result_vector>(from);
 #pragma unroll
         for (int j = 0; j < result_vector; ++j) sum.element[j] += more.element[j];
       } else {
@@ -508,7 +504,7 @@ __global__ void __launch_bounds__(split_threads) add_splits(const __grid_constan
       }
     }
   }
-  auto* shared = shared_memory<Vector<float, result_vector>>();
+  auto* shared = shared_memory<Several<float, result_vector>>();
   shared[thread_index()] = sum;
   __syncthreads();
   if (lane != 0 || row >= p.rows) return;
@@ -545,7 +541,7 @@ void multiply(const char* name, P& p) {
   const int64_t vectors = p.rows * divide_up(p.columns, result_vector);
   launch(name, add_splits<Result>,
          {dim3(static_cast<unsigned>(divide_up(vectors, split_threads / lanes)), static_cast<unsigned>(p.batch)),
-          dim3(split_threads), split_threads * sizeof(Vector<float, result_vector>)},
+          dim3(split_threads), split_threads * sizeof(Several<float, result_vector>)},
          sums, lanes);
 }
 

@@ -3,6 +3,7 @@
 // wants it, others lie in local memory.
 #pragma once
 
+#include "cuda/lanes.h"
 #include "cuda/opcodes.h"
 #include "kernels/program.h"
 
@@ -78,19 +79,9 @@ __device__ inline void load_elements(float (&to)[V], const Memory* at, int64_t s
 #pragma unroll
     for (int v = 0; v < V; ++v) to[v] = value;
   } else if (vector && count == V) {
-    constexpr int words = static_cast<int>(V * sizeof(Memory) / 16);
-    union {
-      uint4 packed[words > 0 ? words : 1];
-      Memory elements[V];
-    };
-    if constexpr (words > 0) {
+    const auto several = load_several<V>(at);
 #pragma unroll
-      for (int w = 0; w < words; ++w) packed[w] = reinterpret_cast<const uint4*>(at)[w];
-    } else {
-      *reinterpret_cast<uint2*>(packed) = *reinterpret_cast<const uint2*>(at);
-    }
-#pragma unroll
-    for (int v = 0; v < V; ++v) kernels::widen(elements[v], to[v]);
+    for (int v = 0; v < V; ++v) kernels::widen(several.element[v], to[v]);
   } else {
 #pragma unroll
     for (int v = 0; v < V; ++v) {
@@ -103,19 +94,10 @@ __device__ inline void load_elements(float (&to)[V], const Memory* at, int64_t s
 template <int V, typename Memory>
 __device__ inline void store_elements(const float (&from)[V], Memory* at, int64_t stride, int count, bool vector) {
   if (vector && count == V) {
-    constexpr int words = static_cast<int>(V * sizeof(Memory) / 16);
-    union {
-      uint4 packed[words > 0 ? words : 1];
-      Memory elements[V];
-    };
+    Several<Memory, V> several;
 #pragma unroll
-    for (int v = 0; v < V; ++v) kernels::narrow(from[v], elements[v]);
-    if constexpr (words > 0) {
-#pragma unroll
-      for (int w = 0; w < words; ++w) reinterpret_cast<uint4*>(at)[w] = packed[w];
-    } else {
-      *reinterpret_cast<uint2*>(at) = *reinterpret_cast<const uint2*>(packed);
-    }
+    for (int v = 0; v < V; ++v) kernels::narrow(from[v], several.element[v]);
+    store_several<V>(at, several);
   } else {
 #pragma unroll
     for (int v = 0; v < V; ++v)

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #ifdef PYCNN_CUDA_EMULATION
-#include "cuda/emulation.h"
+#include "cuda/emulated/emulation.h"
 #define PYCNN_NOINLINE __attribute__((noinline))
 #else
 #include <cuda_runtime.h>

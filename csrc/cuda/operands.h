@@ -4,8 +4,8 @@
 // once.
 #pragma once
 
-#include "cuda/elements.h"
 #include "cuda/index_divide.h"
+#include "cuda/lanes.h"
 #include "cuda/phases.h"
 
 namespace pycnn::cuda {

@@ -1,6 +1,6 @@
 #include "cuda/reference.h"
 
-#include "cuda/elements.h"
+#include "cuda/lanes.h"
 
 namespace pycnn::cuda::reference {
 namespace {
@@ -15,7 +15,7 @@ template <typename T>
 struct Types {
   using Sum = double;
   static __device__ double widen(T value) { return widened(value); }
-  static __device__ T narrow(double sum) { return rounded<T>(static_cast<float>(sum)); }
+  static __device__ T narrow(double sum) { return narrowed<T>(static_cast<float>(sum)); }
 };
 template <>
 struct Types<double> {
@@ -29,8 +29,6 @@ struct Types<int64_t> {
   static __device__ uint64_t widen(int64_t value) { return static_cast<uint64_t>(value); }
   static __device__ int64_t narrow(uint64_t sum) { return static_cast<int64_t>(sum); }
 };
-
-__device__ inline int64_t thread_number() { return static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; }
 
 /// Leaves the coordinates of element i in `at`; returns what is left of i.
 __device__ inline int64_t unravel(int64_t i, const int64_t (&size)[3], int64_t (&at)[3]) {

@@ -2,9 +2,9 @@
 // program that follows.
 #pragma once
 
-#include "cuda/elements.h"
 #include "cuda/index_divide.h"
 #include "cuda/interpreter.h"
+#include "cuda/lanes.h"
 #include "cuda/operands.h"
 
 namespace pycnn::cuda {
@@ -13,7 +13,7 @@ inline constexpr int result_vector = 8;
 
 /// One copy for all kernels of a file, as it is long.
 __attribute__((noinline)) static __device__ void run_epilogue(const Program& program, int64_t outer, int64_t inner,
-                                                              int count, Vector<float, result_vector> values) {
+                                                              int count, Several<float, result_vector> values) {
   run_program<result_vector>(program, outer, inner, count, values.element);
 }
 
@@ -28,15 +28,15 @@ struct Finish {
 
   /// Leaves the values as a load would find them.
   __device__ void store(int64_t offset, int count, float (&values)[result_vector]) const {
-    Vector<T, result_vector> result;
+    Several<T, result_vector> result;
 #pragma unroll
     for (int i = 0; i < result_vector; ++i) {
-      result.element[i] = rounded<T>(values[i]);
+      result.element[i] = narrowed<T>(values[i]);
       values[i] = widened(result.element[i]);
     }
     if (!stored) return;
     if (aligned && count == result_vector) {
-      result.store(data + offset);
+      store_several<result_vector>(data + offset, result);
     } else {
 #pragma unroll
       for (int i = 0; i < result_vector; ++i)
@@ -44,7 +44,7 @@ struct Finish {
     }
   }
   __device__ void follow(int64_t outer, int64_t inner, int count, const float (&values)[result_vector]) const {
-    Vector<float, result_vector> read;
+    Several<float, result_vector> read;
 #pragma unroll
     for (int i = 0; i < result_vector; ++i) read.element[i] = values[i];
     run_epilogue(program, outer, inner, count, read);
@@ -109,7 +109,7 @@ struct WeightResult {
     T* to = data + (static_cast<int64_t>(y) * out_channels + column) * strides[0] + row * strides[1] + tap * strides[2];
 #pragma unroll
     for (int i = 0; i < result_vector; ++i)
-      if (i < count) to[i * strides[0]] = rounded<T>(values[i]);
+      if (i < count) to[i * strides[0]] = narrowed<T>(values[i]);
   }
 };
 

@@ -66,6 +66,8 @@ Autocast::~Autocast() {
 
 namespace graph {
 
+AutocastSettings autocast_settings() { return {active_autocast(DeviceType::Cpu), active_autocast(DeviceType::Cuda)}; }
+
 std::optional<DType> active_autocast(DeviceType device) {
   const Setting& s = setting(device);
   if (!s.enabled || state().suspended) return {};

@@ -1,6 +1,7 @@
 // The autocast state of a thread as recording, differentiation and captures see it.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <unordered_map>
 
@@ -10,6 +11,9 @@ namespace pycnn::graph {
 
 /// The dtype that autocast wants of matrix products, if it is on and no gradient operator is being recorded.
 std::optional<DType> active_autocast(DeviceType device);
+/// The same of all device types.
+using AutocastSettings = std::array<std::optional<DType>, 2>;
+AutocastSettings autocast_settings();
 /// `input` in that dtype: from the cache if it is a weight whose cast is there.
 Tensor cast_for_autocast(const Tensor& input, DType dtype);
 

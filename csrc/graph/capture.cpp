@@ -132,7 +132,7 @@ class CapturedProgram {
   std::vector<std::pair<std::shared_ptr<Cell>, int>> variables;
   std::vector<Gradient> gradients;
   bool grad_mode;
-  std::optional<DType> autocast;
+  graph::AutocastSettings autocast;
   const kernels::Kernels* kernels;
   int64_t algorithms;  ///< forced_algorithm_generation()
   cpu::BFloat16Products products;
@@ -261,7 +261,7 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
   }
   program->computation = graph::evaluate_captured(requested, log.first_sequence);
   program->grad_mode = is_grad_enabled();
-  program->autocast = graph::active_autocast();
+  program->autocast = graph::autocast_settings();
   program->kernels = &cpu::active_kernels();
   program->algorithms = graph::forced_algorithm_generation();
   program->products = cpu::bfloat16_products();
@@ -314,7 +314,7 @@ namespace {
 
 /// The values a replay starts from, or nothing if the program was not made for these.
 std::optional<std::vector<Value>> present_values(const CapturedProgram& program, std::span<const Tensor> inputs) {
-  if (program.grad_mode != is_grad_enabled() || program.autocast != graph::active_autocast() ||
+  if (program.grad_mode != is_grad_enabled() || program.autocast != graph::autocast_settings() ||
       program.kernels != &cpu::active_kernels() || program.algorithms != graph::forced_algorithm_generation() ||
       program.products != cpu::bfloat16_products())
     return std::nullopt;

@@ -63,7 +63,7 @@ struct Backend {
 };
 
 /// The plug-in's only symbol.
-inline constexpr const char* backend_symbol = "pycnn_backend";
+inline constexpr const char* backend_symbol = "pycnn_backend_v1";
 using BackendFunction = const Backend* (*)();
 
 }  // namespace pycnn::kernels

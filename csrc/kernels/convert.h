@@ -21,15 +21,26 @@ struct BoolByte {
 };
 
 PYCNN_HOST_DEVICE static inline float half_to_float(uint16_t bits) {
+#ifdef __CUDA_ARCH__
+  float result;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(bits));
+  return result;
+#else
   // Shifted into place the exponent is 112 too small, for normal and subnormal numbers alike; one product repairs both.
   const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fffu) << 13;
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
   const uint32_t finite = __builtin_bit_cast(uint32_t, __builtin_bit_cast(float, magnitude) * 0x1p112f);
   const uint32_t value = magnitude >= 0x0f800000u ? magnitude | 0x7f800000u : finite;
   return __builtin_bit_cast(float, value | sign);
+#endif
 }
 
 PYCNN_HOST_DEVICE static inline uint16_t float_to_half(float value) {
+#ifdef __CUDA_ARCH__
+  uint16_t result;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result) : "f"(value));
+  return result;
+#else
   const uint32_t bits = __builtin_bit_cast(uint32_t, value);
   const uint32_t magnitude = bits & 0x7fffffffu;
   const uint32_t normal = (magnitude + 0xfffu + ((magnitude >> 13) & 1u) - (112u << 23)) >> 13;
@@ -40,6 +51,7 @@ PYCNN_HOST_DEVICE static inline uint16_t float_to_half(float value) {
   const uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
   const uint32_t result = magnitude >= 0x47800000u ? special : finite;
   return static_cast<uint16_t>(result | ((bits >> 16) & 0x8000u));
+#endif
 }
 
 PYCNN_HOST_DEVICE static inline float bfloat_to_float(uint16_t bits) {
@@ -47,10 +59,16 @@ PYCNN_HOST_DEVICE static inline float bfloat_to_float(uint16_t bits) {
 }
 
 PYCNN_HOST_DEVICE static inline uint16_t float_to_bfloat(float value) {
+#ifdef __CUDA_ARCH__
+  uint16_t result;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(result) : "f"(value));
+  return result;
+#else
   const uint32_t bits = __builtin_bit_cast(uint32_t, value);
   const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const uint32_t quiet_nan = (bits >> 16) | 0x40u;
   return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
+#endif
 }
 
 /// Truncates toward zero; NaN and what does not fit give the lowest value, as the x86 instruction does.

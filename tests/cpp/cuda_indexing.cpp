@@ -2,7 +2,7 @@
 #include "cuda_testing.h"
 #include "kernels/backend.h"
 
-extern "C" const pycnn::kernels::Backend* pycnn_backend();
+extern "C" const pycnn::kernels::Backend* pycnn_backend_v1();
 
 namespace pycnn::testing_cuda {
 namespace {
@@ -136,7 +136,7 @@ TEST(CudaIndexing, ScatterOfIntegersWraps) {
 }
 
 TEST(CudaIndexing, OutOfRange) {
-  const kernels::Backend& backend = *pycnn_backend();
+  const kernels::Backend& backend = *pycnn_backend_v1();
   backend.synchronize();
   ASSERT_EQ(backend.take_error(), nullptr);
   for (const int64_t bad : {int64_t{-1}, int64_t{7}, INT64_MAX, INT64_MIN})
@@ -154,7 +154,7 @@ TEST(CudaIndexing, OutOfRange) {
 }
 
 TEST(CudaIndexing, NothingIsInRangeOfAnEmptyTable) {
-  const kernels::Backend& backend = *pycnn_backend();
+  const kernels::Backend& backend = *pycnn_backend_v1();
   for (const auto kernel : {cuda::gather, cuda::scatter_add}) {
     Problem<float> p({1, 100, 2, 1});
     IndexArguments a = p.arguments();

@@ -18,9 +18,9 @@ using pycnn::kernels::RandomKind;
 
 template <typename T>
 std::vector<T> draw(const Kernels& kernels, RandomKind kind, DType dtype, size_t count, double first, double second,
-                    int64_t low = 0, int64_t high = 0, uint64_t key = 42) {
+                    int64_t low = 0, int64_t high = 0, int64_t key = 42) {
   std::vector<T> result(count);
-  RandomArguments arguments{kind, key, first, second, low, high, dtype, result.data(), static_cast<int64_t>(count)};
+  RandomArguments arguments{kind, &key, first, second, low, high, dtype, result.data(), static_cast<int64_t>(count)};
   kernels.random(arguments);
   return result;
 }

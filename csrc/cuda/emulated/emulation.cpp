@@ -1,4 +1,4 @@
-#include "cuda/emulation.h"
+#include "cuda/emulated/emulation.h"
 
 #include <setjmp.h>
 #include <sys/mman.h>
