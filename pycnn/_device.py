@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import warnings
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from pycnn import _core
+from pycnn._core import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _entered = threading.local()
 
@@ -51,3 +56,28 @@ def warn_without_cuda(what: str) -> bool:
     """False, after a warning: what code written for a GPU enables is disabled here, as in PyTorch without one."""
     warnings.warn(f"{what} is enabled for 'cuda', but CUDA is not available.  Disabling.", stacklevel=4)
     return False
+
+
+def _gpu_of(arguments: Iterable[Any]) -> Any:
+    """The GPU of the first tensor there that lies on one, or None."""
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            if argument.is_cuda:
+                return argument.device
+        elif isinstance(argument, (list, tuple)) and (found := _gpu_of(argument)) is not None:
+            return found
+    return None
+
+
+def on_device_of_inputs(f: Function) -> Function:
+    """Lets what f creates on the way lie where the tensors it is given do."""
+
+    @functools.wraps(f)
+    def call(*args: Any, **keywords: Any) -> Any:
+        gpu = _gpu_of(args) or (_gpu_of(keywords.values()) if keywords else None)
+        if gpu is None:
+            return f(*args, **keywords)
+        with gpu:
+            return f(*args, **keywords)
+
+    return call  # type: ignore[return-value]

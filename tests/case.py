@@ -146,7 +146,7 @@ def _leaf(package: ModuleType, spec: Input, array: Array) -> tuple[Any, Any, Cal
 
 
 def numpy_of(tensor: Any) -> Array:
-    return np.array(tensor.detach().numpy())
+    return np.array(tensor.detach().cpu().numpy())
 
 
 def cotangents(case: Case, outputs: list[Any]) -> list[Array]:
@@ -157,9 +157,14 @@ def cotangents(case: Case, outputs: list[Any]) -> list[Array]:
 
 def run(
     package: ModuleType, case: Case, dtype: str = "float64", arrays: list[Array | None] | None = None,
-    gradients: bool = True,
+    gradients: bool = True, device: str = "cpu",
 ) -> Result:  # fmt: skip
     """Calls the operator and, if asked, backpropagates a random direction through all floating outputs at once."""
+    with package.device(device):
+        return _run(package, case, dtype, arrays, gradients)
+
+
+def _run(package: ModuleType, case: Case, dtype: str, arrays: list[Array | None] | None, gradients: bool) -> Result:
     leaves, views, backs = [], [], []
     for spec, array in zip(case.inputs, case.arrays() if arrays is None else arrays, strict=True):
         if spec is None or array is None:

@@ -86,8 +86,14 @@ Memory row_major(const Tensor& tensor) {
   return memory.strides == contiguous_strides(memory.shape) ? memory : copy_memory(memory).memory();
 }
 
+/// An index that is not known yet, or that lies on a GPU: what is outside raises when it runs.
+Tensor wrapped_index(const Tensor& index, int64_t size) {
+  return where(lt(index, wrap_scalar(0, index)), add(index, wrap_scalar(size, index)), index);
+}
+
 /// Negative indices count from the end; each must be inside. Evaluates the index.
 Tensor checked_index(const Tensor& index, int64_t size) {
+  if (!index.device().is_cpu()) return wrapped_index(index, size);
   const Tensor positions = cast(index.detach(), DType::Int64);
   const Memory memory = row_major(positions);
   const auto* data = static_cast<const int64_t*>(memory.data);
@@ -101,11 +107,6 @@ Tensor checked_index(const Tensor& index, int64_t size) {
   std::vector<int64_t> counted(data, data + positions.numel());
   for (int64_t& position : counted) position += position < 0 ? size : 0;
   return from_data(std::span<const int64_t>(counted), index.shape());
-}
-
-/// The same for an index that is not known yet: what is outside raises when it runs.
-Tensor wrapped_index(const Tensor& index, int64_t size) {
-  return where(lt(index, wrap_scalar(0, index)), add(index, wrap_scalar(size, index)), index);
 }
 
 void add_mask(ParsedIndex& parsed, int& dimension, const Tensor& mask) {
@@ -182,6 +183,8 @@ ParsedIndex parse_index(const Tensor& self, py::handle index) {
           Py_TYPE(item.ptr())->tp_name, ")");
     }
   }
+  // A GPU's tensors may be indexed from the CPU.
+  for (auto& [place, positions] : parsed.indices) positions = to_device(positions, self.device());
   return parsed;
 }
 
@@ -301,7 +304,7 @@ Tensor nonzero(const Tensor& input) {
       rest /= shape[d];
     }
   }
-  return from_data(std::span<const int64_t>(places), Shape{count, shape.size()});
+  return to_device(from_data(std::span<const int64_t>(places), Shape{count, shape.size()}), input.device());
 }
 
 Tensor get_item(const Tensor& self, py::handle index) {

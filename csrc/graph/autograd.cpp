@@ -449,7 +449,7 @@ GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function
     // Fixed, without symmetry, of both signs: a wrong gradient cannot cancel.
     std::vector<double> weights;
     for (int64_t i = 0; i < output.numel(); ++i) weights.push_back(std::cos(1.0 + 1.7 * static_cast<double>(i)) + 0.25);
-    return from_data<double>(weights, output.shape());
+    return to_device(from_data<double>(weights, output.shape()), output.device());
   };
   const auto weighted_sum = [&](const Tensors& arguments) {
     double total = 0;
@@ -489,7 +489,7 @@ GradcheckResult gradcheck(const std::function<Tensors(const Tensors&)>& function
         std::vector<double> values = original;
         values[e] += step;
         Tensors arguments = leaves;
-        arguments[i] = from_data<double>(values, inputs[i].shape());
+        arguments[i] = to_device(from_data<double>(values, inputs[i].shape()), inputs[i].device());
         arguments[i].requires_grad_();
         return weighted_sum(arguments);
       };

@@ -239,8 +239,8 @@ Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const std::vecto
     ends.insert(ends.end(), {2 * size + 2, 2 * size + 1});
   }
   const DType dtype = log_probs.dtype();
-  const auto tensor = [](const std::vector<int64_t>& values, const Shape& sizes) {
-    return from_data<int64_t>(values, sizes);
+  const auto tensor = [&](const std::vector<int64_t>& values, const Shape& sizes) {
+    return to_device(from_data<int64_t>(values, sizes), log_probs.device());
   };
   const Tensors operands{log_probs, tensor(spelled, {rows, states}), cast(tensor(skips, {rows, states}), DType::Bool),
                          tensor(inputs.values, {rows}), tensor(ends, {rows, 2})};

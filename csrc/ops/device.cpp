@@ -33,7 +33,7 @@ Tensor to_device(const Tensor& input, const Device& device) {
   // One block of bytes is copied: what does not lie in one is brought together first, where it is.
   const Memory given = input.memory();
   const graph::Slot slot{.buffer = 0, .dtype = given.dtype, .shape = given.shape, .strides = given.strides, .offset = 0};
-  const Memory source = slot.is_dense() ? given : contiguous(input.detach()).memory();
+  const Memory source = slot.is_dense() ? given : clone(input.detach()).memory();
   const size_t bytes = static_cast<size_t>(element_count(source.shape)) * size_of(source.dtype);
   StoragePointer storage = allocate_storage(bytes, device);
   copy_between_devices(storage->data(), device, source.data, from, bytes);

@@ -73,7 +73,7 @@ def matrix_exp(input: Tensor) -> Tensor:
     check_square("linalg.matrix_exp", input)
     if input.numel() == 0:
         return input.clone()
-    norms = input.detach().double().abs().sum(-2).amax(-1).numpy()
+    norms = input.detach().double().abs().sum(-2).amax(-1).cpu().numpy()
     norms = np.where(np.isfinite(norms), np.maximum(norms, 1), 1)
     halvings = np.ceil(np.log2(norms)).astype(np.int64)[..., np.newaxis, np.newaxis]
     scaled = input * _core.tensor(np.ldexp(1.0, -halvings), dtype=input.dtype)

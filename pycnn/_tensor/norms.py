@@ -64,7 +64,7 @@ class _SingularNorm(Function):
 
     @staticmethod
     def forward(ctx: Any, A: Tensor, kind: Any) -> Tensor:
-        u, s, v = np.linalg.svd(A.detach().double().numpy(), full_matrices=False)
+        u, s, v = np.linalg.svd(A.detach().double().cpu().numpy(), full_matrices=False)
         if kind != "nuc":
             at = slice(0, 1) if kind == 2 else slice(s.shape[-1] - 1, None)
             u, s, v = u[..., :, at], s[..., at], v[..., at, :]

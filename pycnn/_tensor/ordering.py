@@ -196,7 +196,7 @@ def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = F
 def _distinct(input: Tensor, d: int) -> tuple[Tensor, Tensor, Tensor]:
     """Slices along d in lexicographic order without repetitions, each one's place there, how many of each."""
     source = input.detach()
-    array = (source.float() if source.dtype is _core.bfloat16 else source).numpy()
+    array = (source.float() if source.dtype is _core.bfloat16 else source).cpu().numpy()
     found, inverse, counts = np.unique(array, axis=d, return_inverse=True, return_counts=True)
     return (
         _core.tensor(np.ascontiguousarray(found)).to(source.dtype),

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn._device import as_device
+from pycnn._device import as_device, on_device_of_inputs
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -73,6 +73,7 @@ def function(f: Function) -> Function:
         (i, p.name) for i, p in enumerate(positional) if p.annotation == "int" and p.kind is p.POSITIONAL_OR_KEYWORD
     ]
 
+    @on_device_of_inputs
     @functools.wraps(f)
     def written(*args: Any, **keywords: Any) -> Any:
         out = keywords.pop("out", None)
@@ -97,7 +98,8 @@ def method(f: Function) -> Function:
     bound.__kwdefaults__, bound.__annotations__ = f.__kwdefaults__, f.__annotations__
     bound.__doc__ = re.sub(r"\binput\b", "self", f.__doc__ or "")
     bound.__module__, bound.__qualname__ = f.__module__, f"Tensor.{f.__name__}"
-    METHODS[f.__name__] = _taking_numpy_names(bound) if "dim" in inspect.signature(f).parameters else bound
+    placed = on_device_of_inputs(bound)
+    METHODS[f.__name__] = _taking_numpy_names(placed) if "dim" in inspect.signature(f).parameters else placed
     return f
 
 

@@ -26,7 +26,7 @@ def poisson(input: Tensor, generator: Any = None) -> Tensor:
 
     Arguments and errors as in PyTorch: RuntimeError for a negative rate.
     """
-    rates = input.detach().double().numpy()
+    rates = input.detach().double().cpu().numpy()
     if (rates < 0).any():
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     return _core.tensor(_numpy_generator(generator).poisson(rates)).to(input.dtype)
@@ -38,7 +38,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
 
     Arguments and errors as in PyTorch.
     """
-    counts, chances = count.detach().double().numpy(), prob.detach().double().numpy()
+    counts, chances = count.detach().double().cpu().numpy(), prob.detach().double().cpu().numpy()
     drawn = _numpy_generator(generator).binomial(counts.astype(np.int64), chances)
     return _core.tensor(np.asarray(drawn)).to(count.dtype)
 

@@ -320,7 +320,7 @@ class _IncompleteGamma(Function):
     def forward(ctx: Context, a: Tensor, x: Tensor, upper: bool) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(a, x)
         ctx.upper = upper
-        parts = _lower_gamma(a.detach().double().numpy(), x.detach().double().numpy())
+        parts = _lower_gamma(a.detach().double().cpu().numpy(), x.detach().double().cpu().numpy())
         return _core.tensor(np.asarray(parts[upper])).to(x.dtype)
 
     @staticmethod

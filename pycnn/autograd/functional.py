@@ -168,7 +168,7 @@ def jacobian(
         for output in outputs:
             parts: list[list[Tensor]] = [[] for _ in leaves]
             for element in range(output.numel()):
-                unit = _core.zeros((output.numel(),), dtype=output.dtype)
+                unit = _core.zeros((output.numel(),), dtype=output.dtype, device=output.device)
                 unit[element] = 1
                 found = _gradients((output,), leaves, (unit.reshape(tuple(output.shape)),), create_graph, strict)
                 for part, gradient in zip(parts, found, strict=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import on_device_of_inputs
 from pycnn.nn import functional as F
 from pycnn.nn.activation import ReLU, Sigmoid
 from pycnn.nn.conv import Conv2d
@@ -130,6 +131,7 @@ class DropPath(Module):
         return f"drop_prob={self.drop_prob:0.3f}"
 
 
+@on_device_of_inputs
 def _drop_samples(input: Tensor, rows: int, p: float, training: bool, scale: bool) -> Tensor:
     if not training or p == 0:
         return input

@@ -7,6 +7,7 @@ from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import on_device_of_inputs
 from pycnn.autograd.grad_mode import enable_grad
 from pycnn.nn import functional as F
 
@@ -28,6 +29,7 @@ def _gradient(
     return gradient  # type: ignore[no-any-return]
 
 
+@on_device_of_inputs
 def conv1d_input(
     input_size: Sizes,
     weight: Tensor,
@@ -49,6 +51,7 @@ def conv1d_input(
     return _gradient(F.conv1d, operands, 0, grad_output, (stride, padding, dilation, groups))
 
 
+@on_device_of_inputs
 def conv1d_weight(
     input: Tensor,
     weight_size: Sizes,
@@ -63,6 +66,7 @@ def conv1d_weight(
     return _gradient(F.conv1d, operands, 1, grad_output, (stride, padding, dilation, groups))
 
 
+@on_device_of_inputs
 def conv2d_input(
     input_size: Sizes,
     weight: Tensor,
@@ -77,6 +81,7 @@ def conv2d_input(
     return _gradient(F.conv2d, operands, 0, grad_output, (stride, padding, dilation, groups))
 
 
+@on_device_of_inputs
 def conv2d_weight(
     input: Tensor,
     weight_size: Sizes,
@@ -91,6 +96,7 @@ def conv2d_weight(
     return _gradient(F.conv2d, operands, 1, grad_output, (stride, padding, dilation, groups))
 
 
+@on_device_of_inputs
 def conv3d_input(
     input_size: Sizes,
     weight: Tensor,
@@ -105,6 +111,7 @@ def conv3d_input(
     return _gradient(F.conv3d, operands, 0, grad_output, (stride, padding, dilation, groups))
 
 
+@on_device_of_inputs
 def conv3d_weight(
     input: Tensor,
     weight_size: Sizes,

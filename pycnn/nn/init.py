@@ -218,7 +218,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
         return tensor
     shape = tuple(tensor.shape)
     rows, columns = shape[0], math.prod(shape[1:])
-    drawn = _core.randn((max(rows, columns), min(rows, columns)), dtype=_core.float64, generator=generator).numpy()
+    drawn = _core.randn((max(rows, columns), min(rows, columns)), dtype=_core.float64, generator=generator).cpu().numpy()
     q, r = np.linalg.qr(drawn)
     q = q * np.sign(np.diagonal(r))
     value = np.ascontiguousarray((q if rows >= columns else q.T) * gain).reshape(shape)
@@ -233,7 +233,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
         raise ValueError("Only tensors with 2 dimensions are supported")
     rows, columns = tensor.shape
     keep = np.ones((rows, columns), np.float32)
-    order = np.argsort(_core.rand((rows, columns), generator=generator).numpy(), axis=0)
+    order = np.argsort(_core.rand((rows, columns), generator=generator).cpu().numpy(), axis=0)
     np.put_along_axis(keep, order[: math.ceil(sparsity * rows)], 0.0, axis=0)
     with no_grad():
         return _set(tensor, _core.randn((rows, columns), generator=generator) * std * _core.tensor(keep))

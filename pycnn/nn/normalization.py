@@ -431,7 +431,7 @@ class _CrossMapLRN(Function):
             [float(c - reach < other < c + reach or (other == 0 and c >= reach)) for other in range(channels)]
             for c in range(channels)
         ]
-        squares = _core.tensor(windows, dtype=input.dtype) @ input.square().flatten(2)
+        squares = _core.tensor(windows, dtype=input.dtype, device=input.device) @ input.square().flatten(2)
         scale = squares.reshape(input.shape) * (alpha / size) + k
         output = input * scale.pow(-beta)
         ctx.save_for_backward(input, output, scale)
@@ -447,7 +447,7 @@ class _CrossMapLRN(Function):
         windows = [
             [float(c - before <= other < c - before + size) for other in range(channels)] for c in range(channels)
         ]
-        ratios = _core.tensor(windows, dtype=input.dtype) @ (gradient * output / scale).flatten(2)
+        ratios = _core.tensor(windows, dtype=input.dtype, device=input.device) @ (gradient * output / scale).flatten(2)
         slope = input * ratios.reshape(input.shape) * (2 * alpha * beta / size)
         return gradient * scale.pow(-beta) - slope, None, None, None, None
 

@@ -258,7 +258,7 @@ class RNNBase(Module):
         batch = sizes[0]
         shapes = self._state_shapes(batch)
         if state is None:
-            state = tuple(_core.zeros(shape, dtype=data.dtype) for shape in shapes)
+            state = tuple(_core.zeros(shape, dtype=data.dtype, device=data.device) for shape in shapes)
         else:
             self._check_state(state, shapes[0])
             if packed is not None and packed.sorted_indices is not None:
@@ -467,7 +467,7 @@ class RNNCellBase(Module):
         if not batched:
             input = input.unsqueeze(0)
         if state is None:
-            zeros = _core.zeros((input.shape[0], self.hidden_size), dtype=input.dtype)
+            zeros = _core.zeros((input.shape[0], self.hidden_size), dtype=input.dtype, device=input.device)
             state = (zeros, zeros) if mode == "LSTM" else (zeros,)
         elif not batched:
             state = tuple(part.unsqueeze(0) for part in state)

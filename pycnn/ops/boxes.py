@@ -9,6 +9,7 @@ import numpy as np
 
 import pycnn
 from pycnn._core import Tensor
+from pycnn._device import on_device_of_inputs
 
 
 class Overlap(NamedTuple):
@@ -54,11 +55,12 @@ def clip_boxes_to_image(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     return pycnn.stack((x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)), dim=-1)
 
 
+@on_device_of_inputs
 def remove_small_boxes(boxes: Tensor, min_size: float) -> Tensor:
     """Indices (K,) of the boxes (N, 4) both of whose sides are at least min_size. Evaluates them."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     keep = ((x2 - x1) >= min_size) & ((y2 - y1) >= min_size)
-    return pycnn.tensor(np.flatnonzero(keep.numpy()), dtype=pycnn.int64)
+    return pycnn.tensor(np.flatnonzero(keep.cpu().numpy()), dtype=pycnn.int64)
 
 
 def box_iou(boxes1: Tensor, boxes2: Tensor) -> Tensor:
@@ -81,6 +83,7 @@ def complete_box_iou(boxes1: Tensor, boxes2: Tensor, eps: float = 1e-7) -> Tenso
     return complete_iou(*_pairs(boxes1, boxes2), eps=eps)
 
 
+@on_device_of_inputs
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     """Non-maximum suppression: indices (K,) of the boxes kept, best score first. Evaluates the boxes.
 
@@ -92,8 +95,8 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     if scores.dim() != 1 or scores.shape[0] != boxes.shape[0]:
         raise RuntimeError(f"nms: expected scores of shape ({boxes.shape[0]},), got {tuple(scores.shape)}")
     with pycnn.no_grad():
-        above = (box_iou(boxes, boxes) > iou_threshold).numpy() if len(boxes) else np.zeros((0, 0), bool)
-    order = np.argsort(-scores.detach().numpy(), kind="stable")
+        above = (box_iou(boxes, boxes) > iou_threshold).cpu().numpy() if len(boxes) else np.zeros((0, 0), bool)
+    order = np.argsort(-scores.detach().cpu().numpy(), kind="stable")
     dropped = np.zeros(len(order), bool)
     kept = []
     for i in order:
@@ -103,6 +106,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     return pycnn.tensor(kept, dtype=pycnn.int64)
 
 
+@on_device_of_inputs
 def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
     """nms within each class of `idxs` (N,) by itself; arguments and result otherwise as in `nms`."""
     if boxes.numel() == 0:

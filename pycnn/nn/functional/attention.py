@@ -8,6 +8,7 @@ from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import on_device_of_inputs
 
 _INFINITY = float("inf")
 
@@ -17,6 +18,7 @@ def causal_mask(rows: int, columns: int) -> Tensor:
     return _core.arange(columns).unsqueeze(0) <= _core.arange(rows).unsqueeze(1)
 
 
+@on_device_of_inputs
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,
@@ -107,6 +109,7 @@ def _shared_heads(query: Tensor, operand: Tensor) -> Tensor:
     return shared.reshape((*leading, heads * count, length, width))
 
 
+@on_device_of_inputs
 def additive_mask(mask: Tensor | None, name: str, dtype: Any) -> Tensor | None:
     """A mask as numbers to add: bool ones are -inf where True. RuntimeError for other dtypes."""
     if mask is None or mask.is_floating_point():
@@ -176,6 +179,7 @@ def _projected(
     return q, k, v
 
 
+@on_device_of_inputs
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import on_device_of_inputs
 
 
 def batch_norm(
@@ -224,6 +225,7 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 _SELU_SATURATION = -1.7580993408473766
 
 
+@on_device_of_inputs
 def _alpha_drop(input: Tensor, varying: int | None, p: float, training: bool, inplace: bool) -> Tensor:
     """`varying`: how many dimensions the mask has, the others being dropped as a whole; None: all of them."""
     if not isinstance(input, Tensor):

@@ -9,6 +9,7 @@ from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import on_device_of_inputs
 from pycnn.nn.functional.types import Size
 
 
@@ -208,6 +209,7 @@ def _per_dimension(value: Any, count: int) -> tuple[Any, ...]:
 
 
 # -- unpooling ---------------------------------------------------------------------------------------------------------
+@on_device_of_inputs
 def _max_unpool(
     spatial: int, input: Tensor, indices: Tensor, kernel_size: Size, stride: Size | None, padding: Size,
     output_size: Sequence[int] | None,
@@ -359,6 +361,7 @@ def lp_pool3d(
 
 
 # -- fractional --------------------------------------------------------------------------------------------------------
+@on_device_of_inputs
 def _fractional_max_pool(
     spatial: int, input: Tensor, kernel_size: Size, output_size: Size | None, output_ratio: Any, return_indices: bool,
     random_samples: Tensor | None,

@@ -8,6 +8,7 @@ import numpy as np
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import on_device_of_inputs
 from pycnn.autograd.grad_mode import no_grad
 
 
@@ -51,6 +52,7 @@ def _rows(weight: Tensor, indices: Tensor, padding_row: int | None) -> Tensor:
     return _core.where((indices == padding_row).unsqueeze(1), found.detach(), found)
 
 
+@on_device_of_inputs
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -105,7 +107,7 @@ def _bags_of(offsets: Tensor, count: int, include_last_offset: bool) -> tuple[np
     if offsets.dim() != 1:
         raise ValueError("offsets has to be a 1D Tensor")
     _check_indices("embedding_bag", offsets)
-    starts = np.asarray(offsets.numpy()).astype(np.int64)
+    starts = np.asarray(offsets.cpu().numpy()).astype(np.int64)
     if include_last_offset and len(starts) == 0:
         raise ValueError("include_last_offset: number of offset should be at least 1")
     if len(starts) and starts[0] != 0:
@@ -125,6 +127,7 @@ def _bags_of(offsets: Tensor, count: int, include_last_offset: bool) -> tuple[np
     return owner, bags
 
 
+@on_device_of_inputs
 def embedding_bag(
     input: Tensor,
     weight: Tensor,

@@ -9,6 +9,7 @@ import numpy as np
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import on_device_of_inputs
 
 
 class _PackedFields(NamedTuple):
@@ -97,16 +98,18 @@ class PackedSequence(_PackedFields):
         return False
 
 
+@on_device_of_inputs
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """The inverse of a permutation (n,); None of None."""
     if permutation is None:
         return None
-    order = np.asarray(permutation.numpy())
+    order = np.asarray(permutation.cpu().numpy())
     inverse = np.empty_like(order)
     inverse[order] = np.arange(len(order))
     return _core.tensor(inverse)
 
 
+@on_device_of_inputs
 def pack_padded_sequence(
     input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
 ) -> PackedSequence:
@@ -120,7 +123,7 @@ def pack_padded_sequence(
 
     Errors: RuntimeError for lengths that do not fit.
     """
-    sizes = np.asarray(lengths.numpy() if isinstance(lengths, Tensor) else lengths).astype(np.int64)
+    sizes = np.asarray(lengths.cpu().numpy() if isinstance(lengths, Tensor) else lengths).astype(np.int64)
     if sizes.ndim != 1 or sizes.size == 0:
         raise RuntimeError(f"`lengths` has to be a 1-D tensor with at least one element, got {sizes.shape}")
     padded = input.transpose(0, 1) if batch_first else input
@@ -150,7 +153,8 @@ def pack_padded_sequence(
     rows = np.concatenate([step * batch + owners[:size] for step, size in enumerate(batch_sizes)])
     flat = padded.reshape((padded.shape[0] * batch, *padded.shape[2:]))
     data = _core.index_select(flat, 0, _core.tensor(rows))
-    return PackedSequence(data, _core.tensor(batch_sizes), None if order is None else _core.tensor(order))
+    sizes_tensor = _core.tensor(batch_sizes, device="cpu")
+    return PackedSequence(data, sizes_tensor, None if order is None else _core.tensor(order))
 
 
 def pad_packed_sequence(
@@ -164,7 +168,7 @@ def pad_packed_sequence(
         padding_value: what is put behind the end of a sequence.
         total_length: T; by default the longest length. ValueError if it is less.
     """
-    sizes = np.asarray(sequence.batch_sizes.numpy())
+    sizes = np.asarray(sequence.batch_sizes.cpu().numpy())
     longest, batch = len(sizes), int(sizes[0])
     if total_length is not None:
         if total_length < longest:
@@ -174,7 +178,8 @@ def pad_packed_sequence(
             )
         longest = total_length
     lengths = (sizes[None, :] > np.arange(batch)[:, None]).sum(1)
-    columns = np.arange(batch) if sequence.unsorted_indices is None else np.asarray(sequence.unsorted_indices.numpy())
+    order = sequence.unsorted_indices
+    columns = np.arange(batch) if order is None else np.asarray(order.cpu().numpy())
     lengths = lengths[columns]
     starts = np.zeros(longest, np.int64)
     starts[: len(sizes)] = np.cumsum(sizes) - sizes
@@ -182,15 +187,16 @@ def pad_packed_sequence(
     rows = np.where(present, starts[:, None] + columns[None, :], 0)
     if batch_first:
         present, rows = present.T, rows.T
-    trailing = tuple(sequence.data.shape[1:])
-    padded = _core.index_select(sequence.data, 0, _core.tensor(np.ascontiguousarray(rows).reshape(-1)))
+    trailing, device = tuple(sequence.data.shape[1:]), sequence.data.device
+    padded = _core.index_select(sequence.data, 0, _core.tensor(np.ascontiguousarray(rows).reshape(-1), device=device))
     padded = padded.reshape((*present.shape, *trailing))
     if not present.all():
-        missing = _core.tensor(np.logical_not(present)).reshape((*present.shape, *([1] * len(trailing))))
+        missing = _core.tensor(np.logical_not(present), device=device).reshape((*present.shape, *([1] * len(trailing))))
         padded = padded.masked_fill(missing, padding_value)
     return padded, _core.tensor(lengths)
 
 
+@on_device_of_inputs
 def pad_sequence(
     sequences: Any, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right"
 ) -> Tensor:
