@@ -307,8 +307,9 @@ void Plan::find_kept_casts() {
     const auto from = static_cast<size_t>(step->reads[0].buffer), to = static_cast<size_t>(step->writes[0].buffer);
     const Shape& shape = step->writes[0].shape;
     const bool vector = std::count_if(shape.begin(), shape.end(), [](int64_t size) { return size != 1; }) <= 1;
-    care_[i].cast = (weights[to] || vector) && buffers_[from].input >= 0 && buffers_[to].input < 0 &&
-                    !buffers_[to].kept && writers[to] == 1 && buffers_[to].bytes <= most_derived_bytes;
+    care_[i].cast = (weights[to] || vector) && buffers_[from].input >= 0 && !buffers_[from].number &&
+                    buffers_[to].input < 0 && !buffers_[to].kept && writers[to] == 1 &&
+                    buffers_[to].bytes <= most_derived_bytes;
   }
 }
 

@@ -58,7 +58,7 @@ class Plan {
     int input = -1;     ///< among the plan's inputs
     bool kept = false;  ///< outlives the plan: storage of its own
     size_t arena_offset = 0;
-    bool number = false;  ///< an input on the CPU that is copied to the plan's device, to arena_offset
+    bool number = false;           ///< an input on the CPU that is copied to the plan's device, to arena_offset
     std::vector<int> donors = {};  ///< inputs whose memory it may take, the first that nobody else holds
   };
   void find_donations();

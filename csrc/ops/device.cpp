@@ -32,7 +32,8 @@ Tensor to_device(const Tensor& input, const Device& device) {
   if (from == device) return input;
   // One block of bytes is copied: what does not lie in one is brought together first, where it is.
   const Memory given = input.memory();
-  const graph::Slot slot{.buffer = 0, .dtype = given.dtype, .shape = given.shape, .strides = given.strides, .offset = 0};
+  const graph::Slot slot{
+      .buffer = 0, .dtype = given.dtype, .shape = given.shape, .strides = given.strides, .offset = 0};
   const Memory source = slot.is_dense() ? given : clone(input.detach()).memory();
   const size_t bytes = static_cast<size_t>(element_count(source.shape)) * size_of(source.dtype);
   StoragePointer storage = allocate_storage(bytes, device);

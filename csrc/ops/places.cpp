@@ -66,8 +66,9 @@ Tensor view_of_storage(const Tensor& result, const Tensor& storage, const Shape&
   const auto derive = [=](const Tensor& base) { return strided_elements(base, shape, strides, offset); };
   const auto write = [=](const Tensor& base, const Tensor& value) {
     if (value.numel() == 0) return Tensor(base.value());
-    return reshaped(scattered(flat(base), 0, places_at(base.device(), shape, strides, offset), cast(flat(value), base.dtype())),
-                    base.shape());
+    return reshaped(
+        scattered(flat(base), 0, places_at(base.device(), shape, strides, offset), cast(flat(value), base.dtype())),
+        base.shape());
   };
   return make_view(result.defined() ? result : derive(storage), storage, strides, derive, write, offset);
 }
@@ -89,9 +90,10 @@ std::function<Tensor(const Tensor&, const Tensor&)> write_to_shared(const Tensor
   return [=](const Tensor& whole, const Tensor& value) {
     if (value.numel() == 0) return Tensor(whole.value());
     const DeviceScope scope(whole.device());
-    const Tensor memory =
-        scattered(zeros(Shape{extent}, whole.dtype()), 0, places_at(whole.device(), whole.shape(), steps, 0), flat(whole));
-    const Tensor changed = scattered(memory, 0, places_at(whole.device(), shape, strides, offset), cast(flat(value), whole.dtype()));
+    const Tensor memory = scattered(zeros(Shape{extent}, whole.dtype()), 0,
+                                    places_at(whole.device(), whole.shape(), steps, 0), flat(whole));
+    const Tensor changed =
+        scattered(memory, 0, places_at(whole.device(), shape, strides, offset), cast(flat(value), whole.dtype()));
     return strided_elements(changed, whole.shape(), steps, 0);
   };
 }

@@ -58,7 +58,8 @@ template <typename T>
 class Guarded {
  public:
   static constexpr size_t guard = 64;  ///< elements; keeps the first one aligned
-  explicit Guarded(int64_t count, int64_t shift = 0) : count_(static_cast<size_t>(std::max<int64_t>(count, 0))), shift_(shift) {
+  explicit Guarded(int64_t count, int64_t shift = 0)
+      : count_(static_cast<size_t>(std::max<int64_t>(count, 0))), shift_(shift) {
     bytes_.resize((count_ + 2 * guard + static_cast<size_t>(shift)) * sizeof(T) + 256, 0x5A);
     auto at = reinterpret_cast<uintptr_t>(bytes_.data());
     begin_ = reinterpret_cast<T*>((at + 255) / 256 * 256) + guard + shift;

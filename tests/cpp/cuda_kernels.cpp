@@ -308,8 +308,7 @@ void check_random(kernels::RandomKind kind, int64_t count, double first, double 
     if (kind == RandomKind::Uniform) expected = first + (second - first) * unit(i);
     if (kind == RandomKind::Bernoulli) expected = unit(i) < first ? 1 : 0;
     if (kind == RandomKind::Integer)
-      expected =
-          static_cast<double>(low + static_cast<int64_t>((static_cast<Wide>(at(i)) * (high - low)) >> 64));
+      expected = static_cast<double>(low + static_cast<int64_t>((static_cast<Wide>(at(i)) * (high - low)) >> 64));
     if (kind == RandomKind::Normal) {
       const double radius = std::sqrt(-2 * std::log(unit(i / 2 * 2) + 1 / range)),
                    angle = 2 * M_PI * unit(i / 2 * 2 + 1);

@@ -139,7 +139,8 @@ void random(const RandomArguments& arguments) {
     const int64_t end = (task + 1) * task_elements < arguments.count ? (task + 1) * task_elements : arguments.count;
     for (int64_t begin = task * task_elements; begin < end; begin += max_chunk) {
       const int64_t per_block = pairs ? 2 : 4;
-      fill_words(static_cast<uint64_t>(*arguments.key), static_cast<uint64_t>(begin / per_block), max_chunk / per_block, words);
+      fill_words(static_cast<uint64_t>(*arguments.key), static_cast<uint64_t>(begin / per_block), max_chunk / per_block,
+                 words);
       void* to = registers;
       switch (arguments.kind) {
         case RandomKind::Uniform:
