@@ -28,8 +28,8 @@ def _exit(self: Any, *_: Any) -> None:
     _core.set_creation_device(_entered.previous.pop())
 
 
-_core.device.__enter__ = _enter  # type: ignore[attr-defined]
-_core.device.__exit__ = _exit  # type: ignore[attr-defined]
+_core.device.__enter__ = _enter  # type: ignore[method-assign]
+_core.device.__exit__ = _exit  # type: ignore[method-assign]
 
 
 def get_default_device() -> Any:

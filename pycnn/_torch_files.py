@@ -169,11 +169,12 @@ class _Reader:
         elements = self._read[storage.key][storage.start + offset :]
         array = _strided(elements, shape, strides)
         if kind.name == "bfloat16":
-            return _core._rebuild_tensor(Tensor, array.tobytes(), _core.bfloat16, shape, False)
+            device = str(_core.get_creation_device())
+            return _core._rebuild_tensor(Tensor, array.tobytes(), _core.bfloat16, shape, False, device=device)
         if kind.name == "bool":
             array = array.astype(np.bool_)
         array.setflags(write=False)
-        return _core.from_numpy(array)
+        return _core.from_numpy(array).to(_core.get_creation_device())
 
     def _tensor_v2(
         self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None
@@ -381,7 +382,7 @@ _DAMAGE = (
 
 
 def read(path: str, weights_only: bool = True) -> Any:
-    """The value in a file of `torch.save`, all tensors on the CPU.
+    """The value in a file of `torch.save`, all tensors on the default device.
 
     Tensors that share a storage become tensors of their own; one tensor in two places stays one. Without
     `weights_only`, what a zip archive says is imported and called; a legacy file is read as with it in any case.

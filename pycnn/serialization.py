@@ -235,7 +235,8 @@ def load(
 
     Args:
         f: a path, or a binary file open for reading.
-        map_location: None or "cpu"; tensors of other devices come to the CPU in any case.
+        map_location: the device that tensors come to; None, functions and dictionaries stand for the CPU, wherever the
+            tensors were.
         weights_only: False also reads pickled objects, such as whole modules. That imports and calls whatever the file
             names: only for files that you trust. None means True. Files of the legacy format (before PyTorch 1.6) are
             read as with True in any case.
@@ -246,20 +247,22 @@ def load(
     """
     from pycnn._device import as_device
 
-    if not callable(map_location) and not isinstance(map_location, dict):
-        as_device(map_location)
+    named = not callable(map_location) and not isinstance(map_location, dict)
+    device = (as_device(map_location) if named else None) or _core.device("cpu")
     if hasattr(f, "read"):
         with tempfile.TemporaryDirectory() as folder:
             copy = os.path.join(folder, "value")
             with open(copy, "wb") as file:
                 shutil.copyfileobj(f, file)
-            return load(copy, weights_only=weights_only)
+            return load(copy, device, weights_only=weights_only)
     path = os.fspath(f)
     with open(path, "rb") as file:
         is_torch_file = _torch_files.is_torch_file(file.read(16))
     if is_torch_file:
-        return _torch_files.read(path, weights_only is not False)
+        with device:
+            return _torch_files.read(path, weights_only is not False)
     tensors, metadata = read(path)
+    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     text = metadata.get(_STRUCTURE)
     if text is None:
         return tensors

@@ -295,8 +295,8 @@ void bind_conversion(Module& module, TensorClass& tensor) {
   module.def(
       "_rebuild_tensor",
       [](const py::object& type, const py::bytes& data, DType dtype, const Shape& shape, bool requires_grad,
-         const py::object& attributes) {
-        Tensor value = rebuild_value(data, dtype, shape);
+         const py::object& attributes, const std::string& device) {
+        Tensor value = to_device(rebuild_value(data, dtype, shape), pycnn::parse_device(device));
         if (requires_grad) value.requires_grad_();
         py::object instance = type.attr("__new__")(type);
         py::type::of<Tensor>().attr("__init__")(instance, value);
@@ -304,7 +304,7 @@ void bind_conversion(Module& module, TensorClass& tensor) {
         return instance;
       },
       py::arg("cls"), py::arg("data"), py::arg("dtype"), py::arg("shape"), py::arg("requires_grad"),
-      py::arg("attributes") = py::none());
+      py::arg("attributes") = py::none(), py::arg("device") = "cpu");
 }
 
 }  // namespace pycnn::bindings

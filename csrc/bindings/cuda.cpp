@@ -52,24 +52,28 @@ void bind_devices(Module& module) {
 void bind_streams(Module& module) {
   using cuda::Event;
   using cuda::Stream;
-  py::class_<Stream>(module, "_CudaStream", "A queue of a GPU's work; pycnn.cuda.Stream is made of it.")
-      .def(py::init<int, int>(), py::arg("device"), py::arg("priority") = 0)
+  py::class_<Stream> stream(module, "_CudaStream", "A queue of a GPU's work; pycnn.cuda.Stream is made of it.");
+  py::class_<Event> event(module, "_CudaEvent", "A point in a stream; pycnn.cuda.Event is made of it.");
+  stream.def(py::init<int, int>(), py::arg("device"), py::arg("priority") = 0)
       .def_property_readonly("device_index", &Stream::device, "The GPU's index.")
       .def_property_readonly(
           "cuda_stream", [](const Stream& self) { return reinterpret_cast<uintptr_t>(self.handle()); },
           "The driver's cudaStream_t as an int.")
-      .def("synchronize", [](const Stream& self) { without_gil([&] { self.synchronize(); }); })
-      .def("query", &Stream::query)
-      .def("wait", &Stream::wait, py::arg("event"))
+      .def(
+          "synchronize", [](const Stream& self) { without_gil([&] { self.synchronize(); }); },
+          "Waits until everything that was given to it is done.")
+      .def("query", &Stream::query, "Whether all of it is done.")
+      .def("wait", &Stream::wait, py::arg("event"), "What is given to it from now on waits for the event.")
       .def(
           "__eq__", [](const Stream& a, const Stream& b) { return a == b; }, py::is_operator())
       .def("__hash__", [](const Stream& self) { return std::hash<void*>()(self.handle()) + self.device(); });
-  py::class_<Event>(module, "_CudaEvent", "A point in a stream; pycnn.cuda.Event is made of it.")
-      .def(py::init<bool>(), py::arg("timed") = false)
-      .def("record", &Event::record, py::arg("stream"))
-      .def("synchronize", [](const Event& self) { without_gil([&] { self.synchronize(); }); })
-      .def("query", &Event::query)
-      .def("elapsed_time", &Event::elapsed_time, py::arg("end"));
+  event.def(py::init<bool>(), py::arg("timed") = false)
+      .def("record", &Event::record, py::arg("stream"), "Comes when what was given to the stream so far is done.")
+      .def(
+          "synchronize", [](const Event& self) { without_gil([&] { self.synchronize(); }); }, "Waits for it.")
+      .def("query", &Event::query, "Whether it has come.")
+      .def("elapsed_time", &Event::elapsed_time, py::arg("end"),
+           "Milliseconds from this event to the other. Errors: RuntimeError unless both are timed and recorded.");
   module.def("cuda_current_stream", &cuda::current_stream, py::arg("device"));
   module.def("cuda_default_stream", &cuda::default_stream, py::arg("device"));
   module.def("cuda_set_stream", &cuda::set_stream, py::arg("stream"));

@@ -89,6 +89,13 @@ py::object make_capsule(Memory memory) {
   return py::reinterpret_steal<py::object>(PyCapsule_New(&managed, capsule_name<T>, &destroy_unused<T>));
 }
 
+/// The interface's name of a dtype, little-endian.
+std::optional<std::string> array_kind(DType dtype) {
+  if (dtype == DType::BFloat16) return {};
+  const char letter = dtype == DType::Bool ? 'b' : dtype == DType::UInt8 ? 'u' : is_floating_point(dtype) ? 'f' : 'i';
+  return std::string(size_of(dtype) == 1 ? "|" : "<") + letter + std::to_string(size_of(dtype));
+}
+
 /// `stream`: where the consumer will read, -1 if that is its own affair.
 py::object to_dlpack(const Tensor& self, const py::object& stream, const py::object& max_version,
                      const py::object& copy) {
@@ -163,6 +170,34 @@ Tensor from_dlpack(const py::object& source) {
   return import_capsule<Managed>(capsule);
 }
 
+/// What Numba, CuPy and others read instead of DLPack: version 3 of the interface.
+py::dict cuda_array_interface(const Tensor& self) {
+  if (self.device().is_cpu())
+    throw py::attribute_error("Can't get __cuda_array_interface__ on non-CUDA tensor: it lies on the CPU");
+  check(!self.requires_grad(),
+        "Can't get __cuda_array_interface__ on Variable that requires grad. If gradients aren't "
+        "required, use var.detach() to get Variable that doesn't require grad.");
+  const std::optional<std::string> kind = array_kind(self.dtype());
+  check<TypeError>(kind.has_value(), "__cuda_array_interface__: there is no such type as ", self.dtype());
+  const Memory memory = evaluated_memory(self);
+  self.pin();
+  py::list shape, strides;
+  for (int i = 0; i < memory.shape.size(); ++i) {
+    shape.append(memory.shape[i]);
+    strides.append(memory.strides[i] * static_cast<int64_t>(size_of(memory.dtype)));
+  }
+  py::dict result;
+  result["typestr"] = *kind;
+  result["shape"] = py::tuple(shape);
+  result["strides"] = py::tuple(strides);
+  result["data"] = py::make_tuple(reinterpret_cast<uintptr_t>(memory.data), true);
+  result["version"] = 3;
+  // Readers wait for what is on this stream: 1 is the default one.
+  void* const stream = cuda::current_stream(memory.device.index).handle();
+  result["stream"] = stream == nullptr ? uintptr_t{1} : reinterpret_cast<uintptr_t>(stream);
+  return result;
+}
+
 }  // namespace
 
 void bind_dlpack(Module& module, TensorClass& tensor) {
@@ -177,6 +212,7 @@ void bind_dlpack(Module& module, TensorClass& tensor) {
         const Device device = self.device();
         return py::make_tuple(device.is_cpu() ? cpu_device : cuda_device, int{device.index});
       });
+  tensor.def_property_readonly("__cuda_array_interface__", &cuda_array_interface);
   module.def("from_dlpack", &from_dlpack, py::arg("ext_tensor"));
 }
 

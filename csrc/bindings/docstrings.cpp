@@ -14,8 +14,9 @@ struct Index {
   std::set<std::string_view> unused;
 
   Index() {
-    for (auto table : {pointwise_docstrings(), in_place_docstrings(), reduction_docstrings(), shape_docstrings(),
-                       creation_docstrings(), tensor_docstrings(), functional_docstrings(), runtime_docstrings()})
+    for (auto table :
+         {pointwise_docstrings(), in_place_docstrings(), reduction_docstrings(), shape_docstrings(),
+          creation_docstrings(), tensor_docstrings(), functional_docstrings(), runtime_docstrings(), cuda_docstrings()})
       for (const Docstring& row : table) {
         check(rows.emplace(row.name, &row).second, "internal error: two docstrings of '", row.name, "'");
         unused.insert(row.name);

@@ -143,6 +143,7 @@ std::string to_repr(const Tensor& tensor) {
     Memory memory = readable_memory(tensor);
     text = Printer(memory).text(prefix.size());
   }
+  if (!tensor.device().is_cpu()) suffixes.push_back("device='" + to_string(tensor.device()) + "'");
   if (named_dtype) suffixes.push_back("dtype=pycnn." + std::string(name_of(dtype)));
   if (!tensor.is_leaf())
     suffixes.push_back("grad_fn=<" + tensor.value().node->op->backward_name() + ">");

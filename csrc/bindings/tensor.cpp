@@ -283,9 +283,9 @@ py::object reduce(const py::object& self, py::handle) {
   append_row_major(elements, memory, contiguous_strides(memory.shape), 0, static_cast<const char*>(memory.data));
   const py::bytes bytes(elements);
   auto rebuild = py::module_::import("pycnn._core").attr("_rebuild_tensor");
-  return py::make_tuple(
-      rebuild, py::make_tuple(py::type::handle_of(self), bytes, dtype_object(tensor.dtype()),
-                              py::tuple(size_tuple(tensor.shape())), tensor.requires_grad(), self.attr("__dict__")));
+  return py::make_tuple(rebuild, py::make_tuple(py::type::handle_of(self), bytes, dtype_object(tensor.dtype()),
+                                                py::tuple(size_tuple(tensor.shape())), tensor.requires_grad(),
+                                                self.attr("__dict__"), to_string(tensor.device())));
 }
 
 void bind_copies(TensorClass& tensor) {

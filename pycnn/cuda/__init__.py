@@ -11,7 +11,7 @@ from pycnn import _core
 from pycnn._device import as_device
 from pycnn.cuda import amp as amp
 
-OutOfMemoryError = _core._OutOfMemoryError
+OutOfMemoryError: type[RuntimeError] = vars(_core)["_OutOfMemoryError"]
 
 
 def is_available() -> bool:
@@ -58,7 +58,7 @@ def current_device() -> int:
 
 
 def set_device(device: Any) -> None:
-    """Makes a GPU the current one of this thread; a negative index leaves it. Errors: RuntimeError if it is not there."""
+    """Makes a GPU this thread's current one; a negative index leaves it. Errors: RuntimeError if it is not there."""
     if isinstance(device, int) and device < 0:
         return
     _core.cuda_set_device(_index(device))

@@ -218,7 +218,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
         return tensor
     shape = tuple(tensor.shape)
     rows, columns = shape[0], math.prod(shape[1:])
-    drawn = _core.randn((max(rows, columns), min(rows, columns)), dtype=_core.float64, generator=generator).cpu().numpy()
+    drawn = (
+        _core.randn((max(rows, columns), min(rows, columns)), dtype=_core.float64, generator=generator).cpu().numpy()
+    )
     q, r = np.linalg.qr(drawn)
     q = q * np.sign(np.diagonal(r))
     value = np.ascontiguousarray((q if rows >= columns else q.T) * gain).reshape(shape)

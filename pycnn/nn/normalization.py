@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn.autograd.function import Function, once_differentiable
 from pycnn._device import as_device
+from pycnn.autograd.function import Function, once_differentiable
 from pycnn.nn import functional as F
 from pycnn.nn import init
 from pycnn.nn.linear import uninitialized

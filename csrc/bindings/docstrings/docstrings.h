@@ -49,5 +49,6 @@ std::span<const Docstring> creation_docstrings();
 std::span<const Docstring> tensor_docstrings();
 std::span<const Docstring> functional_docstrings();
 std::span<const Docstring> runtime_docstrings();
+std::span<const Docstring> cuda_docstrings();
 
 }  // namespace pycnn::bindings

@@ -52,13 +52,13 @@ Args:
       {"is_autocast_enabled", R"(Whether this thread's operators choose their dtypes, as within autocast().
 
 Args:
-    device_type: "cpu", or "cuda", where nothing runs.
+    device_type: "cpu" or "cuda".
 
 Errors: RuntimeError for other device types.)"},
       {"set_autocast_enabled", R"(Switches autocast in this thread; autocast() restores what was before.
 
 Args:
-    device_type: "cpu", or "cuda", where nothing runs.
+    device_type: "cpu" or "cuda".
     enabled: whether operators choose their dtypes.
 
 Errors: RuntimeError for other device types.)"},
@@ -66,13 +66,13 @@ Errors: RuntimeError for other device types.)"},
       {"get_autocast_dtype", R"(The 16-bit dtype of autocast in this thread: bfloat16 on the CPU unless set.
 
 Args:
-    device_type: "cpu", or "cuda", where nothing runs.
+    device_type: "cpu" or "cuda".
 
 Errors: RuntimeError for other device types.)"},
       {"set_autocast_dtype", R"(Sets the dtype that autocast gives convolutions and matrix products in this thread.
 
 Args:
-    device_type: "cpu", or "cuda", where nothing runs.
+    device_type: "cpu" or "cuda".
     dtype: bfloat16, float16 or another floating dtype.
 
 Errors: RuntimeError for other device types, ValueError for integers and bool.)"},

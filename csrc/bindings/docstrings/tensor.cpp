@@ -32,10 +32,10 @@ Errors: IndexError for a dimension out of range.)"},
       {"Tensor.itemsize", "The size of one element in bytes, an int given by the dtype."},
       {"Tensor.nbytes", "The size of all elements in bytes, an int: numel() * itemsize."},
       {"Tensor.dtype", "The type of the elements, such as pycnn.float32. Known before anything is computed."},
-      {"Tensor.device", "Where the tensor lives: device(type='cpu') in this build."},
-      {"Tensor.is_cuda", "Whether the tensor lives on a GPU: False in this build."},
+      {"Tensor.device", "Where the tensor lives: device(type='cpu'), or a GPU, device(type='cuda', index=0)."},
+      {"Tensor.is_cuda", "Whether the tensor lives on a GPU."},
       {"Tensor.is_sparse", "Whether the tensor is stored sparsely: False, there are dense ones only."},
-      {"Tensor.get_device", "The index of the tensor's GPU: -1, for the CPU."},
+      {"Tensor.get_device", "The index of the tensor's GPU, -1 for the CPU."},
       {"Tensor.is_complex", "Whether the dtype is complex: False, there is none."},
       {"Tensor.is_signed", "Whether the dtype has negative numbers: all but bool and uint8."},
       {"Tensor.stride", R"(Steps between neighbours in elements, as PyTorch's for views of a row-major tensor.
@@ -180,11 +180,22 @@ Args:
         without changing shape or value.
 
 Errors: RuntimeError for a channels-last format and another number of dimensions.)"},
-      {"Tensor.cpu", R"(self: the tensor is there already.
+      {"Tensor.cpu",
+       R"(The same tensor on the CPU: self if it lies there, else a copy, after waiting for it. Gradients flow back.
 
 Args:
     memory_format: accepted and ignored.)"},
-      {"Tensor.cuda", "Not available: this build runs on the CPU alone.\n\nErrors: RuntimeError."},
+      {"Tensor.cuda", R"(The same tensor on a GPU: self if it lies there, else a copy. Gradients flow back.
+
+Args:
+    device: which GPU, a device, a string or an index; None for the current one.
+    non_blocking, memory_format: accepted and ignored.
+
+Errors: RuntimeError if the GPU is not there, or for a device of another type.)"},
+      {"Tensor.__cuda_array_interface__",
+       R"(How other libraries read a GPU's tensor in place: version 3 of CUDA's array interface, a dict.
+
+Errors: AttributeError on the CPU, RuntimeError if it requires grad, TypeError for bfloat16.)"},
       {"Tensor.float", R"(self.to(pycnn.float32): self if it is already. memory_format is ignored.)"},
       {"Tensor.double", R"(self.to(pycnn.float64): self if it is already. memory_format is ignored.)"},
       {"Tensor.half", R"(self.to(pycnn.float16): self if it is already. memory_format is ignored.)"},
