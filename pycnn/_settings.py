@@ -74,14 +74,20 @@ def are_deterministic_algorithms_enabled() -> bool:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Accepted ("highest", "high" or "medium"; ValueError otherwise): float32 is computed in float32 in any case."""
+    """Other than "highest" lets GPUs round the factors of float32 products and convolutions to TFloat32. On the CPU
+    float32 is computed in float32 in any case.
+
+    Args:
+        precision: "highest", "high" or "medium". ValueError otherwise.
+    """
     if precision not in ("highest", "high", "medium"):
         raise ValueError(f"set_float32_matmul_precision: expected 'highest', 'high' or 'medium', got '{precision}'")
+    _core.set_allow_tf32(precision != "highest")
 
 
 def get_float32_matmul_precision() -> str:
-    """ "highest"."""
-    return "highest"
+    """ "high" if GPUs may use TFloat32, else "highest"."""
+    return "high" if _core.get_allow_tf32() else "highest"
 
 
 def get_num_interop_threads() -> int:

@@ -98,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
 
     info = commands.add_parser("info", help="print version, processor features and threads")
     info.set_defaults(run=_info)
+    for command in (train, evaluate, predict):
+        command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu; see `pycnn info`)")
     for command in (train, evaluate, predict, catalogue, table, info):
         command.add_argument("--threads", type=_positive(int), help="default: the cores this process may use")
     return parser
@@ -109,10 +111,20 @@ def _load_data(name: str) -> Any:
     return datasets.digits() if name == "digits" else datasets.idx_folder(name)
 
 
-def _load_classifier(path: Path) -> Any:
+def _device(name: str) -> Any:
+    try:
+        return _core.check_device(name)
+    except RuntimeError as error:
+        raise UserError(f"--device {name}: {error}") from None
+
+
+def _load_classifier(path: Path, device: str) -> Any:
     from pycnn.training import Classifier
 
-    return Classifier.load(path)
+    target = _device(device)
+    classifier = Classifier.load(path)
+    classifier.model.to(target)
+    return classifier
 
 
 def _check_writable(path: Path) -> None:
@@ -138,12 +150,13 @@ def _train(arguments: argparse.Namespace) -> int:
     _check_writable(out)
     if arguments.model not in suitable_models():
         raise UserError(f"--model {arguments.model}: not one of {', '.join(suitable_models())}")
+    device = _device(arguments.device)
     data = _load_data(arguments.data)
     epochs = arguments.epochs or (25 if arguments.data == "digits" else 5)
     pycnn.manual_seed(arguments.seed)
     size = models.entry(arguments.model).inputs[0][1:]
     preprocessing = Preprocessing.fit(data.train_images, data.maximum, *size)
-    model = create_classifier(arguments.model, len(data.classes))
+    model = create_classifier(arguments.model, len(data.classes)).to(device)
     classifier = Classifier(arguments.model, model, preprocessing, data.classes)
     images = preprocessing(data.train_images, data.maximum)
     steps = epochs * -(-len(images) // arguments.batch_size)
@@ -195,7 +208,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    classifier = _load_classifier(arguments.model)
+    classifier = _load_classifier(arguments.model, arguments.device)
     data = _load_data(arguments.data)
     if data.classes != classifier.classes:
         raise UserError(
@@ -230,7 +243,7 @@ def _classifier_for(arguments: argparse.Namespace) -> tuple[Callable[[Any], Any]
     """A saved classifier of grey images: what gives probabilities for an image, and the names of the classes."""
     import numpy as np
 
-    classifier = _load_classifier(arguments.model)
+    classifier = _load_classifier(arguments.model, arguments.device)
 
     def probabilities(image: Any) -> Any:
         pixels = np.asarray(image.convert("L"), np.float32)
@@ -249,7 +262,7 @@ def _network_for(arguments: argparse.Namespace) -> tuple[Callable[[Any], Any], S
     if models.entry(arguments.network).task != "classification":
         raise UserError(f"--network {arguments.network}: not a classifier of images")
     try:
-        network = models.create(arguments.network, weights=arguments.weights).eval()
+        network = models.create(arguments.network, weights=arguments.weights).eval().to(_device(arguments.device))
     except RuntimeError as error:
         raise UserError(f"{arguments.weights}: {error}") from None
     count = network.classes_in(network.state_dict())
@@ -261,7 +274,8 @@ def _network_for(arguments: argparse.Namespace) -> tuple[Callable[[Any], Any], S
 
     def probabilities(image: Any) -> Any:
         with no_grad():
-            return network(models.image_input(arguments.network, image)).softmax(1).numpy()[0]
+            image_input = models.image_input(arguments.network, image).to(arguments.device)
+            return network(image_input).softmax(1).cpu().numpy()[0]
 
     return probabilities, classes
 
@@ -302,6 +316,9 @@ def _info(arguments: argparse.Namespace) -> int:
     print(f"pycnn {pycnn.__version__}, {Path(pycnn.__file__).parent}")
     for name, value in _core.info().items():
         print(f"{name}: {value}")
+    count = pycnn.cuda.device_count()
+    gpus = [f"cuda:{i} {pycnn.cuda.get_device_name(i)}" for i in range(count)]
+    print(f"GPUs: {', '.join(gpus) or f'none: {pycnn.cuda.unavailable_reason()}'}")
     return 0
 
 

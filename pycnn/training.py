@@ -90,7 +90,7 @@ def fit(
     """Trains a classifier with SGD, momentum and a cosine schedule down to 0, one cycle over all steps.
 
     Args:
-        model: gives logits (N, classes) for images.
+        model: gives logits (N, classes) for images; batches come to the device of its parameters.
         images: (N, C, H, W), float32, preprocessed.
         labels: (N,), int64.
         epochs: passes over the images.
@@ -105,12 +105,14 @@ def fit(
     loader = DataLoader(TensorDataset(_core.tensor(images), _core.tensor(labels)), batch_size, shuffle=True)
     optimizer = SGD(model.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay)
     scheduler = CosineAnnealingLR(optimizer, max(1, epochs * len(loader)))
+    device = _device_of(model)
     model.train()
     for epoch in range(1, epochs + 1):
         total_loss, correct, seen = 0.0, 0, 0
         for step, (batch, target) in enumerate(loader, 1):
             if augment is not None:
                 batch = augment(batch)
+            batch, target = batch.to(device), target.to(device)
             logits = model(batch)
             loss = F.cross_entropy(logits, target)
             # Recorded before backward, so that it is computed in the same plan.
@@ -131,14 +133,19 @@ def fit(
             on_epoch(epoch)
 
 
+def _device_of(model: nn.Module) -> Any:
+    """Where its first parameter lies; the CPU if it has none."""
+    return next((parameter.device for parameter in model.parameters()), _core.device("cpu"))
+
+
 def predict_logits(model: nn.Module, images: Array, batch_size: int = 256) -> Array:
     """The logits (N, classes) for preprocessed images (N, C, H, W), in evaluation mode and without gradients."""
-    was_training = model.training
+    was_training, device = model.training, _device_of(model)
     model.eval()
     try:
         with no_grad():
             parts = [
-                np.array(model(_core.tensor(images[start : start + batch_size])).numpy())
+                np.array(model(_core.tensor(images[start : start + batch_size], device=device)).cpu().numpy())
                 for start in range(0, len(images), batch_size)
             ]
     finally:

@@ -42,12 +42,13 @@ def test_switches_of_other_libraries():
     cudnn.deterministic = True
     assert torch.backends.cudnn.benchmark and torch.backends.cudnn.deterministic
     torch.backends.cuda.matmul.allow_tf32 = True
+    assert torch.backends.cuda.matmul.allow_tf32 and torch.get_float32_matmul_precision() == "high"
     assert not torch.backends.cudnn.is_available() and torch.backends.cudnn.version() is None
     assert not torch.backends.mps.is_available() and not torch.backends.mps.is_built()
     torch.use_deterministic_algorithms(True, warn_only=True)
     assert torch.are_deterministic_algorithms_enabled()
-    torch.set_float32_matmul_precision("high")
-    assert torch.get_float32_matmul_precision() == "highest"
+    torch.set_float32_matmul_precision("highest")
+    assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cuda.matmul.allow_tf32
     with pytest.raises(ValueError, match="'low'"):
         torch.set_float32_matmul_precision("low")
 

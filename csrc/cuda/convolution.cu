@@ -258,7 +258,7 @@ void run_product(const ConvolutionArguments& arguments) {
                        .packed = a.packed,
                        .packed_offsets = nullptr,
                        .partial = nullptr};
-    const bool tf32 = a.dtype == DType::Float32 && tf32_allowed();
+    const bool tf32 = a.dtype == DType::Float32 && a.tf32;
     if constexpr (Pass == ConvolutionPass::WeightGradient) {
       job.partial = reinterpret_cast<float*>(workspace);
       auto* const multiply = a.dtype == DType::BFloat16  ? multiply_taps_bfloat16

@@ -67,7 +67,7 @@ void run(const MatmulArguments& arguments) {
                       .partial = static_cast<float*>(g.workspace)};
   auto* const multiply = g.dtype == DType::BFloat16  ? multiply_matrices_bfloat16
                          : g.dtype == DType::Float16 ? multiply_matrices_float16
-                         : tf32_allowed()            ? multiply_matrices_tfloat32
+                         : g.tf32                    ? multiply_matrices_tfloat32
                                                      : multiply_matrices_float32;
   multiply(job);
   if (after != nullptr) pointwise(*after);

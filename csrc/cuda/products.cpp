@@ -1,7 +1,6 @@
 #include "cuda/products.h"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 
 #include "cuda/launch.h"
@@ -28,12 +27,7 @@ constexpr int64_t least_steps = 4;       ///< of a split
 constexpr int64_t most_partial_bytes = int64_t{96} << 20;
 constexpr int split_counts[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512};
 
-std::atomic<bool> tf32{false};
-
 }  // namespace
-
-bool tf32_allowed() { return tf32.load(std::memory_order_relaxed); }
-void set_tf32_allowed(bool allowed) { tf32.store(allowed, std::memory_order_relaxed); }
 
 bool runs_in_float32(const kernels::PointwiseArguments& program) {
   return std::all_of(program.code, program.code + program.code_size, [](const kernels::Instruction& i) {

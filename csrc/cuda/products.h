@@ -9,10 +9,6 @@
 
 namespace pycnn::cuda {
 
-/// Whether float32 products may be made of TFloat32 factors. Off unless the user asks.
-bool tf32_allowed();
-void set_tf32_allowed(bool allowed);
-
 /// Tiles of results, from the fastest per element to the ones that waste least.
 enum TileIndex : int { Tile128x128, Tile128x64, Tile64x64, Tile128x32, tile_count };
 /// The one in which elements are brought one or two at a time.

@@ -44,6 +44,7 @@ struct Forced {
   std::array<std::string, 4> names;
   std::atomic<int64_t> generation{0};
   std::atomic<int> winograd{winograd_of_environment()};
+  std::atomic<bool> tf32{false};
 };
 Forced& forced() {
   static Forced instance;
@@ -191,6 +192,7 @@ kernels::ConvolutionArguments ConvolutionPrimitive::arguments() const {
   for (int d = 2; d < weight.shape.size(); ++d)
     if (weight.shape[d] != 1) result.weight_strides[2] = weight.strides[d];
   result.winograd = pycnn::winograd();
+  result.tf32 = allow_tf32();
   result.forced = !forced_algorithm(static_cast<int>(pass)).empty();
   return result;
 }
@@ -257,6 +259,7 @@ std::vector<int> MatmulPrimitive::result_order() const {
 void MatmulPrimitive::prepare(const kernels::Kernels& kernels) {
   if (epilogue) check(compile_epilogue(*epilogue, compiled_epilogue), "internal error: an epilogue is too large");
   shape.forced = !forced_algorithm(3).empty();
+  shape.tf32 = allow_tf32();
   const auto in_scratch = [&](Scratch& memory) {
     kernels::MatmulArguments filled = shape;
     filled.a = memory.of(a);
@@ -327,6 +330,13 @@ int winograd() { return graph::forced().winograd.load(std::memory_order_relaxed)
 void set_winograd(int tile) {
   check<ValueError>(graph::is_winograd_tile(tile), "set_winograd expects 0, 2 or 4, got ", tile);
   graph::forced().winograd.store(tile, std::memory_order_relaxed);
+  graph::forced().generation.fetch_add(1);
+}
+
+bool allow_tf32() { return graph::forced().tf32.load(std::memory_order_relaxed); }
+
+void set_allow_tf32(bool allowed) {
+  graph::forced().tf32.store(allowed, std::memory_order_relaxed);
   graph::forced().generation.fetch_add(1);
 }
 

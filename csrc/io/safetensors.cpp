@@ -314,7 +314,7 @@ void save_safetensors(const std::string& path, const TensorFile& file) {
   const uint64_t header_bytes = header.size();
   out.write(&header_bytes, sizeof(header_bytes));
   out.write(header.data(), header.size());
-  for (size_t i : order) RowMajorWriter(out, tensors[i].memory()).write();
+  for (size_t i : order) RowMajorWriter(out, to_device(tensors[i].detach(), {}).memory()).write();
   out.commit();
 }
 

@@ -74,6 +74,7 @@ struct ConvolutionArguments {
   /// Innermost loop: channels; the outer loops together: pixels, in memory order.
   const PointwiseArguments* epilogue;
   int winograd = 2;     ///< largest tile of results for Winograd's algorithm: 0 (never), 2 or 4 (faster and less exact)
+  bool tf32 = false;    ///< float32 factors may be rounded to TFloat32, where there are tensor cores for it
   bool forced = false;  ///< the algorithm was asked for by name: it declines only what it cannot do
   const void* packed = nullptr;  ///< what pack() made of the weight; null: the algorithm packs for itself
   void* workspace;
@@ -109,6 +110,7 @@ struct MatmulArguments {
   /// Innermost loop: n; the outer loops together: (batch, m) in order; or null.
   const PointwiseArguments* epilogue;
   const void* packed = nullptr;  ///< what pack() made of b; null: the algorithm packs for itself
+  bool tf32 = false;             ///< float32 factors may be rounded to TFloat32
   bool forced = false;           ///< the algorithm was asked for by name: it declines only what it cannot do
   void* workspace;
 };

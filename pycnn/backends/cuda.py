@@ -1,13 +1,24 @@
-"""CUDA's switches, which can be set and read, and change nothing: float32 stays float32."""
+"""CUDA's switches."""
+
+from __future__ import annotations
+
+from pycnn import _core, cuda
 
 
 class _MatrixProducts:
-    allow_tf32: bool = False
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether float32 products and convolutions on GPUs may round their factors to TFloat32: False unless set."""
+        return _core.get_allow_tf32()
+
+    @allow_tf32.setter
+    def allow_tf32(self, allowed: bool) -> None:
+        _core.set_allow_tf32(allowed)
 
 
 matmul = _MatrixProducts()
 
 
 def is_built() -> bool:
-    """False."""
-    return False
+    """Whether the plug-in for GPUs is there and finds one."""
+    return cuda.is_available()

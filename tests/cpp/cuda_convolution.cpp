@@ -317,11 +317,11 @@ TEST(CudaConvolution, Float16AlignedToPairs) { check_convolutions<Float16>(2, Wh
 
 /// TFloat32 keeps 10 bits of the mantissa.
 TEST(CudaConvolution, TFloat32WhenAllowed) {
-  cuda::set_tf32_allowed(true);
   bool differs = false;
   for (const size_t number : {3U, 4U, 5U, 10U, 17U, 23U, 32U, 35U}) {
     for (const ConvolutionPass pass : passes) {
       Data<float> data(cases[number], pass, WeightLayout::InOrder, 0);
+      data.arguments.tf32 = true;
       const std::vector<double> expected = data.expected(pass);
       Guarded<float>& result = data.result(pass);
       double scale = 1;
@@ -340,7 +340,6 @@ TEST(CudaConvolution, TFloat32WhenAllowed) {
       }
     }
   }
-  cuda::set_tf32_allowed(false);
   EXPECT_TRUE(differs) << "nothing was computed in TFloat32";
 }
 

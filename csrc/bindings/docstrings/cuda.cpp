@@ -56,6 +56,11 @@ Args:
 
 Args:
     index: of the GPU.)"},
+      {"get_allow_tf32", "Whether tensor cores may round the factors of float32 products to TFloat32."},
+      {"set_allow_tf32", R"(Sets it, for products and convolutions on GPUs.
+
+Args:
+    allowed: off at the start.)"},
       {"cuda_current_stream", R"(Where this thread's work on a GPU goes.
 
 Args:

@@ -49,6 +49,11 @@ void force_algorithm(std::string_view primitive, std::string_view algorithm);
 int winograd();
 void set_winograd(int tile);
 
+/// Whether a GPU's tensor cores may round the factors of float32 products and convolutions to TFloat32 (10 bits of
+/// mantissa; sums stay float32). Off unless set. Plans made from now on heed a change.
+bool allow_tf32();
+void set_allow_tf32(bool allowed);
+
 /// Forgets compiled plans and arenas.
 void clear_plan_cache();
 
