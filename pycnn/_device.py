@@ -19,13 +19,13 @@ _entered = threading.local()
 def _enter(self: Any) -> Any:
     if not hasattr(_entered, "previous"):
         _entered.previous = []
-    _entered.previous.append(_core.get_creation_device())
-    _core.set_creation_device(self)
+    _entered.previous.append(_core._get_creation_device())
+    _core._set_creation_device(self)
     return self
 
 
 def _exit(self: Any, *_: Any) -> None:
-    _core.set_creation_device(_entered.previous.pop())
+    _core._set_creation_device(_entered.previous.pop())
 
 
 _core.device.__enter__ = _enter  # type: ignore[method-assign]
@@ -34,12 +34,12 @@ _core.device.__exit__ = _exit  # type: ignore[method-assign]
 
 def get_default_device() -> Any:
     """Where functions such as `zeros` create tensors that are given no device: the CPU unless set."""
-    return _core.get_creation_device()
+    return _core._get_creation_device()
 
 
 def set_default_device(device: Any) -> None:
     """Sets it for this thread; None is the CPU. Errors: RuntimeError for devices that are not there."""
-    _core.set_creation_device(as_device(device))
+    _core._set_creation_device(as_device(device))
 
 
 def as_device(wanted: Any) -> Any:
@@ -49,7 +49,7 @@ def as_device(wanted: Any) -> Any:
     """
     if isinstance(wanted, int) and not isinstance(wanted, bool):
         wanted = f"cuda:{wanted}"
-    return _core.check_device(wanted)
+    return _core._as_device(wanted)
 
 
 def warn_without_cuda(what: str) -> bool:

@@ -82,12 +82,12 @@ def set_float32_matmul_precision(precision: str) -> None:
     """
     if precision not in ("highest", "high", "medium"):
         raise ValueError(f"set_float32_matmul_precision: expected 'highest', 'high' or 'medium', got '{precision}'")
-    _core.set_allow_tf32(precision != "highest")
+    _core._set_allow_tf32(precision != "highest")
 
 
 def get_float32_matmul_precision() -> str:
     """ "high" if GPUs may use TFloat32, else "highest"."""
-    return "high" if _core.get_allow_tf32() else "highest"
+    return "high" if _core._get_allow_tf32() else "highest"
 
 
 def get_num_interop_threads() -> int:

@@ -169,12 +169,12 @@ class _Reader:
         elements = self._read[storage.key][storage.start + offset :]
         array = _strided(elements, shape, strides)
         if kind.name == "bfloat16":
-            device = str(_core.get_creation_device())
+            device = str(_core._get_creation_device())
             return _core._rebuild_tensor(Tensor, array.tobytes(), _core.bfloat16, shape, False, device=device)
         if kind.name == "bool":
             array = array.astype(np.bool_)
         array.setflags(write=False)
-        return _core.from_numpy(array).to(_core.get_creation_device())
+        return _core.from_numpy(array).to(_core._get_creation_device())
 
     def _tensor_v2(
         self, storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, metadata: Any = None

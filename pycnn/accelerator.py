@@ -9,14 +9,14 @@ from pycnn import _core
 
 def is_available() -> bool:
     """Whether there is a GPU to use."""
-    return _core.cuda_is_available()
+    return _core._cuda_is_available()
 
 
 def device_count() -> int:
     """How many GPUs there are."""
-    return _core.cuda_device_count()
+    return _core._cuda_device_count()
 
 
 def current_accelerator(check_available: bool = False) -> Any:
     """device(type='cuda') if there is a GPU, else None."""
-    return _core.device("cuda") if _core.cuda_is_available() else None
+    return _core.device("cuda") if _core._cuda_is_available() else None

@@ -113,7 +113,7 @@ def _load_data(name: str) -> Any:
 
 def _device(name: str) -> Any:
     try:
-        return _core.check_device(name)
+        return _core._as_device(name)
     except RuntimeError as error:
         raise UserError(f"--device {name}: {error}") from None
 

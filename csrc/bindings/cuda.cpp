@@ -7,21 +7,21 @@ namespace pycnn::bindings {
 namespace {
 
 void bind_devices(Module& module) {
-  module.def("get_creation_device", [] { return device_object(creation_device()); });
+  module.def("_get_creation_device", [] { return device_object(creation_device()); });
   module.def(
-      "set_creation_device", [](const DeviceArgument& device) { set_creation_device(device.given.value_or(Device{})); },
-      py::arg("device"));
+      "_set_creation_device",
+      [](const DeviceArgument& device) { set_creation_device(device.given.value_or(Device{})); }, py::arg("device"));
   module.def(
-      "check_device",
+      "_as_device",
       [](const DeviceArgument& device) { return device.given ? py::cast(device_object(*device.given)) : py::none(); },
       py::arg("device"));
-  module.def("cuda_is_available", &cuda::is_available);
-  module.def("cuda_unavailable_reason", &cuda::unavailable_reason);
-  module.def("cuda_device_count", &cuda::device_count);
-  module.def("cuda_current_device", &cuda::current_device);
-  module.def("cuda_set_device", &cuda::set_device, py::arg("index"));
+  module.def("_cuda_is_available", &cuda::is_available);
+  module.def("_cuda_unavailable_reason", &cuda::unavailable_reason);
+  module.def("_cuda_device_count", &cuda::device_count);
+  module.def("_cuda_current_device", &cuda::current_device);
+  module.def("_cuda_set_device", &cuda::set_device, py::arg("index"));
   module.def(
-      "cuda_properties",
+      "_cuda_properties",
       [](int index) {
         const cuda::Properties found = cuda::properties(index);
         py::dict result;
@@ -34,10 +34,10 @@ void bind_devices(Module& module) {
       },
       py::arg("index"));
   module.def(
-      "cuda_synchronize", [](int index) { without_gil([&] { cuda::synchronize(index); }); }, py::arg("index"));
-  module.def("cuda_memory_info", &cuda::memory_info, py::arg("index"));
+      "_cuda_synchronize", [](int index) { without_gil([&] { cuda::synchronize(index); }); }, py::arg("index"));
+  module.def("_cuda_memory_info", &cuda::memory_info, py::arg("index"));
   module.def(
-      "cuda_memory_statistics",
+      "_cuda_memory_statistics",
       [](int index) {
         const cuda::MemoryStatistics found = cuda::memory_statistics(index);
         return std::map<std::string, size_t>{{"allocated", found.allocated},
@@ -46,7 +46,7 @@ void bind_devices(Module& module) {
                                              {"most_reserved", found.most_reserved}};
       },
       py::arg("index"));
-  module.def("cuda_reset_peak_memory_statistics", &cuda::reset_peak_memory_statistics, py::arg("index"));
+  module.def("_cuda_reset_peak_memory_statistics", &cuda::reset_peak_memory_statistics, py::arg("index"));
 }
 
 void bind_streams(Module& module) {
@@ -74,9 +74,9 @@ void bind_streams(Module& module) {
       .def("query", &Event::query, "Whether it has come.")
       .def("elapsed_time", &Event::elapsed_time, py::arg("end"),
            "Milliseconds from this event to the other. Errors: RuntimeError unless both are timed and recorded.");
-  module.def("cuda_current_stream", &cuda::current_stream, py::arg("device"));
-  module.def("cuda_default_stream", &cuda::default_stream, py::arg("device"));
-  module.def("cuda_set_stream", &cuda::set_stream, py::arg("stream"));
+  module.def("_cuda_current_stream", &cuda::current_stream, py::arg("device"));
+  module.def("_cuda_default_stream", &cuda::default_stream, py::arg("device"));
+  module.def("_cuda_set_stream", &cuda::set_stream, py::arg("stream"));
 }
 
 }  // namespace

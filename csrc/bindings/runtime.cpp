@@ -90,8 +90,8 @@ void bind_machine(Module& module) {
       "set_winograd", [](int tile) { set_winograd(tile); }, py::arg("tile"));
   module.def("get_winograd", [] { return winograd(); });
   module.def(
-      "set_allow_tf32", [](bool allowed) { set_allow_tf32(allowed); }, py::arg("allowed"));
-  module.def("get_allow_tf32", [] { return allow_tf32(); });
+      "_set_allow_tf32", [](bool allowed) { set_allow_tf32(allowed); }, py::arg("allowed"));
+  module.def("_get_allow_tf32", [] { return allow_tf32(); });
   module.def(
       "set_num_threads",
       [](int n) {

@@ -55,7 +55,7 @@ class autocast:
         self.device = device_type
         self.fast_dtype = _core.get_autocast_dtype(device_type) if dtype is None else dtype
         self._cache_enabled = _core.is_autocast_cache_enabled() if cache_enabled is None else cache_enabled
-        if enabled and device_type == "cuda" and not _core.cuda_is_available():
+        if enabled and device_type == "cuda" and not _core._cuda_is_available():
             enabled = warn_without_cuda("autocast")
         elif enabled and self.fast_dtype not in (_core.bfloat16, _core.float16):
             warnings.warn(

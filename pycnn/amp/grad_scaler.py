@@ -36,7 +36,7 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        if device == "cuda" and not _core.cuda_is_available():
+        if device == "cuda" and not _core._cuda_is_available():
             enabled = enabled and warn_without_cuda("GradScaler")
         else:
             as_device(device)

@@ -9,11 +9,11 @@ class _MatrixProducts:
     @property
     def allow_tf32(self) -> bool:
         """Whether float32 products and convolutions on GPUs may round their factors to TFloat32: False unless set."""
-        return _core.get_allow_tf32()
+        return _core._get_allow_tf32()
 
     @allow_tf32.setter
     def allow_tf32(self, allowed: bool) -> None:
-        _core.set_allow_tf32(allowed)
+        _core._set_allow_tf32(allowed)
 
 
 matmul = _MatrixProducts()

@@ -16,17 +16,17 @@ OutOfMemoryError: type[RuntimeError] = vars(_core)["_OutOfMemoryError"]
 
 def is_available() -> bool:
     """Whether there is a GPU that can be used; `pycnn info` says why not."""
-    return _core.cuda_is_available()
+    return _core._cuda_is_available()
 
 
 def unavailable_reason() -> str:
     """Why there is none, in one line; empty if there is one."""
-    return _core.cuda_unavailable_reason()
+    return _core._cuda_unavailable_reason()
 
 
 def device_count() -> int:
     """How many GPUs there are."""
-    return _core.cuda_device_count()
+    return _core._cuda_device_count()
 
 
 def init() -> None:
@@ -44,24 +44,24 @@ def _index(wanted: Any) -> int:
     """The index of a GPU given as index, string, device or None, the current one."""
     init()
     if wanted is None:
-        return _core.cuda_current_device()
+        return _core._cuda_current_device()
     device = as_device(wanted)
     if device.type != "cuda":
         raise ValueError(f"Expected a cuda device, but got: {device}")
-    return _core.cuda_current_device() if device.index is None else int(device.index)
+    return _core._cuda_current_device() if device.index is None else int(device.index)
 
 
 def current_device() -> int:
     """The index of the GPU that "cuda" means in this thread. Errors: RuntimeError if there is none."""
     init()
-    return _core.cuda_current_device()
+    return _core._cuda_current_device()
 
 
 def set_device(device: Any) -> None:
     """Makes a GPU this thread's current one; a negative index leaves it. Errors: RuntimeError if it is not there."""
     if isinstance(device, int) and device < 0:
         return
-    _core.cuda_set_device(_index(device))
+    _core._cuda_set_device(_index(device))
 
 
 @contextmanager
@@ -75,12 +75,12 @@ def device(device: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        _core.cuda_set_device(previous)
+        _core._cuda_set_device(previous)
 
 
 def get_device_properties(device: Any = None) -> Any:
     """name, major, minor, multi_processor_count and total_memory (bytes) of a GPU."""
-    return SimpleNamespace(**_core.cuda_properties(_index(device)))
+    return SimpleNamespace(**_core._cuda_properties(_index(device)))
 
 
 def get_device_name(device: Any = None) -> str:
@@ -96,7 +96,7 @@ def get_device_capability(device: Any = None) -> tuple[int, int]:
 
 def synchronize(device: Any = None) -> None:
     """Waits until everything that was given to the GPU is done. Errors: RuntimeError for what failed there."""
-    _core.cuda_synchronize(_index(device))
+    _core._cuda_synchronize(_index(device))
 
 
 def is_bf16_supported(including_emulation: bool = True) -> bool:
@@ -109,14 +109,14 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
 
 def mem_get_info(device: Any = None) -> tuple[int, int]:
     """Free and total bytes of the GPU as the driver sees them."""
-    return _core.cuda_memory_info(_index(device))
+    return _core._cuda_memory_info(_index(device))
 
 
 def memory_stats(device: Any = None) -> dict[str, int]:
     """Bytes that tensors hold (allocated) and that are held in all (reserved), now and at most, by PyTorch's names."""
     if not is_available():
         return {}
-    found = _core.cuda_memory_statistics(_index(device))
+    found = _core._cuda_memory_statistics(_index(device))
     return {
         "allocated_bytes.all.current": found["allocated"],
         "allocated_bytes.all.peak": found["most_allocated"],
@@ -148,7 +148,7 @@ def max_memory_reserved(device: Any = None) -> int:
 def reset_peak_memory_stats(device: Any = None) -> None:
     """Lets the peaks begin anew."""
     if is_available():
-        _core.cuda_reset_peak_memory_statistics(_index(device))
+        _core._cuda_reset_peak_memory_statistics(_index(device))
 
 
 reset_max_memory_allocated = reset_peak_memory_stats
@@ -221,17 +221,17 @@ class Event(_core._CudaEvent):
 
 def current_stream(device: Any = None) -> Any:
     """Where this thread's work on the GPU goes."""
-    return _core.cuda_current_stream(_index(device))
+    return _core._cuda_current_stream(_index(device))
 
 
 def default_stream(device: Any = None) -> Any:
     """The stream that is there from the start."""
-    return _core.cuda_default_stream(_index(device))
+    return _core._cuda_default_stream(_index(device))
 
 
 def set_stream(stream: Any) -> None:
     """Sends this thread's work on the stream's GPU there."""
-    _core.cuda_set_stream(stream)
+    _core._cuda_set_stream(stream)
 
 
 @contextmanager
@@ -240,12 +240,12 @@ def stream(stream: Any) -> Iterator[None]:
     if stream is None:
         yield
         return
-    previous = _core.cuda_current_stream(stream.device_index)
-    _core.cuda_set_stream(stream)
+    previous = _core._cuda_current_stream(stream.device_index)
+    _core._cuda_set_stream(stream)
     try:
         yield
     finally:
-        _core.cuda_set_stream(previous)
+        _core._cuda_set_stream(previous)
 
 
 # -- random numbers ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
-from pycnn._device import on_device_of_inputs
 from pycnn.nn import functional as F
 from pycnn.nn.activation import ReLU, Sigmoid
 from pycnn.nn.conv import Conv2d
@@ -131,11 +130,10 @@ class DropPath(Module):
         return f"drop_prob={self.drop_prob:0.3f}"
 
 
-@on_device_of_inputs
 def _drop_samples(input: Tensor, rows: int, p: float, training: bool, scale: bool) -> Tensor:
     if not training or p == 0:
         return input
-    kept = _core.bernoulli(_core.full((rows, *(1,) * (input.dim() - 1)), 1 - p, dtype=input.dtype))
+    kept = _core.bernoulli(_core.full((rows, *(1,) * (input.dim() - 1)), 1 - p, dtype=input.dtype, device=input.device))
     return input * (kept / (1 - p) if scale and p < 1 else kept)
 
 

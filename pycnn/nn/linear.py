@@ -24,7 +24,7 @@ def uninitialized(shape: tuple[int, ...], device: Any, dtype: Any) -> Parameter:
         raise RuntimeError(
             f"a parameter of shape {shape}: Trying to create tensor with negative dimension {negative[0]}"
         )
-    on_cpu = (device or _core.get_creation_device()).type == "cpu"
+    on_cpu = (device or _core._get_creation_device()).type == "cpu"
     if init.is_skipped() and on_cpu and dtype is None and _core.get_default_dtype() == _core.float32:
         virtual = np.empty(shape, np.float32)  # the operating system gives it no memory until somebody writes
         virtual.setflags(write=False)
