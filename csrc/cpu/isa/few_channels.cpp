@@ -9,6 +9,7 @@
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/interleave.h"
 #include "cpu/isa/isa.h"
+#include "cpu/isa/row_epilogue.h"
 #include "cpu/isa/taps.h"
 #include "cpu/isa/transpose.h"
 #include "cpu/parallel.h"
@@ -125,6 +126,45 @@ struct Band {
   }
 };
 
+/// The links applied to planes of results: what finish() does to rows.
+template <int Results, int Vectors>
+PYCNN_INLINE void finish_planes(Vector<float> (&value)[Results][Vectors], const Finish& chain) {
+  for (const Link* link = chain.links; link != chain.links + chain.count; ++link) {
+    if (link->opcode == kernels::Opcode::RoundTo) {
+#pragma GCC unroll 8
+      for (int r = 0; r < Results; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) value[r][v] = rounded(value[r][v]);
+      continue;
+    }
+    const RowOperand& operand = chain.operands[link->places[0]];
+    const auto take = [&](int r) __attribute__((always_inline)) {
+      const int64_t i = r * operand.column;
+      return splat(operand.narrow ? element(static_cast<const BFloat16*>(operand.data)[i])
+                                  : static_cast<const float*>(operand.data)[i]);
+    };
+    switch (link->opcode) {
+#define PYCNN_LINK(opcode, result)                                \
+  case kernels::Opcode::opcode:                                   \
+    _Pragma("GCC unroll 8") for (int r = 0; r < Results; ++r) {   \
+      const Vector<float> b = take(r);                            \
+      _Pragma("GCC unroll 4") for (int v = 0; v < Vectors; ++v) { \
+        const Vector<float> a = value[r][v];                      \
+        value[r][v] = result;                                     \
+      }                                                           \
+    }                                                             \
+    break;
+      PYCNN_LINK(Add, a + b)
+      PYCNN_LINK(Subtract, a - b)
+      PYCNN_LINK(Multiply, a * b)
+      PYCNN_LINK(Maximum, maximum(a, b))
+#undef PYCNN_LINK
+      default:
+        __builtin_unreachable();
+    }
+  }
+}
+
 template <typename Form>
 class FewChannels {
   using T = typename Form::Sum;
@@ -151,16 +191,18 @@ class FewChannels {
     const int64_t all = taps_.batch * depth.count * band_.bands;
     const int64_t flops = 2 * band_.planes * height.taps * across.taps * band_.rows * across.count * results();
     const int64_t per_chunk = max_of(1, min_of(ceil_divide(chunk_flops, max_of(flops, 1)), all / enough_chunks));
-    const Epilogue epilogue(arguments, results(), results());
+    const RowEpilogue chain(arguments, result_);
+    const Finish finish = chain.finish(sizeof(T) == sizeof(float) && chain.finishes_planes(), 0, 0);
+    const Epilogue epilogue(finish.count > 0 ? nullptr : arguments, results(), results());
     parallel_for(ceil_divide(all, per_chunk), [&](int64_t chunk) {
-      EpilogueColumns finish(epilogue, 0, results());
+      EpilogueColumns columns(epilogue, 0, results());
       for (int64_t i = chunk * per_chunk; i < min_of(all, (chunk + 1) * per_chunk); ++i) {
         const int64_t n = i / band_.bands / depth.count, q0 = i / band_.bands % depth.count;
         const int64_t begin = height.count * (i % band_.bands) / band_.bands;
         const int64_t end = height.count * (i % band_.bands + 1) / band_.bands;
-        run_band(n, q0, begin, end);
+        run_band(n, q0, begin, end, finish);
         const int64_t pixel = (n * depth.count + q0) * height.count * across.count;
-        finish.run(pixel + begin * across.count, pixel + end * across.count);
+        columns.run(pixel + begin * across.count, pixel + end * across.count);
       }
     });
   }
@@ -199,12 +241,12 @@ class FewChannels {
 
   PYCNN_INLINE uint32_t pair_of(BFloat16 even, BFloat16 odd) { return even.bits | uint32_t{odd.bits} << 16; }
 
-  void run_band(int64_t n, int64_t q0, int64_t begin, int64_t end) const {
+  void run_band(int64_t n, int64_t q0, int64_t begin, int64_t end, const Finish& finish) const {
     Plane* planes = static_cast<Plane*>(thread_scratch());
     T* sums = reinterpret_cast<T*>(planes + band_.planes * band_.plane);
     fill_planes(n, q0, begin, end, planes);
     const int64_t pixels = (end - begin - 1) * band_.width + taps_.axis[2].count;
-    run_results<most_results>(planes, begin, pixels, sums);
+    run_results<most_results>(planes, begin, pixels, finish, sums);
     const Axis &height = taps_.axis[1], &across = taps_.axis[2];
     const int64_t row = across.count * results();
     Source* to = result_ + ((n * taps_.axis[0].count + q0) * height.count + begin) * row;
@@ -288,14 +330,14 @@ class FewChannels {
 
   /// Rows of the band begin at result row `first`.
   template <int Results>
-  void run_results(const Plane* planes, int64_t first, int64_t pixels, T* sums) const {
+  void run_results(const Plane* planes, int64_t first, int64_t pixels, const Finish& finish, T* sums) const {
     if constexpr (Results > 1)
-      if (results() < Results) return run_results<Results - 1>(planes, first, pixels, sums);
+      if (results() < Results) return run_results<Results - 1>(planes, first, pixels, finish, sums);
     constexpr int vectors = pixel_vectors<Results>, fewer = vectors > 1 ? 2 : 1;
     int64_t p = 0;
     const auto run = [&]<int Vectors>() {
       const Range rows = valid_rows(first + p / band_.width, first + (p + Vectors * lanes<T> - 1) / band_.width);
-      pixels_of<Results, Vectors>(planes + p, rows, sums + p * Results);
+      pixels_of<Results, Vectors>(planes + p, rows, finish, sums + p * Results);
       p += Vectors * lanes<T>;
     };
     while (p + vectors * lanes<T> <= pixels) run.template operator()<vectors>();
@@ -313,7 +355,7 @@ class FewChannels {
 
   /// sums (pixel, result) = Σ over planes and taps, but for rows of taps that meet nothing but zeros.
   template <int Results, int Vectors>
-  void pixels_of(const Plane* x, Range rows, T* to) const {
+  void pixels_of(const Plane* x, Range rows, const Finish& finish, T* to) const {
     const Axis &height = taps_.axis[1], &across = taps_.axis[2];
     const int64_t all = row_taps(), step = across.offset_step * (pixel_pairs_ ? 2 : 1);
     // What is beside the pixel of a lone last tap is not met, and might not be a number.
@@ -327,6 +369,17 @@ class FewChannels {
           add_tap<Results, Vectors, false>(row, w, sums);
         if (alone) add_tap<Results, Vectors, true>(row, w, sums);
       }
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (finish.count > 0) {
+        if constexpr (Form::pairs) {
+#pragma GCC unroll 8
+          for (int r = 0; r < Results; ++r)
+#pragma GCC unroll 4
+            for (int v = 0; v < Vectors; ++v) sums[r][v] = rounded(sums[r][v]);
+        }
+        finish_planes(sums, finish);
+      }
+    }
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       if constexpr (Results == 1) {

@@ -165,6 +165,14 @@ bool RowEpilogue::finishes() const {
   return count_ > 0 && !narrow_;
 }
 
+bool RowEpilogue::finishes_planes() const {
+  for (int i = 0; i < count_; ++i) {
+    const RowOperand& operand = operands_[links_[i].places[0]];
+    if (links_[i].opcode != Opcode::RoundTo && (operand.row != 0 || !can_finish(links_[i], operand))) return false;
+  }
+  return count_ > 0;
+}
+
 void RowEpilogue::run(int64_t row, int64_t row_end, int64_t column, int64_t column_end) const {
   if (count_ == 0) return;
   const auto run_as = [&]<typename M>(M* result) {

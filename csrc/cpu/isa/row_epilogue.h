@@ -21,6 +21,8 @@ class RowEpilogue {
   bool reads_matrices() const;
   /// Whether kernels can apply it to what their registers hold.
   bool finishes() const;
+  /// The same for kernels that hold planes of results and finish them by finish_planes().
+  bool finishes_planes() const;
   /// For a kernel that does, its first result being at (row, column); nothing to do unless `wanted`.
   Finish finish(bool wanted, int64_t row, int64_t column) const {
     return {links_, wanted ? count_ : 0, operands_, row, column};
