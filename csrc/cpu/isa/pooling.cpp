@@ -6,7 +6,7 @@
 
 #include "cpu/isa/brgemm.h"
 #include "cpu/isa/isa.h"
-#include "cpu/isa/lanes.h"
+#include "cpu/isa/pooling.h"
 #include "cpu/parallel.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
@@ -15,38 +15,6 @@ namespace {
 using kernels::PoolingArguments;
 
 constexpr int64_t chunk_elements = int64_t{1} << 14;
-
-/// Vectors of T, of integers as wide (labels), and what memory holds for each lane.
-template <typename T>
-struct Lane {
-  typedef T Values __attribute__((vector_size(vector_bytes)));
-  static constexpr int count = vector_bytes / static_cast<int>(sizeof(T));
-};
-template <typename T>
-struct LabelOf {
-  using Type = int32_t;
-};
-template <>
-struct LabelOf<double> {
-  using Type = int64_t;
-};
-template <>
-struct LabelOf<int64_t> {
-  using Type = int64_t;
-};
-template <typename T>
-using Values = typename Lane<T>::Values;
-template <typename T>
-using Labels = typename Lane<typename LabelOf<T>::Type>::Values;
-/// Calls function<Whole>(channel, lanes in use) for the vectors of a pixel; `whole` says that the last one may reach
-/// past the pixel.
-template <int Count, typename Function>
-PYCNN_INLINE void for_each_vector(int64_t channels, bool whole, const Function& function) {
-  int64_t c = 0;
-  for (; c + (whole ? 1 : Count) <= channels; c += Count)
-    function.template operator()<true>(c, static_cast<int>(min_of(Count, channels - c)));
-  if (c < channels) function.template operator()<false>(c, static_cast<int>(channels - c));
-}
 
 /// Calls function(first row, end) for runs of rows of pixels.
 template <typename Function>
@@ -188,6 +156,51 @@ void maxima(const PoolingArguments& a, const Outputs& outputs, M* places) {
       });
 }
 
+/// Outputs of 2×2 windows side by side, several in a vector, as long as whole vectors may be read and written. Returns
+/// the first output that is left.
+template <typename S, typename M>
+int64_t paired_maxima(const PoolingArguments& a, const Outputs& outputs, const OutputLanes& lane, M* places) {
+  constexpr int count = Lane<float>::count;
+  constexpr bool placed = !__is_same(M, NoPlace), indices = __is_same(M, int64_t);
+  const int64_t channels = a.channels, down = outputs.window.stride[1];
+  const int64_t last_input = a.batch * volume(a.input_size) * channels - down - 2 * count;
+  const int64_t last_output = outputs.output_end + ceil_divide(channels, count) * count - count;
+  const Places right = lane.first + static_cast<int32_t>(channels);
+  const auto label = [&](int h, int x) {
+    return static_cast<int32_t>(h * outputs.window.label_stride[1] + x * outputs.window.label_stride[2]);
+  };
+  int64_t ow = outputs.begin;
+  for (; ow + lane.windows <= outputs.end; ow += lane.windows) {
+    const int64_t first = outputs.line + a.begin[2][ow];
+    const int64_t input = outputs.input + first * channels, output = outputs.output + ow * channels;
+    if (input > last_input || output > last_output) break;
+    const S* from = static_cast<const S*>(a.input) + input;
+    const auto row = [&](const S* at, Vector<float>& l, Vector<float>& r) __attribute__((always_inline)) {
+      const auto low = take<Values<float>, count, true>(at, count),
+                 high = take<Values<float>, count, true>(at + count, count);
+      l = permuted(low, high, lane.first), r = permuted(low, high, right);
+    };
+    Vector<float> tap[4];
+    row(from, tap[0], tap[1]);
+    row(from + down, tap[2], tap[3]);
+    // Those with NaN are left to the general way.
+    if (any_nan(tap[0], tap[1]) | any_nan(tap[2], tap[3])) break;
+    Vector<float> best = tap[0];
+    Places place{};
+    if constexpr (indices) place = lane.pixel + static_cast<int32_t>(first);
+    Places best_place = place;
+#pragma GCC unroll 4
+    for (int t = 1; t < 4; ++t) {
+      const auto more = tap[t] > best;
+      best = more ? tap[t] : best;
+      if constexpr (placed) best_place = more ? place + label(t / 2, t % 2) : best_place;
+    }
+    put<count, true>(static_cast<S*>(a.output) + output, best, count);
+    if constexpr (placed) put<count, true>(places + output, best_place, count);
+  }
+  return ow;
+}
+
 template <typename S>
 S lowest() {
   return static_cast<S>(-__builtin_inf());
@@ -203,6 +216,9 @@ int64_t lowest<int64_t>() {
 
 template <typename S, typename M>
 void max_pool_of(const PoolingArguments& a, M* places) {
+  constexpr bool pairs = permutes_lanes && __is_same(Compute<S>, float);
+  OutputLanes lane;
+  if (pairs && 2 * a.channels <= lanes<float> && windows_tile(a, 2)) lane = OutputLanes(a.channels, 2);
   for_each_run(a, a.output_size, [&](int64_t begin, int64_t end) {
     for_each_outputs(a, Lane<Compute<S>>::count, begin, end, [&](const Outputs& o) {
       const int64_t(&count)[3] = o.window.count;
@@ -213,7 +229,16 @@ void max_pool_of(const PoolingArguments& a, M* places) {
           if constexpr (__is_same(M, int64_t)) places[i] = -1;
         }
       } else if (count[0] == 1 && count[1] == 2 && count[2] == 2) {
-        maxima<S, M, 2, 2>(a, o, places);
+        Outputs left = o;
+        do {
+          if constexpr (pairs)
+            if (lane.windows > 0) {
+              left.begin = paired_maxima<S>(a, left, lane, places);
+              left.end = min_of(left.begin + lane.windows, o.end);
+            }
+          maxima<S, M, 2, 2>(a, left, places);
+          left.begin = left.end, left.end = o.end;
+        } while (left.begin < left.end);
       } else if (count[0] == 1 && count[1] == 3 && count[2] == 3) {
         maxima<S, M, 3, 3>(a, o, places);
       } else {
@@ -334,7 +359,13 @@ class Backward {
   using T = Compute<S>;
 
  public:
-  Backward(const PoolingArguments& a, const Term& term) : a_(a), term_(term), tiled_(columns_tile(a)) {}
+  Backward(const PoolingArguments& a, const Term& term) : a_(a), term_(term), tiled_(columns_tile(a)) {
+    if constexpr (Term::spreads) {
+      const int64_t width = a.output_size[2] > 0 ? a.end[2][0] - a.begin[2][0] : 0;
+      if (tiled_ && width * a.channels > 0 && width * a.channels <= lane_count && windows_tile(a, width))
+        lane_ = InputLanes(a.channels, width);
+    }
+  }
 
   void run() const {
     for_each_run(a_, a_.input_size, [&](int64_t begin, int64_t end) {
@@ -385,8 +416,19 @@ class Backward {
   void spread_row(int64_t row, const SeenWindow& seen, int64_t last_input) const {
     const int64_t channels = a_.channels, width = a_.input_size[2], index = index_of(row);
     S* line = static_cast<S*>(a_.input) + row * width * channels;
-    int64_t w = 0;
-    for (int64_t o = 0; o < a_.output_size[2]; ++o) {
+    int64_t w = 0, first = 0;
+    if constexpr (Term::spreads) {
+      const int64_t windows = lane_.windows, last_output = (a_.batch * volume(a_.output_size)) * channels - reach();
+      const int64_t pixels = windows > 0 ? windows * a_.end[2][0] : 0;
+      int64_t groups = windows > 0 ? a_.output_size[2] / windows : 0;
+      // Whole vectors are read and written.
+      while (groups > 0 && ((row * width + (groups - 1) * pixels) * channels > last_input ||
+                            (seen.output + (groups - 1) * windows) * channels > last_output))
+        --groups;
+      term_.spread(line, seen.output * channels, groups, channels, pixels, seen.label, index, lane_);
+      w = groups * pixels, first = groups * windows;
+    }
+    for (int64_t o = first; o < a_.output_size[2]; ++o) {
       const int64_t begin = w, end = a_.end[2][o], output = seen.output + o;
       const bool whole = (row * width + end - 1) * channels <= last_input && whole_output(output);
       const int64_t divisor = seen.divisor * a_.divisor[2][o];
@@ -453,6 +495,7 @@ class Backward {
   const PoolingArguments& a_;
   const Term term_;
   const bool tiled_;
+  InputLanes lane_;  ///< for what spreads
 };
 
 /// An output's gradient and where it goes.
@@ -463,9 +506,28 @@ struct MaximumTerm {
     Values<T> gradient;
     Labels<T> place;
   };
+  static constexpr bool spreads = permutes_lanes && __is_same(T, float);
   const S* gradients;
   const M* places;
 
+  /// Vectors of gradients from `from` on, each in the lanes of its taps of a row; `pixels` of the input each.
+  void spread(S* to, int64_t from, int64_t vectors, int64_t channels, int64_t pixels, int64_t label, int64_t index,
+              const InputLanes& lane) const {
+    constexpr int count = Lane<float>::count;
+    constexpr bool indices = __is_same(M, int64_t);
+    const Places output = lane.output;
+    Places here = indices ? lane.pixel + static_cast<int32_t>(index) : lane.tap + static_cast<int32_t>(label);
+    const S* g = gradients + from;
+    const M* p = places + from;
+    for (int64_t i = 0; i < vectors; ++i) {
+      const auto place = reinterpret_cast<Vector<float>>(take<Places, count, true>(p, count));
+      const Vector<float> gradient = permuted(take<Vector<float>, count, true>(g, count), output);
+      put<count, true>(to, reinterpret_cast<Places>(permuted(place, output)) == here ? gradient : Vector<float>{},
+                       count);
+      to += pixels * channels, g += lane.windows * channels, p += lane.windows * channels;
+      if constexpr (indices) here += static_cast<int32_t>(pixels);
+    }
+  }
   template <bool Whole>
   __attribute__((always_inline)) Part of(int64_t from, int64_t, int count) const {
     return {take<Values<T>, Lane<T>::count, Whole>(gradients + from, count),
@@ -480,6 +542,7 @@ struct MaximumTerm {
 template <typename S>
 struct AverageTerm {
   using T = Compute<S>;
+  static constexpr bool spreads = false;
   const S* gradients;
 
   template <bool Whole>
