@@ -13,6 +13,7 @@ using kernels::ConvolutionArguments;
 using kernels::ConvolutionShape;
 
 constexpr int64_t max_products = 64;
+constexpr int64_t most_runs = 16;  ///< of taps of a row that are found once
 constexpr int64_t few_channels = 12;
 constexpr int64_t rows_fetched = 32;  ///< ahead, of a packed panel that is read for the first time
 
@@ -23,6 +24,14 @@ class TapGemm {
       : taps_(taps), source_(source), weight_(weight), result_(result), packed_(packed) {
     // Adjacent taps of one row are adjacent in memory: one long product instead of several.
     merge_ = taps.groups == 1 && taps.axis[2].offset_step == 1;
+    const Axis& width = taps.axis[2];
+    for (int64_t j = 0; j < width.taps;) {
+      const Run run = run_of(j);
+      if (run.valid.begin == 0 && run.valid.end == width.count) full_ = run.taps;
+      if (run_count_ < most_runs) runs_[run_count_] = run;
+      ++run_count_;
+      j = run.taps.end;
+    }
   }
 
   static int64_t packed_elements(int64_t groups, int64_t source_group, int64_t result_group, int64_t tap_count) {
@@ -97,29 +106,29 @@ class TapGemm {
     const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
 
     // The first call may overwrite if it covers the whole row; else the row starts as zeros.
-    int64_t full_begin = 0, full_end = 0;
-    if (taps0.begin < taps0.end && taps1.begin < taps1.end)
-      for (int64_t j = 0; j<width.taps; j = full_end> full_begin ? width.taps : run_end(j)) {
-        const Range valid = width.valid_results(j);
-        if (valid.begin == 0 && valid.end == width.count) full_begin = j, full_end = run_end(j);
-      }
-    const bool finishes = finish.count > 0 && full_end - full_begin == width.taps;
-    if (full_end > full_begin) {
-      run_taps(n, q0, q1, group, panel, taps0, taps1, {full_begin, full_end}, columns, result, result_row, false,
+    const bool covers = full_.begin < full_.end && taps0.begin < taps0.end && taps1.begin < taps1.end;
+    const bool finishes = finish.count > 0 && covers && full_.end - full_.begin == width.taps;
+    if (covers) {
+      run_taps(n, q0, q1, group, panel, taps0, taps1, {full_, {0, width.count}}, columns, result, result_row, false,
                finishes ? finish : Finish{}, fetches);
     } else {
       for (int64_t q = 0; q < width.count; ++q)
         for (int64_t i = 0; i < columns; ++i) result[q * result_row + i] = 0;
     }
-    for (int64_t j = 0; j < width.taps; j = run_end(j))
-      if (j != full_begin || full_end == full_begin)
-        run_taps(n, q0, q1, group, panel, taps0, taps1, {j, run_end(j)}, columns, result, result_row, true, {},
-                 fetches);
+    for (int64_t i = 0, j = 0; i < run_count_; ++i) {
+      const Run run = i < most_runs ? runs_[i] : run_of(j);
+      j = run.taps.end;
+      if (!covers || run.taps.begin != full_.begin)
+        run_taps(n, q0, q1, group, panel, taps0, taps1, run, columns, result, result_row, true, {}, fetches);
+    }
     return finishes;
   }
 
-  /// End of the run of taps that are valid at the same columns as tap j.
-  int64_t run_end(int64_t j) const {
+  /// Taps of a row that are valid at the same columns.
+  struct Run {
+    Range taps, valid;
+  };
+  Run run_of(int64_t j) const {
     const Axis& width = taps_.axis[2];
     const Range valid = width.valid_results(j);
     int64_t end = j + 1;
@@ -127,14 +136,14 @@ class TapGemm {
       const Range next = width.valid_results(end);
       if (next.begin != valid.begin || next.end != valid.end) break;
     }
-    return end;
+    return {{j, end}, valid};
   }
 
-  void run_taps(int64_t n, int64_t q0, int64_t q1, int64_t group, const T* panel, Range taps0, Range taps1, Range taps2,
-                int64_t columns, T* result, int64_t result_row, bool accumulate, const Finish& finish,
+  void run_taps(int64_t n, int64_t q0, int64_t q1, int64_t group, const T* panel, Range taps0, Range taps1,
+                const Run& run, int64_t columns, T* result, int64_t result_row, bool accumulate, const Finish& finish,
                 bool fetches) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &width = taps_.axis[2];
-    const Range valid = width.valid_results(taps2.begin);
+    const Range valid = run.valid, taps2 = run.taps;
     if (valid.begin == valid.end) return;
     const int64_t in = taps_.source_group(), channels = taps_.source_channels;
     const int64_t merged = merge_ ? taps2.end - taps2.begin : 1;
@@ -177,6 +186,9 @@ class TapGemm {
   T* result_;
   const T* packed_;
   bool merge_;
+  Run runs_[most_runs];
+  int64_t run_count_ = 0;
+  Range full_{0, 0};  ///< the run that is valid everywhere
   int64_t width_ = panel_width<T>(taps_.result_group());
   int64_t panel_elements_ = taps_.tap_count() * taps_.source_group() * width_;
   TapPanels panels_{taps_, width_, ceil_divide(taps_.result_group(), width_),
@@ -393,7 +405,7 @@ const char* padding_declines(const Taps& taps) {
 const kernels::ConvolutionAlgorithm convolution_forward[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<true>, run_gemm<true>, packed_gemm_bytes<true>, pack_gemm<true>},
     {"depthwise", depthwise_declines, depthwise_workspace, depthwise_forward, depthwise_workspace, pack_depthwise},
-    {"overlap_add", in_full_precision<overlap_add_declines<true>>, overlap_add_workspace<true>, overlap_add<true>},
+    {"overlap_add", overlap_add_declines<true>, overlap_add_workspace<true>, overlap_add<true>},
     {"few_channels", few_channels_forward_declines, few_channels_forward_workspace, few_channels_forward},
     {"winograd_4x4", in_full_precision<winograd_declines<4, true>>, winograd_workspace<4, true>, winograd<4, true>,
      packed_winograd_bytes<4, true>, pack_winograd<4, true>},
@@ -416,7 +428,7 @@ const kernels::ConvolutionAlgorithm convolution_input_gradient[] = {
     {"gemm_1x1", gemm_declines, gemm_workspace<false>, run_gemm<false>, packed_gemm_bytes<false>, pack_gemm<false>},
     {"depthwise", depthwise_declines, depthwise_workspace, depthwise_input_gradient, depthwise_workspace,
      pack_depthwise},
-    {"overlap_add", in_full_precision<overlap_add_declines<false>>, overlap_add_workspace<false>, overlap_add<false>},
+    {"overlap_add", overlap_add_declines<false>, overlap_add_workspace<false>, overlap_add<false>},
     {"few_channels", few_channels_input_gradient_declines, few_channels_input_gradient_workspace,
      few_channels_input_gradient},
     {"winograd_4x4", in_full_precision<winograd_declines<4, false>>, winograd_workspace<4, false>, winograd<4, false>,

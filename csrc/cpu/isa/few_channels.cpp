@@ -192,7 +192,9 @@ class FewChannels {
     const int64_t flops = 2 * band_.planes * height.taps * across.taps * band_.rows * across.count * results();
     const int64_t per_chunk = max_of(1, min_of(ceil_divide(chunk_flops, max_of(flops, 1)), all / enough_chunks));
     const RowEpilogue chain(arguments, result_);
-    const Finish finish = chain.finish(sizeof(T) == sizeof(float) && chain.finishes_planes(), 0, 0);
+    // Where tiles are, bfloat16 results round as their instructions do, which planes do not.
+    const bool rounds = !Form::pairs || bfloat_products() != BFloat16Products::Tiles;
+    const Finish finish = chain.finish(sizeof(T) == sizeof(float) && rounds && chain.finishes_planes(), 0, 0);
     const Epilogue epilogue(finish.count > 0 ? nullptr : arguments, results(), results());
     parallel_for(ceil_divide(all, per_chunk), [&](int64_t chunk) {
       EpilogueColumns columns(epilogue, 0, results());
@@ -250,11 +252,14 @@ class FewChannels {
     const Axis &height = taps_.axis[1], &across = taps_.axis[2];
     const int64_t row = across.count * results();
     Source* to = result_ + ((n * taps_.axis[0].count + q0) * height.count + begin) * row;
-    if constexpr (Form::pairs)
-      return round_to_bfloat(sums, band_.width * results(), end - begin, row, to, row);
-    else
+    if constexpr (Form::pairs) {
+      if (finish.count == 0) return round_to_bfloat(sums, band_.width * results(), end - begin, row, to, row);
+      // As chains round, which keep denormal numbers.
+      for (int64_t q1 = begin; q1 < end; ++q1, to += row, sums += band_.width * results()) narrow_row(sums, row, to);
+    } else {
       for (int64_t q1 = begin; q1 < end; ++q1, to += row, sums += band_.width * results())
         std::memcpy(to, sums, static_cast<size_t>(row) * sizeof(T));
+    }
   }
 
   void fill_planes(int64_t n, int64_t q0, int64_t begin, int64_t end, Plane* to) const {

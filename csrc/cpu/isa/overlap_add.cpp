@@ -1,6 +1,9 @@
 // Convolutions with few channels of results, stride 1 along a row: the taps of a row and the channels of results
 // together fill vectors. Per row of results, one product gives what each pixel of the source adds to the results around
 // it, (taps · channels) adjacent numbers; these stretches overlap from pixel to pixel and are added up in registers.
+#include <cstring>
+
+#include "cpu/isa/brgemm_bfloat16.h"
 #include "cpu/isa/epilogue.h"
 #include "cpu/isa/isa.h"
 #include "cpu/isa/taps.h"
@@ -18,30 +21,39 @@ constexpr int64_t enough_chunks = 32;
 constexpr int64_t least_source_channels = 8;  // fewer are products too short to be worth their sums
 constexpr int64_t most_stretch_bytes = int64_t{1} << 17;
 
-template <typename T>
+/// S is what memory holds. bfloat16 is multiplied by its own microkernel; its sums are float32.
+template <typename S>
 struct Layout {
+  using T = Compute<S>;
+  static constexpr bool narrow = __is_same(S, BFloat16);
+
   int64_t stretch;      ///< what a pixel of the source adds to: taps of a row × channels of results
   int64_t width;        ///< of the packed weight's rows
   int64_t pitch;        ///< from stretch to stretch in memory, with zeros between
   int64_t first, last;  ///< pixels [first, last) of a source row that meet results
   int64_t row;          ///< elements of a row of results
   int64_t depth;        ///< source channels
+  int64_t packed_depth;
 
   explicit Layout(const Taps& taps) {
     const Axis& across = taps.axis[2];
     stretch = across.taps * taps.result_channels;
-    width = ceil_divide(stretch, lanes<T>) * lanes<T>;
+    width = narrow ? bfloat_panel_width(stretch) : ceil_divide(stretch, lanes<T>) * lanes<T>;
     pitch = width + lanes<T>;
     first = max_of(0, min_of(across.first_offset, across.source_size));
     last = max_of(first, min_of(across.source_size, across.first_offset + across.taps - 1 + across.count));
     row = across.count * taps.result_channels;
     depth = taps.source_channels;
+    packed_depth = narrow ? bfloat_panel_depth(depth) : depth;
   }
   int64_t packed_elements(const Taps& taps) const {
-    return ceil_divide(taps.tap_count(), max_of(taps.axis[2].taps, 1)) * depth * width;
+    return ceil_divide(taps.tap_count(), max_of(taps.axis[2].taps, 1)) * packed_depth * width;
   }
   int64_t vectors() const { return ceil_divide(row, lanes<T>); }
-  size_t scratch() const { return static_cast<size_t>((last - first + 1) * pitch) * sizeof(T); }
+  /// With a row of sums that are to be rounded.
+  size_t scratch() const {
+    return static_cast<size_t>((last - first + 1) * pitch + (narrow ? row + lanes<T> : 0)) * sizeof(T);
+  }
 };
 
 /// The stretches that meet a vector of a row of results.
@@ -50,19 +62,22 @@ struct Meeting {
   int64_t pixel, count;
 };
 
-template <typename T>
+template <typename S>
 class OverlapAdd {
+  using T = Compute<S>;
+  static constexpr bool narrow = Layout<S>::narrow;
+
  public:
-  OverlapAdd(const Taps& taps, const T* source, const T* weight, T* result, void* workspace)
-      : taps_(taps), source_(source), weight_(weight), result_(result), packed_(static_cast<T*>(workspace)) {
+  OverlapAdd(const Taps& taps, const S* source, const S* weight, S* result, void* workspace)
+      : taps_(taps), source_(source), weight_(weight), result_(result), packed_(static_cast<S*>(workspace)) {
     meetings_ = reinterpret_cast<Meeting*>(static_cast<char*>(workspace) + packed_bytes(taps));
   }
 
   static size_t packed_bytes(const Taps& taps) {
-    return aligned_bytes(Layout<T>(taps).packed_elements(taps), sizeof(T));
+    return aligned_bytes(Layout<S>(taps).packed_elements(taps), sizeof(S));
   }
   static size_t workspace(const Taps& taps) {
-    return packed_bytes(taps) + aligned_bytes(Layout<T>(taps).vectors(), sizeof(Meeting));
+    return packed_bytes(taps) + aligned_bytes(Layout<S>(taps).vectors(), sizeof(Meeting));
   }
 
   void run(const kernels::PointwiseArguments* arguments) const {
@@ -77,28 +92,42 @@ class OverlapAdd {
       T* stretches = static_cast<T*>(thread_scratch()) + layout_.pitch;
       for (int64_t pixel = 0; pixel <= layout_.last - layout_.first; ++pixel)
         for (int64_t i = layout_.stretch - layout_.pitch; i < 0; ++i) stretches[pixel * layout_.pitch + i] = 0;
+      BFloatGemm gemm;
+      T* const sums = stretches + (layout_.last - layout_.first) * layout_.pitch;
       for (int64_t row = begin; row < end; ++row) {
-        multiply(row, stretches);
-        add_up(stretches, result_ + row * layout_.row);
+        multiply(gemm, row, stretches);
+        S* const to = result_ + row * layout_.row;
+        if constexpr (narrow) {
+          add_up(stretches, sums);
+          round_to_bfloat(sums, 0, 1, layout_.row, to, 0);
+        } else {
+          add_up(stretches, to);
+        }
       }
+      gemm.release();
       EpilogueColumns(epilogue, 0, taps_.result_channels).run(begin * pixels, end * pixels);
     });
   }
 
  private:
-  /// (tap of depth and height, source channel, tap of a row from the last to the first, result channel)
+  /// (tap of depth and height, source channel, tap of a row from the last to the first, result channel); bfloat16 has
+  /// pairs of source channels innermost.
   void pack() const {
     const int64_t across = taps_.axis[2].taps, results = taps_.result_channels;
-    T* to = packed_;
+    const int64_t product = layout_.packed_depth * layout_.width;
+    S* to = packed_;
     for (int64_t j0 = 0; j0 < taps_.axis[0].taps; ++j0)
-      for (int64_t j1 = 0; j1 < taps_.axis[1].taps; ++j1)
-        for (int64_t c = 0; c < layout_.depth; ++c, to += layout_.width) {
+      for (int64_t j1 = 0; j1 < taps_.axis[1].taps; ++j1, to += product) {
+        std::memset(to, 0, static_cast<size_t>(product) * sizeof(S));
+        for (int64_t c = 0; c < layout_.depth; ++c) {
+          S* const row = to + (narrow ? c / 2 * 2 * layout_.width + c % 2 : c * layout_.width);
           for (int64_t j2 = 0; j2 < across; ++j2)
             for (int64_t r = 0; r < results; ++r)
-              to[(across - 1 - j2) * results + r] = weight_[taps_.kernel_index(j0, j1, j2) * taps_.weight_tap +
-                                                            c * taps_.weight_source + r * taps_.weight_result];
-          for (int64_t i = layout_.stretch; i < layout_.width; ++i) to[i] = 0;
+              row[((across - 1 - j2) * results + r) * (narrow ? 2 : 1)] =
+                  weight_[taps_.kernel_index(j0, j1, j2) * taps_.weight_tap + c * taps_.weight_source +
+                          r * taps_.weight_result];
         }
+      }
   }
 
   void meet() const {
@@ -113,35 +142,40 @@ class OverlapAdd {
     }
   }
 
-  void multiply(int64_t row, T* stretches) const {
+  void multiply(BFloatGemm& gemm, int64_t row, T* stretches) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &across = taps_.axis[2];
     const int64_t q1 = row % height.count, q0 = row / height.count % depth.count, n = row / height.count / depth.count;
     const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
-    Product<T> products[most_products];
-    BatchReduce<T> g{.products = products,
-                     .count = 0,
-                     .m = layout_.last - layout_.first,
-                     .n = layout_.stretch,
-                     .k = layout_.depth,
-                     .a_row = layout_.depth,
-                     .a_column = 1,
-                     .b_row = layout_.width,
-                     .c = stretches,
-                     .c_row = layout_.pitch,
-                     .accumulate = false};
-    for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
-      for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1) {
-        if (g.count == most_products) {
-          brgemm(g);
-          g.count = 0;
-          g.accumulate = true;
+    const auto add = [&](auto& g, auto* products, const auto& run) __attribute__((always_inline)) {
+      g.products = products;
+      g.m = layout_.last - layout_.first, g.n = layout_.stretch, g.k = layout_.depth, g.a_row = layout_.depth;
+      g.c = stretches, g.c_row = layout_.pitch;
+      for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
+        for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1) {
+          if (g.count == most_products) {
+            run();
+            g.count = 0;
+            g.accumulate = true;
+          }
+          const int64_t s0 = q0 * depth.source_step + depth.offset(j0);
+          const int64_t s1 = q1 * height.source_step + height.offset(j1);
+          const int64_t pixel = ((n * depth.source_size + s0) * height.source_size + s1) * across.source_size;
+          products[g.count++] = {source_ + (pixel + layout_.first) * layout_.depth,
+                                 packed_ + (j0 * height.taps + j1) * layout_.packed_depth * layout_.width};
         }
-        const int64_t s0 = q0 * depth.source_step + depth.offset(j0), s1 = q1 * height.source_step + height.offset(j1);
-        const int64_t pixel = ((n * depth.source_size + s0) * height.source_size + s1) * across.source_size;
-        products[g.count++] = {source_ + (pixel + layout_.first) * layout_.depth,
-                               packed_ + (j0 * height.taps + j1) * layout_.depth * layout_.width};
-      }
-    brgemm(g);
+      run();
+    };
+    if constexpr (narrow) {
+      BFloatProduct products[most_products];
+      BFloatBatchReduce g{};
+      g.width = layout_.width;
+      add(g, products, [&] { gemm.run(g); });
+    } else {
+      Product<T> products[most_products];
+      BatchReduce<T> g{};
+      g.a_column = 1, g.b_row = layout_.width;
+      add(g, products, [&] { brgemm(g); });
+    }
   }
 
   void add_up(const T* stretches, T* to) const {
@@ -160,20 +194,23 @@ class OverlapAdd {
   }
 
   const Taps taps_;
-  const Layout<T> layout_{taps_};
-  const T* source_;
-  const T* weight_;
-  T* result_;
-  T* packed_;
+  const Layout<S> layout_{taps_};
+  const S* source_;
+  const S* weight_;
+  S* result_;
+  S* packed_;
   Meeting* meetings_;
 };
 
-template <typename T>
+template <typename S>
 const char* declines(const Taps& taps, bool forced) {
-  const Layout<T> layout(taps);
+  using T = Compute<S>;
+  const Layout<S> layout(taps);
   if (taps.rows() * layout.row == 0 || layout.stretch == 0) return "there are no results";
   if (layout.scratch() > scratch_bytes) return "a row of sums is more than a thread's scratch memory holds";
+  if (layout.stretch > layout.width) return "the taps of a row are more than a panel of bfloat16 holds";
   if (forced) return nullptr;
+  if (Layout<S>::narrow && !bfloat_is_fast()) return "bfloat16 is widened";
   if (2 * taps.result_channels > lanes<T>) return "with so many channels of results, vectors run over them";
   if (4 * layout.stretch < 3 * layout.width) return "the taps of a row leave vectors too empty";
   if (taps.source_channels < least_source_channels) return "so few channels of the source make short products";
@@ -185,11 +222,18 @@ Taps taps_of(const ConvolutionArguments& a, bool forward) {
   return forward ? forward_taps(a) : input_gradient_taps(a, {0, 0, 0});
 }
 
-template <typename T>
+template <typename S>
 void run(const ConvolutionArguments& a, bool forward) {
-  OverlapAdd<T>(taps_of(a, forward), static_cast<const T*>(forward ? a.input : a.output),
-                static_cast<const T*>(a.weight), static_cast<T*>(forward ? a.output : a.input), a.workspace)
+  OverlapAdd<S>(taps_of(a, forward), static_cast<const S*>(forward ? a.input : a.output),
+                static_cast<const S*>(a.weight), static_cast<S*>(forward ? a.output : a.input), a.workspace)
       .run(a.epilogue);
+}
+
+/// Calls function(S{}) with the elements of memory.
+template <typename Function>
+auto with_elements(DType dtype, const Function& function) {
+  if (dtype == DType::BFloat16) return function(BFloat16{});
+  return dtype == DType::Float32 ? function(float{}) : function(double{});
 }
 
 }  // namespace
@@ -202,18 +246,18 @@ const char* overlap_add_declines(const ConvolutionArguments& a) {
     return "with stride, pixels of a row are not adjacent";
   if (s.dilation[2] != 1) return "with dilation, taps of a row are not adjacent";
   const Taps taps = taps_of(a, Forward);
-  return a.dtype == DType::Float32 ? declines<float>(taps, a.forced) : declines<double>(taps, a.forced);
+  return with_elements(a.dtype, [&]<typename S>(S) { return declines<S>(taps, a.forced); });
 }
 
 template <bool Forward>
 size_t overlap_add_workspace(const ConvolutionArguments& a) {
   const Taps taps = taps_of(a, Forward);
-  return a.dtype == DType::Float32 ? OverlapAdd<float>::workspace(taps) : OverlapAdd<double>::workspace(taps);
+  return with_elements(a.dtype, [&]<typename S>(S) { return OverlapAdd<S>::workspace(taps); });
 }
 
 template <bool Forward>
 void overlap_add(const ConvolutionArguments& a) {
-  a.dtype == DType::Float32 ? run<float>(a, Forward) : run<double>(a, Forward);
+  with_elements(a.dtype, [&]<typename S>(S) { run<S>(a, Forward); });
 }
 
 #define PYCNN_OVERLAP_ADD(forward)                                                 \

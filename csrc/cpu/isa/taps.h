@@ -29,6 +29,11 @@ struct Axis {
   /// The taps that lie inside the source at q.
   Range valid_taps(int64_t q) const {
     const int64_t first = q * source_step + first_offset;
+    // Divisions take as long as a product of few pixels.
+    if (offset_step == 1) {
+      const int64_t begin = min_of(max_of(-first, 0), taps);
+      return {begin, max_of(begin, min_of(source_size - first, taps))};
+    }
     const int64_t begin = min_of(max_of(ceil_divide(-first, offset_step), 0), taps);
     return {begin, max_of(begin, min_of(ceil_divide(source_size - first, offset_step), taps))};
   }
