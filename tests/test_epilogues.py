@@ -34,6 +34,10 @@ SHAPES = {
     "3x3 with stride": (2, 20, 40, 9, 3, 2),
     "depthwise": (2, 40, 40, 9, 3, 1),
     "depthwise, blocks of channels": (1, 300, 300, 9, 3, 1),
+    "depthwise, large": (1, 64, 64, 184, 3, 1),
+    "depthwise with stride": (2, 40, 40, 9, 3, 2),
+    "depthwise with stride, large": (1, 64, 64, 184, 3, 2),
+    "depthwise 5x5": (2, 24, 24, 17, 5, 1),
 }
 
 
@@ -96,6 +100,18 @@ def test_derivative_of_relu_behind_an_input_gradient(level: str, shape: str) -> 
     (fused,) = pycnn.autograd.grad(loss, [x])
     expected = np.where(h.detach().numpy() <= 0, np.float32(0), inner.numpy())
     assert bits(fused) == bits(pycnn.from_numpy(expected))
+
+
+@pytest.mark.parametrize("dtype", [pycnn.float32, pycnn.bfloat16], ids=str)
+def test_large_depthwise_results(level: str, dtype: pycnn.dtype) -> None:
+    """They go past the caches, those of the first rows alone do not."""
+    rng = np.random.default_rng(7)
+    x = pycnn.from_numpy(rng.standard_normal((1, 96, 220, 220), dtype=np.float32)).to(dtype)
+    weight = pycnn.from_numpy(rng.standard_normal((96, 1, 3, 3), dtype=np.float32)).to(dtype)
+    with pycnn.no_grad():
+        all_rows = F.conv2d(x, weight, padding=1, groups=96)[:, :, :18]
+        first_rows = F.conv2d(x[:, :, :19], weight, padding=1, groups=96)[:, :, :18]
+        assert bits(all_rows) == bits(first_rows)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -69,7 +69,7 @@ void tile(const BatchReduce<T>& g, int64_t row, int64_t column, const Mask<T>& m
         sums[r][v] += Partial && v == Vectors - 1 ? load(from, last) : load(from);
       }
   }
-  if constexpr (sizeof(T) == sizeof(float)) finish<Partial>(sums, g.finish, row, column, last);
+  if constexpr (sizeof(T) == sizeof(float)) finish<Partial, Rows>(sums, g.finish, {row}, column, last);
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4

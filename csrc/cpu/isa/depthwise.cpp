@@ -15,8 +15,9 @@ using kernels::ConvolutionArguments;
 
 constexpr int64_t chunk_elements = int64_t{1} << 15;
 constexpr int64_t enough_chunks = 32;
-constexpr int64_t max_rows = 64;         ///< of a kernel that has a tile of its own
-constexpr int64_t block_channels = 128;  ///< at least, of chunks that share rows
+constexpr int64_t max_rows = 64;                   ///< of a kernel that has a tile of its own
+constexpr int64_t block_channels = 128;            ///< at least, of chunks that share rows
+constexpr int64_t large_bytes = int64_t{1} << 23;  ///< of results that the next step does not find in its cache
 
 /// The rows of taps valid at (q0, q1) of batch item n; weights lie as (kernel index, channel). Returns how many.
 int64_t tap_rows(const Taps& taps, int64_t n, int64_t q0, int64_t q1, TapRow* rows) {
@@ -163,9 +164,16 @@ struct ResultRows {
   int64_t count;      ///< 1, or with lines_of() at most so many
 };
 
+/// What comes after results.
+struct After {
+  Finish finish;  ///< its place that of the first result
+  Matrices matrices;
+  bool streams;  ///< nothing else, and results need not stay in the caches
+};
+
 template <typename S>
 void results_of_rows(const Taps& taps, const S* source, const S* weight, S* result, const ResultRows& at,
-                     Channels channels, const Finish& finish) {
+                     Channels channels, const After& after) {
   if (!has_tiles<S>(taps)) return plain_row(taps, source, weight, result, at.n, at.q0, at.q1);
   const Axis& width = taps.axis[2];
   TapRow rows[max_rows];
@@ -176,11 +184,17 @@ void results_of_rows(const Taps& taps, const S* source, const S* weight, S* resu
     set_rows(tile, taps, rows, at.n, at.q0, at.q1);
     tile.weight = weight;
   }
-  tile.finish = finish;
+  tile.finish = after.finish;
+  tile.matrices = after.matrices;
+  tile.streams = after.streams;
+  tile.pixel_step = width.result_step;
+  tile.line_pixels = width.count;
   tile.weight_step = width.tap_step * taps.source_channels;
   tile.result_step = width.result_step * taps.source_channels;
-  for_each_tile<S, false>(taps, source, tile, channels,
-                          [&](Tile<S>& at, int64_t q) { at.result = result + q * tile.result_step; });
+  for_each_tile<S, false>(taps, source, tile, channels, [&](Tile<S>& at, int64_t q) {
+    at.result = result + q * tile.result_step;
+    at.finish.row = after.finish.row + q * tile.pixel_step;
+  });
 }
 
 /// How rows of results are dealt out.
@@ -190,10 +204,10 @@ struct RowGroups {
   bool tiles;     ///< whether results can be finished in registers
 };
 
-/// Calls function(first row, rows, channels, what to finish results with) for all rows of results, in parallel, and the
-/// epilogue on them while they are in cache.
-template <typename Function>
-void for_each_row(const ConvolutionArguments& a, const void* result, const RowGroups& rows, const Function& function) {
+/// Calls function(first row, rows, channels, what comes after) for all rows of results, in parallel, and the epilogue
+/// on them while they are in cache.
+template <typename S, typename Function>
+void for_each_row(const ConvolutionArguments& a, const S* result, const RowGroups& rows, const Function& function) {
   const int64_t channels = a.shape.in_channels, groups = ceil_divide(rows.height, rows.lines);
   const int64_t all = rows.planes * groups;
   int64_t per_chunk = max_of(1, chunk_elements / max_of(1, rows.lines * rows.width * channels));
@@ -201,11 +215,17 @@ void for_each_row(const ConvolutionArguments& a, const void* result, const RowGr
   const int64_t row_chunks = ceil_divide(all, per_chunk);
   int64_t blocks = 1;
   if (rows.lines > 1) blocks = max_of(1, min_of(channels / block_channels, enough_chunks / max_of(1, row_chunks)));
-  const int64_t line = 64 / static_cast<int64_t>(size_of(a.dtype));
+  constexpr int64_t line = 64 / static_cast<int64_t>(sizeof(S));
   const int64_t block = max_of(1, ceil_divide(ceil_divide(channels, blocks), line)) * line;
   blocks = ceil_divide(channels, block);
-  const RowEpilogue row_epilogue(a.epilogue, result);
-  const bool finishes = rows.tiles && row_epilogue.finishes() && !row_epilogue.reads_matrices();
+  const RowEpilogue row_epilogue(a.epilogue, result, rows.tiles);
+  const bool finishes = rows.tiles && row_epilogue.finishes();
+  Matrices matrices{};
+  matrices.count = row_epilogue.matrices(matrices.matrix);
+  matrices.pixels_ahead = rows.lines * rows.width;
+  const int64_t bytes = rows.planes * rows.height * rows.width * channels * static_cast<int64_t>(sizeof(S));
+  const bool streams = stores_lines<S> && rows.tiles && (finishes || !a.epilogue) && bytes >= large_bytes &&
+                       channels % line == 0 && reinterpret_cast<uintptr_t>(result) % vector_bytes == 0;
   const Epilogue epilogue(row_epilogue.rest(a.epilogue), min_of(block, channels), channels - (blocks - 1) * block);
   parallel_for(row_chunks * blocks, [&](int64_t chunk) {
     const int64_t c = chunk % blocks * block, first = chunk / blocks * per_chunk;
@@ -214,10 +234,11 @@ void for_each_row(const ConvolutionArguments& a, const void* result, const RowGr
     for (int64_t group = first; group < min_of(all, first + per_chunk); ++group) {
       const int64_t plane = group / groups * rows.height, of_plane = group % groups;
       const int64_t row = plane + rows.height * of_plane / groups, end = plane + rows.height * (of_plane + 1) / groups;
-      function(row, end - row, part, row_epilogue.finish(finishes, 0, 0));
+      function(row, end - row, part, After{row_epilogue.finish(finishes, row * rows.width, 0), matrices, streams});
       if (!finishes) row_epilogue.run(row * rows.width, end * rows.width, part.begin, part.end);
       rest.run(row * rows.width, end * rows.width);
     }
+    if (streams) stream_fence();
   });
 }
 
@@ -245,11 +266,11 @@ void run(const ConvolutionArguments& a, const Taps& taps, const void* source, vo
   const S* const weight = packed<S>(a);
   const int64_t depth = taps.axis[0].count, height = taps.axis[1].count, width = taps.axis[2].count;
   const int64_t lines = lines_of<S>(taps);
-  for_each_row(a, result, {taps.batch * depth, height, width, lines, has_tiles<S>(taps)},
-               [&](int64_t row, int64_t count, Channels channels, const Finish& finish) {
+  for_each_row(a, static_cast<S*>(result), {taps.batch * depth, height, width, lines, has_tiles<S>(taps)},
+               [&](int64_t row, int64_t count, Channels channels, const After& after) {
                  results_of_rows(taps, static_cast<const S*>(source), weight,
                                  static_cast<S*>(result) + row * width * taps.source_channels,
-                                 {row / height / depth, row / height % depth, row % height, count}, channels, finish);
+                                 {row / height / depth, row / height % depth, row % height, count}, channels, after);
                });
 }
 
@@ -265,14 +286,16 @@ void input_gradient(const ConvolutionArguments& a) {
   const S* const weight = packed<S>(a);
   const int64_t height = a.shape.input[1], depth = a.shape.input[0], width = a.shape.input[2];
   const int64_t channels = a.shape.in_channels;
-  for_each_row(a, a.input, {a.shape.batch * depth, height, width, 1, false},
-               [&](int64_t row, int64_t, Channels all, const Finish&) {
+  bool tiles = true;
+  for_each_phase(a, [&](const Taps& taps) { tiles = tiles && has_tiles<S>(taps); });
+  for_each_row(a, static_cast<S*>(a.input), {a.shape.batch * depth, height, width, 1, tiles},
+               [&](int64_t row, int64_t, Channels all, After after) {
                  const int64_t h = row % height, d = row / height % depth, n = row / height / depth;
-                 for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase)
+                 for (int64_t phase = 0; phase < min_of(stride[2], width); ++phase, ++after.finish.row)
                    results_of_rows(input_gradient_taps(a, {d % stride[0], h % stride[1], phase}),
                                    static_cast<const S*>(a.output), weight,
                                    static_cast<S*>(a.input) + (row * width + phase) * channels,
-                                   {n, d / stride[0], h / stride[1], 1}, all, {});
+                                   {n, d / stride[0], h / stride[1], 1}, all, after);
                });
 }
 

@@ -3,6 +3,7 @@
 
 #include "cpu/isa/bfloat16_vectors.h"
 #include "cpu/isa/finish.h"
+#include "cpu/isa/integers.h"
 
 namespace pycnn::cpu::PYCNN_ISA {
 
@@ -14,6 +15,13 @@ inline constexpr int most_lines = vector_bytes == 64 ? 4 : 2;
 /// A row of taps in reach of a row of results: offsets of its first tap, in elements, for channel 0.
 struct TapRow {
   int64_t source, weight;
+};
+
+/// Matrices that the epilogue reads, their rows being pixels of results.
+struct Matrices {
+  const RowOperand* matrix[2];
+  int count;
+  int64_t pixels_ahead;  ///< from a tile's results to those of the next row or lines
 };
 
 /// Adjacent results of a row, and the columns of the source that their taps meet.
@@ -29,9 +37,12 @@ struct Tile {
   int64_t weight_step;  ///< from tap to tap
   S* result;            ///< in the weight gradient, gradient of the results
   int64_t result_step;
-  int64_t row_begin, row_end;               ///< several lines only: source rows, from `source`, that there are
-  int64_t lines, result_line, weight_row;   ///< several lines only: how many there are; elements from row to row
-  Finish finish;                            ///< its place that of the tile's first result
+  int64_t row_begin, row_end;              ///< several lines only: source rows, from `source`, that there are
+  int64_t lines, result_line, weight_row;  ///< several lines only: how many there are; elements from row to row
+  Finish finish;                           ///< its place that of the tile's first result
+  Matrices matrices;
+  bool streams;                             ///< results go past the caches
+  int64_t pixel_step, line_pixels;          ///< from result to result, and from line to line
   T* sums;                                  ///< weight gradient only
   int64_t result_row;                       ///< weight gradient only: elements from row to row
   int64_t ahead, rows_ahead, row_elements;  ///< where the next row of results will find new rows, from `source`
@@ -44,6 +55,20 @@ PYCNN_INLINE void prefetch_rows(const Tile<S>& tile, int64_t c) {
   for (int64_t r = 0; r < tile.rows_ahead; ++r, row += tile.row_elements)
 #pragma GCC unroll 16
     for (int i = 0; i < Columns; ++i) __builtin_prefetch(row + i * tile.channels, 0, 2);
+}
+
+/// Brings what the epilogue will read for the results after these.
+template <int Pixels, typename S>
+PYCNN_INLINE void prefetch_matrices(const Tile<S>& tile, int64_t c) {
+  for (int m = 0; m < tile.matrices.count; ++m) {
+    const RowOperand& matrix = *tile.matrices.matrix[m];
+    const int64_t bytes = matrix.narrow ? sizeof(BFloat16) : sizeof(float), row = matrix.row * bytes;
+    const char* line =
+        static_cast<const char*>(matrix.data) + (tile.finish.row + tile.matrices.pixels_ahead) * row + c * bytes;
+    for (int64_t l = max_of(1, tile.lines); l > 0; --l, line += tile.line_pixels * row)
+#pragma GCC unroll 8
+      for (int p = 0; p < Pixels; ++p) __builtin_prefetch(line + p * tile.pixel_step * row, 0, 2);
+  }
 }
 
 /// Columns that `Pixels` results meet with `Width` taps in a row at a stride.
@@ -66,13 +91,25 @@ PYCNN_INLINE void load_channels(Vector<Compute<S>> (&to)[Vectors], const S* from
   }
 }
 
+/// Whether a tile fills lines of the cache, so that results may go past it.
+template <typename S>
+inline constexpr bool stores_lines = vector_bytes == 64 && (sizeof(S) == sizeof(float) ||
+                                                            (sizeof(S) < sizeof(float) && widened_vectors<S> == 2));
+
 /// What load_channels() took apart.
 template <int Vectors, typename S>
-PYCNN_INLINE void store_channels(S* to, const Vector<Compute<S>> (&from)[Vectors]) {
-  if constexpr (Vectors == 1)
+PYCNN_INLINE void store_channels(S* to, const Vector<Compute<S>> (&from)[Vectors], [[maybe_unused]] bool streams) {
+  if constexpr (stores_lines<S>) {
+    Vector<float> line;
+    if constexpr (Vectors == 1)
+      line = from[0];
+    else
+      line = pairs_of(rounded(from[0]), rounded(from[1]));
+    float* const at = reinterpret_cast<float*>(to);
+    streams ? stream(at, line) : store(at, line);
+  } else {
     store(to, from[0]);
-  else
-    store(reinterpret_cast<float*>(to), pairs_of(rounded(from[0]), rounded(from[1])));
+  }
 }
 
 /// Results of channels [c, end). Weights are shared between pixels, columns between taps. With Edge, columns may lie
@@ -92,7 +129,8 @@ void results(const Tile<S>& tile, int64_t c, int64_t end) {
   const int64_t first = tile.begin, last = tile.end;
   for (; c < end; c += vectors * lanes<T>) {
     Vector<T> sums[Pixels][vectors] = {};
-    if (!Edge) prefetch_rows<Pixels * Stride>(tile, c);
+    if (!Partial) prefetch_rows<Pixels * Stride>(tile, c);
+    if (!Partial) prefetch_matrices<Pixels>(tile, c);
     for (const TapRow* row = tile.rows; row != tile.rows + tile.row_count; ++row) {
       const S* x = tile.source + row->source + c;
       const S* w = tile.weight + row->weight + c;
@@ -112,14 +150,14 @@ void results(const Tile<S>& tile, int64_t c, int64_t end) {
               sums[p][v] = multiply_add(column[v], factors[i - p * Stride][v], sums[p][v]);
       }
     }
-    if constexpr (sizeof(S) == sizeof(float)) finish<Partial>(sums, tile.finish, 0, c, mask);
+    if constexpr (sizeof(S) == sizeof(float)) finish<Partial, Pixels>(sums, tile.finish, {0, tile.pixel_step}, c, mask);
 #pragma GCC unroll 8
     for (int p = 0; p < Pixels; ++p) {
       S* to = tile.result + p * tile.result_step + c;
       if constexpr (Partial)
         store(to, sums[p][0], mask);
       else
-        store_channels(to, sums[p]);
+        store_channels(to, sums[p], tile.streams);
     }
   }
 }
@@ -138,7 +176,8 @@ void results_of_lines(const Tile<S>& tile, int64_t c, int64_t end) {
 #pragma GCC unroll 16
     for (int j = 0; j < width * width; ++j)
       factors[j] = take(tile.weight + j / width * tile.weight_row + j % width * tile.weight_step + c);
-    if (!Edge) prefetch_rows<Pixels>(tile, c);
+    if (!Partial) prefetch_rows<Pixels>(tile, c);
+    if (!Partial) prefetch_matrices<Pixels>(tile, c);
 #pragma GCC unroll 16
     for (int r = 0; r < count + width - 1; ++r) {
       if (r < first_row || r >= last_row) continue;
@@ -157,7 +196,7 @@ void results_of_lines(const Tile<S>& tile, int64_t c, int64_t end) {
           }
       }
     }
-    finish<Partial>(sums, tile.finish, 0, c, mask);
+    finish<Partial, Pixels>(sums, tile.finish, {0, 1, tile.lines, tile.line_pixels}, c, mask);
 #pragma GCC unroll 16
     for (int l = 0; l < count; ++l) {
       if (l >= tile.lines) break;
@@ -167,7 +206,7 @@ void results_of_lines(const Tile<S>& tile, int64_t c, int64_t end) {
         if (Partial)
           store(to, sums[l * Pixels + p][0], mask);
         else
-          store(to, sums[l * Pixels + p][0]);
+          store_channels(to, sums[l * Pixels + p], tile.streams);
       }
     }
   }

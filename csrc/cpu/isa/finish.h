@@ -37,17 +37,25 @@ PYCNN_INLINE bool can_finish(const Link& link, const RowOperand& operand) {
       return link.position == 0 && operand.row == 0;
     case kernels::Opcode::Multiply:
       return operand.row == 0;
+    case kernels::Opcode::LessEqual:
+      return link.position == gate_position;
     default:
       return false;
   }
 }
 
-/// The links applied to rows of `Vectors` vectors; (row, column) is the place of the first. The last vector has the
-/// lanes of the mask only, if it is `Partial`.
-template <bool Partial, int Rows, int Vectors>
-PYCNN_INLINE void finish(Vector<float> (&value)[Rows][Vectors], const Finish& chain, int64_t row, int64_t column,
-                         const Mask<float>& mask) {
-  row += chain.row, column += chain.column;
+/// Rows of a register tile in the matrix of results: `lines` times some that are `step` apart, from `row` on.
+struct TileRows {
+  int64_t row, step = 1, lines = 1, line = 0;
+};
+
+/// The links applied to rows of `Vectors` vectors, `Adjacent` to a line; `column` is the first one's. Lines that there
+/// are not keep any value. The last vector has the lanes of the mask only, if it is `Partial`.
+template <bool Partial, int Adjacent, int Rows, int Vectors>
+PYCNN_INLINE void finish(Vector<float> (&value)[Rows][Vectors], const Finish& chain, const TileRows& rows,
+                         int64_t column, const Mask<float>& mask) {
+  const int64_t row = chain.row + rows.row;
+  column += chain.column;
   const auto take = [&](const float* p, int v) __attribute__((always_inline)) {
     return Partial && v == Vectors - 1 ? load(p, mask) : load(p);
   };
@@ -70,13 +78,26 @@ PYCNN_INLINE void finish(Vector<float> (&value)[Rows][Vectors], const Finish& ch
       PYCNN_LINK(Multiply, a * b)
       PYCNN_LINK(Maximum, maximum(a, b))
 #undef PYCNN_LINK
+#define PYCNN_LINK(result)                                            \
+  _Pragma("GCC unroll 16") for (int r = 0; r < Rows; ++r) {           \
+    if (r % Adjacent == 0 && r / Adjacent > 0) {                      \
+      if (r / Adjacent >= rows.lines) break;                          \
+      x += (rows.line - Adjacent * rows.step) * operand.row;          \
+    }                                                                 \
+    _Pragma("GCC unroll 4") for (int v = 0; v < Vectors; ++v) {       \
+      const Vector<float> a = value[r][v], b = take(x + v * step, v); \
+      value[r][v] = result;                                           \
+    }                                                                 \
+    x += rows.step * operand.row;                                     \
+  }
+      case kernels::Opcode::LessEqual: {
+        const Vector<float> bound = load(static_cast<const float*>(chain.operands[link->places[1]].data));
+        PYCNN_LINK(b <= bound ? bound : a)
+        break;
+      }
       default:
-#pragma GCC unroll 16
-        for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 4
-          for (int v = 0; v < Vectors; ++v) value[r][v] += take(x + v * step, v);
-          x += operand.row;
-        }
+        PYCNN_LINK(a + b)
+#undef PYCNN_LINK
     }
   }
 }

@@ -153,10 +153,18 @@ int RowEpilogue::drop_last_roundings(int links) {
 }
 
 bool RowEpilogue::reads_matrices() const {
+  const RowOperand* matrix[2];
+  return matrices(matrix) > 0;
+}
+
+int RowEpilogue::matrices(const RowOperand* (&to)[2]) const {
+  int found = 0;
   for (int i = 0; i < count_; ++i)
-    for (int j = 0; j < link_operands(links_[i].opcode) - 1; ++j)
-      if (operands_[links_[i].places[j]].row != 0) return true;
-  return false;
+    for (int j = 0; j < link_operands(links_[i].opcode) - 1; ++j) {
+      const RowOperand& operand = operands_[links_[i].places[j]];
+      if (operand.row != 0 && found < 2) to[found++] = &operand;
+    }
+  return found;
 }
 
 bool RowEpilogue::finishes() const {

@@ -19,6 +19,8 @@ class RowEpilogue {
   }
   /// Whether run() reads matrices besides the result.
   bool reads_matrices() const;
+  /// The first matrices among those. Returns how many.
+  int matrices(const RowOperand* (&to)[2]) const;
   /// Whether kernels can apply it to what their registers hold.
   bool finishes() const;
   /// The same for kernels that hold planes of results and finish them by finish_planes().
