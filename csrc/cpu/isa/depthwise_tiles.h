@@ -224,7 +224,7 @@ void gradients(const Tile<S>& tile, int64_t c, int64_t end) {
     Vector<T> gradient[Pixels];
 #pragma GCC unroll 8
     for (int p = 0; p < Pixels; ++p) gradient[p] = take(tile.result + p * channels + c);
-    if (!Edge) {
+    if (!Partial) {
       prefetch_rows<Pixels * Stride>(tile, c);
 #pragma GCC unroll 8
       for (int p = 0; p < Pixels; ++p) __builtin_prefetch(tile.result + tile.result_row + p * channels + c, 0, 2);
