@@ -155,6 +155,24 @@ def test_every_operator_of_a_chain_rounds(shape: tuple[int, int], level: str) ->
 
 
 @pytest.mark.parametrize("level", _core.available_levels())
+def test_only_roundings_that_change_nothing_are_left_out(level: str) -> None:
+    """Behind a sum that rounds, a bound that bfloat16 represents commutes with rounding; others do not."""
+    _core.set_level(level)
+    values = rounded(np.random.default_rng(0).standard_normal(1037) * 3)
+    values[:6] = rounded(np.array([np.nan, np.inf, -np.inf, 1e-40, -1e-40, -0.0], np.float32))
+    values[-6:] = 0  # what the specials are added to
+    x, c = pycnn.from_numpy(values).bfloat16(), pycnn.from_numpy(values[::-1].copy()).bfloat16()
+    total = rounded(values + values[::-1])
+    for bound in (0.0, 0.5, -1.0):
+        found = pycnn.clamp(x + c, min=bound)
+        np.testing.assert_array_equal(found.float().numpy(), np.maximum(total, np.float32(bound)))
+    found = pycnn.clamp(x + c, max=1.5)
+    np.testing.assert_array_equal(found.float().numpy(), np.minimum(total, np.float32(1.5)))
+    found = pycnn.maximum(x + c, c)
+    np.testing.assert_array_equal(found.float().numpy(), np.maximum(total, values[::-1]))
+
+
+@pytest.mark.parametrize("level", _core.available_levels())
 def test_results_too_large_for_caches(level: str) -> None:
     _core.set_level(level)
     x = pycnn.arange(3 * 2**22 + 5, dtype=pycnn.float32).bfloat16()

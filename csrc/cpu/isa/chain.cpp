@@ -169,8 +169,74 @@ struct Line {
   }
 };
 
+/// The processor's instruction that rounds to bfloat16 takes values that are not normal for zeros.
+template <int Count>
+PYCNN_INLINE bool any_denormal([[maybe_unused]] const V (&value)[Count]) {
+#if defined(__AVX512F__)
+  // Twice the bits is the magnitude without its sign, and 0 less 1 the largest number.
+  __m512i least = _mm512_set1_epi32(-1);
+#pragma GCC unroll 24
+  for (int v = 0; v < Count; ++v) {
+    const __m512i bits = reinterpret_cast<__m512i>(value[v]);
+    least =
+        _mm512_maskz_min_epu32(0xffff, least, _mm512_add_epi32(_mm512_add_epi32(bits, bits), _mm512_set1_epi32(-1)));
+  }
+  return _mm512_cmplt_epu32_mask(least, _mm512_set1_epi32(0xffffff)) != 0;
+#else
+  return false;
+#endif
+}
+
+#if defined(__AVX512F__)
+/// Two vectors rounded to bfloat16, one behind the other.
+PYCNN_INLINE __m512i rounded_halves(V low, V high) {
+  __m512i halves;
+  __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(low), "v"(high));
+  return halves;
+}
+#endif
+
+/// Whether the processor has that instruction.
+bool rounds_to_bfloat() {
+  const BFloat16Products products = bfloat_products();
+  return vector_bytes == 64 && (products == BFloat16Products::Dot || products == BFloat16Products::Tiles);
+}
+
+/// Stores even and odd elements of rows, rounded to bfloat16.
+template <int Rows>
+PYCNN_INLINE void store_rounded_pairs([[maybe_unused]] const V (&value)[Rows * 2], [[maybe_unused]] BFloat16* to,
+                                      [[maybe_unused]] int64_t row) {
+#if defined(__AVX512F__)
+  alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i interleaved = _mm512_load_si512(order);
+#pragma GCC unroll 24
+  for (int r = 0; r < Rows; ++r)
+    _mm512_storeu_si512(to + r * row, _mm512_maskz_permutexvar_epi16(0xffffffff, interleaved,
+                                                                     rounded_halves(value[2 * r], value[2 * r + 1])));
+#endif
+}
+
+/// Stores adjacent vectors, rounded to bfloat16.
+template <int Vectors>
+PYCNN_INLINE void store_rounded_line([[maybe_unused]] const V (&value)[Vectors], [[maybe_unused]] BFloat16* to,
+                                     [[maybe_unused]] bool streams) {
+#if defined(__AVX512F__)
+#pragma GCC unroll 24
+  for (int v = 0; v < Vectors; v += 2) {
+    const __m512i halves = rounded_halves(value[v], value[v + 1]);
+    if (streams)
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(to + v * lanes<float>), halves);
+    else
+      _mm512_storeu_si512(to + v * lanes<float>, halves);
+  }
+#endif
+}
+
 template <int Vectors, typename M>
-PYCNN_INLINE void end_chain(const V (&value)[Vectors], M* to, bool streams, const Mask<float>& mask) {
+PYCNN_INLINE void end_chain(const V (&value)[Vectors], M* to, bool streams, bool rounds, const Mask<float>& mask) {
+  if constexpr (Vectors > 1 && sizeof(M) < sizeof(float))
+    if (rounds && !any_denormal(value)) return store_rounded_line<Vectors>(value, to, streams);
   if constexpr (Vectors == 1) {
     store(to, value[0], mask);
   } else if (streams) {
@@ -190,7 +256,8 @@ PYCNN_INLINE void end_chain(const V (&value)[Vectors], M* to, bool streams, cons
 /// The chain for `Vectors` vectors from element i on, or for a part of a single one.
 template <int Vectors>
 PYCNN_INLINE void run_vectors(ChainEnd to, bool streams, ChainEnd from, bool far, const Link* links, int count,
-                              const void* const* places, const bool* narrow, int64_t i, const Mask<float>& mask) {
+                              const void* const* places, const bool* narrow, bool rounds, int64_t i,
+                              const Mask<float>& mask) {
   const Line<Vectors> line{places, narrow, i, mask};
   V value[Vectors];
   const auto take = [&](const auto& first) __attribute__((always_inline)) {
@@ -203,9 +270,9 @@ PYCNN_INLINE void run_vectors(ChainEnd to, bool streams, ChainEnd from, bool far
     take(line.template of<float>(from.data, far));
   run_links<1, Vectors>(value, links, count, line);
   if (to.narrow)
-    end_chain(value, static_cast<BFloat16*>(to.data) + i, streams, mask);
+    end_chain(value, static_cast<BFloat16*>(to.data) + i, streams, rounds, mask);
   else
-    end_chain(value, static_cast<float*>(to.data) + i, streams, mask);
+    end_chain(value, static_cast<float*>(to.data) + i, streams, rounds, mask);
 }
 
 /// Operands of a few rows.
@@ -225,32 +292,6 @@ struct RowsAtOnce {
     return {static_cast<const N*>(operand.data) + row * operand.row + column * operand.column, operand.row, mask};
   }
 };
-
-/// Stores even and odd elements of rows, rounded to bfloat16. The processor's instruction for it takes values that are
-/// not normal for zeros: with one of those everything is left to do, and the answer is false.
-template <int Rows>
-PYCNN_INLINE bool store_rounded_pairs([[maybe_unused]] const V (&value)[Rows * 2], [[maybe_unused]] BFloat16* to,
-                                      [[maybe_unused]] int64_t row) {
-#if defined(__AVX512F__)
-  constexpr int denormal = 0x20;
-  __mmask16 found = 0;
-#pragma GCC unroll 24
-  for (int v = 0; v < Rows * 2; ++v) found |= _mm512_fpclass_ps_mask(value[v], denormal);
-  if (found != 0) return false;
-  alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  const __m512i interleaved = _mm512_load_si512(order);
-#pragma GCC unroll 24
-  for (int r = 0; r < Rows; ++r) {
-    __m512i halves;
-    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(value[2 * r]), "v"(value[2 * r + 1]));
-    _mm512_storeu_si512(to + r * row, _mm512_maskz_permutexvar_epi16(0xffffffff, interleaved, halves));
-  }
-  return true;
-#else
-  return false;
-#endif
-}
 
 /// What run_chain_on_rows() was given.
 template <typename M>
@@ -275,7 +316,7 @@ PYCNN_INLINE void run_rows(const RowChain<M>& chain, int64_t row, int64_t column
   run_links<Rows, Vectors>(value, chain.links, chain.count, Places{chain.operands, row, column, mask});
   M* const to = chain.to.data + row * chain.to.row + column;
   if constexpr (Places::has_narrow && Vectors == 2) {
-    if (chain.rounds && store_rounded_pairs<Rows>(value, to, chain.to.row)) return;
+    if (chain.rounds && !any_denormal(value)) return store_rounded_pairs<Rows>(value, to, chain.to.row);
 #pragma GCC unroll 24
     for (int r = 0; r < Rows; ++r)
       store(reinterpret_cast<float*>(to + r * chain.to.row),
@@ -342,12 +383,13 @@ bool links_bfloat16(const Instruction& instruction) {
 void run_chain(ChainEnd to, bool streams, ChainEnd from, bool far, const Link* links, int count,
                const void* const* places, const bool* narrow, int64_t n) {
   streams = streams && reinterpret_cast<uintptr_t>(to.data) % vector_bytes == 0;
+  const bool rounds = to.narrow && rounds_to_bfloat();
   int64_t i = 0;
   const Mask<float> whole(lanes<float>);
   for (; i + most_vectors * lanes<float> <= n; i += most_vectors * lanes<float>)
-    run_vectors<most_vectors>(to, streams, from, far, links, count, places, narrow, i, whole);
+    run_vectors<most_vectors>(to, streams, from, far, links, count, places, narrow, rounds, i, whole);
   for (; i < n; i += lanes<float>)
-    run_vectors<1>(to, streams, from, far, links, count, places, narrow, i,
+    run_vectors<1>(to, streams, from, far, links, count, places, narrow, rounds, i,
                    n - i < lanes<float> ? Mask<float>(static_cast<int>(n - i)) : whole);
 }
 
@@ -355,9 +397,7 @@ template <typename M>
 void run_chain_on_rows(Rows<M> from, Rows<M> to, bool streams, const Link* links, int count, const RowOperand* operands,
                        int64_t row, int64_t row_end, int64_t column, int64_t column_end) {
   from.data -= row * from.row + column;
-  const BFloat16Products products = bfloat_products();
-  const bool rounds = products == BFloat16Products::Dot || products == BFloat16Products::Tiles;
-  const RowChain<M> chain{from, to, streams, links, count, operands, rounds};
+  const RowChain<M> chain{from, to, streams, links, count, operands, rounds_to_bfloat()};
   const Mask<float> whole(lanes<float>);
   for (; column + 2 * lanes<float> <= column_end; column += 2 * lanes<float>)
     run_columns<M, 2>(chain, row, row_end, column, whole, false);

@@ -25,6 +25,26 @@ int link_operands(kernels::Opcode opcode);  ///< of float32 registers
 /// Whether such an instruction reads operands that may still be bfloat16.
 bool links_bfloat16(const kernels::Instruction& instruction);
 
+/// Leaves out roundings to bfloat16 behind which a store to bfloat16 does the same. scalar_bits(place, bits) tells
+/// whether a place holds one value only, and its bits. Returns how many links there are then.
+template <typename ScalarBits>
+int drop_last_roundings(Link* links, int count, const ScalarBits& scalar_bits) {
+  // A bound that bfloat16 represents may come before rounding as well as behind it, if zeros keep their sign: what
+  // rounds to -0 is not above 0, before or behind.
+  const auto commutes = [&](const Link& link) {
+    const bool bounds = link.opcode == kernels::Opcode::Maximum || link.opcode == kernels::Opcode::Minimum;
+    uint32_t bits;
+    if (!bounds || link.position != 0 || !scalar_bits(link.places[0], bits) || bits % 0x10000 != 0) return false;
+    return link.opcode == kernels::Opcode::Maximum ? bits != 0x80000000 : bits << 1 != 0;
+  };
+  for (int i = count - 1; i >= 0 && (links[i].opcode == kernels::Opcode::RoundTo || commutes(links[i])); --i) {
+    if (links[i].opcode != kernels::Opcode::RoundTo) continue;
+    --count;
+    for (int j = i; j < count; ++j) links[j] = links[j + 1];
+  }
+  return count;
+}
+
 /// Where a chain begins or ends: float32, or bfloat16 if `narrow`.
 struct ChainEnd {
   void* data;

@@ -481,6 +481,18 @@ void Program::prepare(const PointwiseArguments& arguments, int64_t alignment, co
     }
   }
   ChainBuilder(*this, analysis).run(made_by);
+  for (int i = 0; i < body_size; ++i) {
+    Step& step = body[i];
+    if (step.kind != Step::Kind::Chain || step.write_through < 0 || !step.narrow) continue;
+    step.links =
+        static_cast<uint16_t>(drop_last_roundings(links + step.link, step.links, [this](uint8_t place, uint32_t& bits) {
+          for (int j = 0; j < invariant_count; ++j) {
+            bits = static_cast<uint32_t>(invariants[j].immediate);
+            if (invariants[j].destination == place) return invariants[j].kind == Step::Kind::Constant;
+          }
+          return false;
+        }));
+  }
 }
 
 bool Program::stream_large_results() {

@@ -132,24 +132,11 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result, 
   if (!stored || narrow_select) return 0;
   for (int i = 0; i < operand_count; ++i)
     if (operands_[i].narrow && !narrow_) return 0;
-  return narrow_ ? drop_last_roundings(links) : links;
-}
-
-int RowEpilogue::drop_last_roundings(int links) {
-  // A bound that bfloat16 represents may come before rounding as well as behind it, if zeros keep their sign: what
-  // rounds to -0 is not above 0, before or behind.
-  const auto commutes = [&](const Link& link) {
-    if (link_operands(link.opcode) != 2 || operands_[link.places[0]].column != 0 || link.position != 0) return false;
-    const uint32_t bits = scalar_bits(operands_[link.places[0]]);
-    if (bits % 0x10000 != 0) return false;
-    return link.opcode == Opcode::Maximum ? bits != 0x80000000 : link.opcode == Opcode::Minimum && bits << 1 != 0;
-  };
-  for (int i = links - 1; i >= 0 && (links_[i].opcode == Opcode::RoundTo || commutes(links_[i])); --i) {
-    if (links_[i].opcode != Opcode::RoundTo) continue;
-    --links;
-    for (int j = i; j < links; ++j) links_[j] = links_[j + 1];
-  }
-  return links;
+  if (!narrow_) return links;
+  return drop_last_roundings(links_, links, [this](uint8_t place, uint32_t& bits) {
+    bits = scalar_bits(operands_[place]);
+    return operands_[place].column == 0;
+  });
 }
 
 bool RowEpilogue::reads_matrices() const {

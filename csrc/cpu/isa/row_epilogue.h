@@ -50,9 +50,6 @@ class RowEpilogue {
 
   int build(const kernels::PointwiseArguments& arguments, const void* result, bool fetches);
 
-  /// Leaves out roundings to bfloat16 that the store does. Returns how many links there are then.
-  int drop_last_roundings(int links);
-
   void* result_ = nullptr;
   bool narrow_ = false;  ///< the result is bfloat16
   int64_t result_row_ = 0;
