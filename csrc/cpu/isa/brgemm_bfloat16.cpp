@@ -67,6 +67,41 @@ struct Dot {
 /// Rows of a register tile: few columns leave registers for more.
 constexpr int rows_of_tile(int vectors) { return vectors == 1 && vector_bytes == 64 ? 20 : row_tile; }
 
+/// Kernels of three adjacent taps whose results lie side by side: rows of A overlap, each is the end of the one before
+/// and so many more values.
+constexpr int sliding_taps = 3;
+PYCNN_INLINE bool slides(const BFloatBatchReduce& g) {
+  return vector_bytes == 64 && g.k == sliding_taps * g.a_row && g.a_row % 2 == 0;
+}
+
+/// The products of a tile of one vector where rows of A slide: what was read of A serves as many rows as there are
+/// taps, for a processor reads less fast than it multiplies.
+template <typename Products, int Rows>
+PYCNN_INLINE void add_sliding(const BFloatBatchReduce& g, int64_t row, int64_t column, Vector<float> (&sums)[Rows][1]) {
+  const int64_t a_row = g.a_row, b_row = 2 * g.width, b_tap = a_row / 2 * b_row;
+  for (int64_t i = 0; i < g.count; ++i) {
+    const BFloat16* b = g.products[i].b + 2 * column;
+    constexpr int places = Rows + sliding_taps - 1, groups = (places + 2) / 3;
+    const BFloat16* a[groups];
+    for (int p = 0; p < groups; ++p) a[p] = g.products[i].a + (row + 3 * p) * a_row;
+    for (int64_t k = 0; k < a_row; k += 2) {
+      typename Products::Panel right[sliding_taps];
+#pragma GCC unroll 3
+      for (int t = 0; t < sliding_taps; ++t)
+        right[t] = Products::panel(load(reinterpret_cast<const float*>(b + t * b_tap)));
+#pragma GCC unroll 24
+      for (int place = 0; place < places; ++place) {
+        const uint32_t left = pair_at(a[place / 3] + place % 3 * a_row);
+#pragma GCC unroll 3
+        for (int t = 0; t < sliding_taps; ++t)
+          if (place - t >= 0 && place - t < Rows) Products::add(left, &right[t], sums[place - t], 1);
+      }
+      for (int p = 0; p < groups; ++p) a[p] += 2;
+      b += b_row;
+    }
+  }
+}
+
 /// One register tile; `last` columns of its last vector count.
 template <typename Products, int Rows, int Vectors>
 void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
@@ -80,7 +115,10 @@ void tile(const BFloatBatchReduce& g, int64_t row, int64_t column, int last) {
   // At most a cache line per step: the rest would wait for places to arrive in.
   const char* ahead = g.ahead ? g.ahead + g.ahead_bytes * row / g.m : nullptr;
   const int64_t ahead_step = min_of(64, g.ahead_bytes * Rows / (g.m * max_of(1, pairs * g.count)) + 1);
-  for (int64_t i = 0; i < g.count; ++i) {
+  const bool slid = Vectors == 1 && slides(g);
+  if constexpr (Vectors == 1 && vector_bytes == 64)
+    if (slid) add_sliding<Products, Rows>(g, row, column, sums);
+  for (int64_t i = 0; i < g.count && !slid; ++i) {
     const BFloat16* b = g.products[i].b + 2 * column;
     constexpr int groups = (Rows + 2) / 3;
     const BFloat16* a[groups];
