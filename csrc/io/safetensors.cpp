@@ -11,6 +11,7 @@
 #include "io/file.h"
 #include "io/json.h"
 #include "pycnn/io.h"
+#include "pycnn/ops.h"
 #include "tensor/storage.h"
 
 namespace pycnn::io {
