@@ -4,6 +4,7 @@
 
 #include "cuda/depthwise.h"
 #include "cuda/index_divide.h"
+#include "cuda/interpreter.h"
 #include "cuda/kernels.h"
 #include "cuda/operands.h"
 #include "cuda/products.h"
@@ -231,12 +232,12 @@ size_t product_workspace(const ConvolutionArguments& a) {
   return static_cast<size_t>(packed) + partial_bytes(size, plan_tile(size, TileNumber).splits);
 }
 
-/// Runs the epilogue as a kernel of its own if it needs more than float32 registers.
+/// Runs the epilogue as a kernel of its own if kernels do not end with such.
 template <typename Run>
 void with_epilogue(const ConvolutionArguments& arguments, const Run& run) {
   ConvolutionArguments a = arguments;
   const kernels::PointwiseArguments* after = nullptr;
-  if (a.epilogue != nullptr && !runs_in_float32(*a.epilogue)) std::swap(a.epilogue, after);
+  if (a.epilogue != nullptr && !is_frequent(*a.epilogue)) std::swap(a.epilogue, after);
   run(a);
   if (after != nullptr) pointwise(*after);
 }

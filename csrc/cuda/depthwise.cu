@@ -30,6 +30,11 @@ struct DepthwiseParameters {
   PixelResult<T> result;
 };
 
+__device__ PYCNN_NOINLINE void run_epilogue(const Program& program, int64_t pixel, int channel, int count,
+                                            Several<float, result_vector> values) {
+  run_program<result_vector, Language::Frequent>(program, pixel, channel, count, values.element);
+}
+
 /// result (batch, positions, C) of phase z. x: runs of results, y: vectors of channels.
 template <typename T, int V>
 __global__ void __launch_bounds__(threads) depthwise(const __grid_constant__ DepthwiseParameters<T> p) {
@@ -92,20 +97,20 @@ __global__ void __launch_bounds__(threads) depthwise(const __grid_constant__ Dep
         }
       }
     }
-    // The program is a call, over which sums would not stay in registers: it runs after all have been stored.
+    // Sums would not stay in registers across the call: the program runs after all have been stored.
     const int left = axis[2].positions - q2 < run_length ? axis[2].positions - q2 : run_length;
     const int result = row * axis[2].positions + q2;
     const Finish<T>& finish = p.result.finish;
-    float values[run_length][result_vector] = {};
+    Several<float, result_vector> values[run_length] = {};
 #pragma unroll
     for (int i = 0; i < run_length; ++i) {
 #pragma unroll
-      for (int v = 0; v < V; ++v) values[i][v] = sums[i][v];
-      if (i < left) finish.store(p.result.pixel(z, result + i) * p.channels + channel, V, values[i]);
+      for (int v = 0; v < V; ++v) values[i].element[v] = sums[i][v];
+      if (i < left) finish.store(p.result.pixel(z, result + i) * p.channels + channel, V, values[i].element);
     }
     if (!finish.followed) continue;
 #pragma unroll 1
-    for (int i = 0; i < left; ++i) finish.follow(p.result.pixel(z, result + i), channel, V, values[i]);
+    for (int i = 0; i < left; ++i) run_epilogue(finish.program, p.result.pixel(z, result + i), channel, V, values[i]);
   }
 }
 
@@ -339,7 +344,7 @@ template <ConvolutionPass Pass>
 void run_depthwise(const ConvolutionArguments& arguments) {
   ConvolutionArguments a = arguments;
   const kernels::PointwiseArguments* after = nullptr;
-  if (a.epilogue != nullptr && !runs_in_float32(*a.epilogue)) std::swap(a.epilogue, after);
+  if (a.epilogue != nullptr && !is_frequent(*a.epilogue)) std::swap(a.epilogue, after);
   if (a.dtype == DType::BFloat16)
     depthwise_of<BFloat16>(a, Pass);
   else if (a.dtype == DType::Float16)

@@ -45,9 +45,15 @@ struct Program {
 /// How many neighbouring elements a thread takes of float32 programs; 64-bit registers take one.
 inline constexpr int program_vector = 8;
 
-/// `given`: the address of the operand whose elements the caller holds, or null. `live`: registers that are read after
-/// the program (a reduction's sources).
+/// `given`: the address of the operand whose elements the caller holds, or null.
 Program make_program(const kernels::PointwiseArguments& arguments, const void* given = nullptr);
+
+/// How much of the language of programs a kernel understands. The whole of it would be most of the code of kernels that
+/// end with a program; theirs understand what is frequent there.
+enum class Language : uint8_t { Whole, Frequent };
+
+/// Whether all of the program is in Language::Frequent, with float32 registers.
+bool is_frequent(const kernels::PointwiseArguments& program);
 
 /// A place in the iteration space.
 struct ProgramPlace {
@@ -105,12 +111,29 @@ __device__ inline void store_elements(const float (&from)[V], Memory* at, int64_
   }
 }
 
-/// Worth their code in every kernel that runs programs.
-__host__ __device__ constexpr bool is_common(kernels::Opcode opcode) {
+/// Functions worth their code in every kernel that runs programs.
+__host__ __device__ constexpr bool is_frequent(kernels::Opcode opcode) {
   using kernels::Opcode;
   return (opcode >= Opcode::Add && opcode <= Opcode::MultiplyAdd) ||
          (opcode >= Opcode::Maximum && opcode <= Opcode::LogicalNot) ||
-         (opcode >= Opcode::Select && opcode <= Opcode::Exp) || opcode == Opcode::Tanh || opcode == Opcode::Sigmoid;
+         (opcode >= Opcode::Select && opcode <= Opcode::Exp) || (opcode >= Opcode::Tanh && opcode <= Opcode::Sigmoid);
+}
+/// Likewise.
+__host__ __device__ constexpr bool is_frequent(DType dtype) {
+  return dtype == DType::Float32 || dtype == DType::BFloat16 || dtype == DType::Float16;
+}
+
+/// kernels::with_memory_type for a dtype of the language.
+template <Language Spoken, typename Function>
+__device__ inline void with_memory_type(DType dtype, const Function& function) {
+  if constexpr (Spoken == Language::Whole)
+    kernels::with_memory_type(dtype, function);
+  else if (dtype == DType::Float32)
+    function(float{});
+  else if (dtype == DType::BFloat16)
+    function(BFloat16{});
+  else
+    function(Float16{});
 }
 
 template <kernels::Opcode opcode, typename T>
@@ -139,13 +162,13 @@ __device__ PYCNN_NOINLINE T apply_any(kernels::Opcode opcode, T a, T b, T c) {
 }
 
 /// The opcode applied to V elements.
-template <int V>
+template <int V, Language Spoken>
 __device__ inline void apply(kernels::Opcode opcode, float (&result)[V], const float (&a)[V], const float (&b)[V],
                              const float (&c)[V]) {
   switch (opcode) {
 #define PYCNN_OPCODE(name, operands)                                 \
   case kernels::Opcode::name:                                        \
-    if constexpr (is_common(kernels::Opcode::name)) {                \
+    if constexpr (is_frequent(kernels::Opcode::name)) {              \
       _Pragma("unroll") for (int v = 0; v < V; ++v) result[v] =      \
           apply_one<kernels::Opcode::name, float>(a[v], b[v], c[v]); \
       return;                                                        \
@@ -154,8 +177,9 @@ __device__ inline void apply(kernels::Opcode opcode, float (&result)[V], const f
     PYCNN_OPCODES(PYCNN_OPCODE)
 #undef PYCNN_OPCODE
   }
+  if constexpr (Spoken == Language::Whole)
 #pragma unroll
-  for (int v = 0; v < V; ++v) result[v] = apply_any<float>(opcode, a[v], b[v], c[v]);
+    for (int v = 0; v < V; ++v) result[v] = apply_any<float>(opcode, a[v], b[v], c[v]);
 }
 
 /// Registers of a thread: V floats each.
@@ -174,7 +198,7 @@ struct Registers {
 
 /// `count` elements of the innermost loop from `place` on, count ≤ V, of a program with float32 registers. `values`:
 /// what loads of the given operand see. Leaves the registers as they end.
-template <int V>
+template <int V, Language Spoken = Language::Whole>
 __device__ void run_program(const Program& program, const ProgramPlace& place, int count, const float (&values)[V],
                             Registers<V>& registers) {
   const int innermost = program.loops - 1;
@@ -191,7 +215,7 @@ __device__ void run_program(const Program& program, const ProgramPlace& place, i
           break;
         }
         const int64_t offset = place.of(program, operand);
-        kernels::with_memory_type(operand.dtype, [&](auto memory) {
+        with_memory_type<Spoken>(operand.dtype, [&](auto memory) {
           load_elements(result, static_cast<const decltype(memory)*>(operand.data) + offset, operand.strides[innermost],
                         count, program.vector[number]);
         });
@@ -202,7 +226,7 @@ __device__ void run_program(const Program& program, const ProgramPlace& place, i
         const kernels::Operand& operand = program.operands[number];
         const int64_t offset = place.of(program, operand);
         registers.read(result, instruction.operands[0]);
-        kernels::with_memory_type(operand.dtype, [&](auto memory) {
+        with_memory_type<Spoken>(operand.dtype, [&](auto memory) {
           store_elements(result, static_cast<decltype(memory)*>(operand.data) + offset, operand.strides[innermost],
                          count, program.vector[number]);
         });
@@ -217,7 +241,7 @@ __device__ void run_program(const Program& program, const ProgramPlace& place, i
         break;
       case kernels::Opcode::RoundTo:
         registers.read(result, instruction.operands[0]);
-        kernels::with_memory_type(static_cast<DType>(instruction.index), [&](auto memory) {
+        with_memory_type<Spoken>(static_cast<DType>(instruction.index), [&](auto memory) {
 #pragma unroll
           for (int v = 0; v < V; ++v) {
             kernels::narrow(result[v], memory);
@@ -231,7 +255,7 @@ __device__ void run_program(const Program& program, const ProgramPlace& place, i
         registers.read(a, instruction.operands[0]);
         if (operands > 1) registers.read(b, instruction.operands[1]);
         if (operands > 2) registers.read(c, instruction.operands[2]);
-        apply<V>(instruction.opcode, result, a, b, c);
+        apply<V, Spoken>(instruction.opcode, result, a, b, c);
       }
     }
     registers.last_register = instruction.destination;
@@ -244,10 +268,10 @@ __device__ void run_program(const Program& program, const ProgramPlace& place, i
 }
 
 /// The same for an epilogue, whose registers nobody wants afterwards.
-template <int V>
+template <int V, Language Spoken = Language::Whole>
 __device__ void run_program(const Program& program, int64_t outer, int64_t inner, int count, const float (&values)[V]) {
   Registers<V> registers;
-  run_program(program, ProgramPlace(program, outer, inner), count, values, registers);
+  run_program<V, Spoken>(program, ProgramPlace(program, outer, inner), count, values, registers);
 }
 
 /// A register of any type.

@@ -1,6 +1,7 @@
 // The algorithms of matmul.
 #include <utility>
 
+#include "cuda/interpreter.h"
 #include "cuda/kernels.h"
 #include "cuda/products.h"
 #include "cuda/reference.h"
@@ -59,7 +60,7 @@ void run(const MatmulArguments& arguments) {
   if (arguments.batch[0] * arguments.batch[1] * arguments.m * arguments.n == 0) return;
   MatmulArguments g = arguments;
   const kernels::PointwiseArguments* after = nullptr;
-  if (g.epilogue != nullptr && !runs_in_float32(*g.epilogue)) std::swap(g.epilogue, after);
+  if (g.epilogue != nullptr && !is_frequent(*g.epilogue)) std::swap(g.epilogue, after);
   const MatmulJob job{.name = "matmul",
                       .arguments = g,
                       .tile = TileNumber,

@@ -56,6 +56,24 @@ Program make_program(const kernels::PointwiseArguments& arguments, const void* g
   return program;
 }
 
+bool is_frequent(const kernels::PointwiseArguments& program) {
+  using kernels::Opcode;
+  return std::all_of(program.code, program.code + program.code_size, [&](const kernels::Instruction& i) {
+    if (i.type != kernels::RegisterType::F32) return false;
+    switch (i.opcode) {
+      case Opcode::Load:
+      case Opcode::Store:
+        return is_frequent(program.operands[i.index].dtype);
+      case Opcode::RoundTo:
+        return is_frequent(static_cast<DType>(i.index));
+      case Opcode::Convert:
+        return i.source == kernels::RegisterType::F32;
+      default:
+        return i.opcode == Opcode::Constant || is_frequent(i.opcode);
+    }
+  });
+}
+
 namespace {
 
 constexpr int threads = 256;

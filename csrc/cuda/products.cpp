@@ -29,13 +29,6 @@ constexpr int split_counts[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 12
 
 }  // namespace
 
-bool runs_in_float32(const kernels::PointwiseArguments& program) {
-  return std::all_of(program.code, program.code + program.code_size, [](const kernels::Instruction& i) {
-    return i.type == kernels::RegisterType::F32 &&
-           (i.opcode != kernels::Opcode::Convert || i.source == kernels::RegisterType::F32);
-  });
-}
-
 int64_t ProductSize::rows() const {
   int64_t sum = 0;
   for (const Part& part : parts) sum += part.rows;

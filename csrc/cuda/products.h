@@ -37,9 +37,6 @@ int best_tile(const ProductSize& size, int tiles = tile_count);
 /// Of the partial sums.
 size_t partial_bytes(const ProductSize& size, int splits);
 
-/// Whether kernels of products can run the program as they end; others need a kernel of their own.
-bool runs_in_float32(const kernels::PointwiseArguments& program);
-
 /// One pass of a convolution, as the files per dtype run it.
 struct ConvolutionJob {
   const char* name;

@@ -163,7 +163,7 @@ __device__ void store_result(const ReducePlan& plan, int a, const ProgramPlace& 
 }
 
 /// Runs the program over the tile at `place` and calls visit(accumulation, lane, value) for what it reduces.
-template <bool Wide, int V, typename Visit>
+template <bool Wide, Language Spoken, int V, typename Visit>
 __device__ void visit_tile(const Program& program, const ReducePlan& plan, const ProgramPlace& place, int count,
                            const Visit& visit) {
   if constexpr (Wide) {
@@ -173,7 +173,7 @@ __device__ void visit_tile(const Program& program, const ReducePlan& plan, const
   } else {
     Registers<V> registers;
     const float nothing[V] = {};
-    run_program(program, place, count, nothing, registers);
+    run_program<V, Spoken>(program, place, count, nothing, registers);
     for (int a = 0; a < plan.count; ++a) {
       float values[V];
       registers.read(values, plan.sources[a]);
@@ -197,8 +197,8 @@ struct AnyStrip<true> {
 };
 
 /// partials: (chunks, results, accumulations), or null if there is one chunk, whose results are final.
-template <bool Wide, int V, int Accumulations>
-__global__ void __launch_bounds__(threads)
+template <bool Wide, Language Spoken, int V, int Accumulations>
+__global__ void __launch_bounds__(threads, Accumulations == 1 ? 3 : 4)
     reduce_chunk(const __grid_constant__ Program program, const __grid_constant__ ReducePlan plan, Partial* partials) {
   const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
   const int along_results = plan.across ? x : y, along_elements = plan.across ? y : x;
@@ -212,7 +212,7 @@ __global__ void __launch_bounds__(threads)
   const int innermost = program.loops - 1;
   ProgramPlace place;
   AnyStrip<Wide> strips[Accumulations][V];
-  int64_t seen[V];
+  int seen[V];
 #pragma unroll
   for (int v = 0; v < V; ++v) seen[v] = 0;
   for (int a = 0; a < plan.count && a < Accumulations; ++a)
@@ -230,7 +230,7 @@ __global__ void __launch_bounds__(threads)
     for (int64_t at = first + along_elements; at < last; at += elements_at_once) {
       set_place(place, program, plan.reduced, plan.reduced_loops, at, V);
       if (!plan.across) lanes = lanes_at<V>(program, place);
-      visit_tile<Wide, V>(program, plan, place, lanes, [&](int a, int v, const auto& value) {
+      visit_tile<Wide, Spoken, V>(program, plan, place, lanes, [&](int a, int v, const auto& value) {
         if constexpr (Wide) {
           if (plan.types[a] == RegisterType::I64)
             add(strips[a][v].i64, value.i64, plan.kinds[a], seen[v] == 0);
@@ -367,7 +367,7 @@ ReducePlan make_plan(const kernels::ReduceArguments& arguments, const Program& p
   return plan;
 }
 
-template <bool Wide, int V>
+template <bool Wide, Language Spoken, int V, int Accumulations = kernels::max_accumulations>
 void launch_reduction(const Program& program, const ReducePlan& plan, Partial* partials) {
   const int results_at_once = plan.across ? plan.width : plan.height;
   const Grid grid{
@@ -375,12 +375,7 @@ void launch_reduction(const Program& program, const ReducePlan& plan, Partial* p
       dim3(static_cast<unsigned>(plan.width), static_cast<unsigned>(plan.height)),
       sizeof(Partial) * static_cast<size_t>(plan.width * plan.height) * (plan.across ? V : 1)};
   Partial* const to = plan.chunks > 1 ? partials : nullptr;
-  if (plan.count == 1)
-    launch("reduce", reduce_chunk<Wide, V, 1>, grid, program, plan, to);
-  else if (plan.count == 2)
-    launch("reduce", reduce_chunk<Wide, V, 2>, grid, program, plan, to);
-  else
-    launch("reduce", reduce_chunk<Wide, V, kernels::max_accumulations>, grid, program, plan, to);
+  launch("reduce", reduce_chunk<Wide, Spoken, V, Accumulations>, grid, program, plan, to);
 }
 
 }  // namespace
@@ -396,10 +391,17 @@ void reduce(const kernels::ReduceArguments& arguments) {
   const Program program = make_program(arguments.prologue);
   const ReducePlan plan = make_plan(arguments, program);
   auto* const partials = static_cast<Partial*>(arguments.workspace);
+  // Fewer registers where fewer accumulations are known of; rare programs do without.
   if (program.wide)
-    launch_reduction<true, 1>(program, plan, partials);
+    launch_reduction<true, Language::Whole, 1>(program, plan, partials);
+  else if (!is_frequent(arguments.prologue))
+    launch_reduction<false, Language::Whole, program_vector>(program, plan, partials);
+  else if (plan.count == 1)
+    launch_reduction<false, Language::Frequent, program_vector, 1>(program, plan, partials);
+  else if (plan.count == 2)
+    launch_reduction<false, Language::Frequent, program_vector, 2>(program, plan, partials);
   else
-    launch_reduction<false, program_vector>(program, plan, partials);
+    launch_reduction<false, Language::Frequent, program_vector>(program, plan, partials);
   if (plan.chunks > 1)
     launch("reduce", combine_chunks,
            {dim3(static_cast<unsigned>(divide_up(plan.results * plan.count, threads))), dim3(threads)}, program, plan,

@@ -11,12 +11,6 @@ namespace pycnn::cuda {
 
 inline constexpr int result_vector = 8;
 
-/// One copy for all kernels of a file, as it is long.
-__attribute__((noinline)) static __device__ void run_epilogue(const Program& program, int64_t outer, int64_t inner,
-                                                              int count, Several<float, result_vector> values) {
-  run_program<result_vector>(program, outer, inner, count, values.element);
-}
-
 /// Results in their dtype, and the program that reads them.
 template <typename T>
 struct Finish {
@@ -44,10 +38,7 @@ struct Finish {
     }
   }
   __device__ void follow(int64_t outer, int64_t inner, int count, const float (&values)[result_vector]) const {
-    Several<float, result_vector> read;
-#pragma unroll
-    for (int i = 0; i < result_vector; ++i) read.element[i] = values[i];
-    run_epilogue(program, outer, inner, count, read);
+    run_program<result_vector, Language::Frequent>(program, outer, inner, count, values);
   }
 };
 
