@@ -2,6 +2,7 @@
 # own support for CUDA does not look.
 set(PYCNN_NVCC "" CACHE FILEPATH "nvcc 13; empty: that of the Python packages, or the one on the PATH")
 set(PYCNN_CUDA_ARCHITECTURES 80 90a CACHE STRING "Compute capabilities to build machine code for")
+set(PYCNN_CUDA_FLAGS "" CACHE STRING "More flags for nvcc, as a list: -lineinfo to profile, -Xptxas=-v to see registers")
 
 set(nvcc ${PYCNN_NVCC})
 if(NOT nvcc)
@@ -24,17 +25,20 @@ find_file(cudart libcudart_static.a PATHS ${cuda_root}/lib ${cuda_root}/lib64 ${
   NO_DEFAULT_PATH REQUIRED)
 
 # Nothing is contracted into fused operations but what says so, as on the CPU.
-set(nvcc_flags -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr -lineinfo -Xcompiler=-fPIC,-fvisibility=hidden
-  -ccbin ${CMAKE_CXX_COMPILER})
+set(nvcc_flags -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr --compress-mode=size
+  -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra -ccbin ${CMAKE_CXX_COMPILER})
+if(PYCNN_WERROR)
+  list(APPEND nvcc_flags -Werror all-warnings)
+endif()
 foreach(architecture IN LISTS PYCNN_CUDA_ARCHITECTURES)
   list(APPEND nvcc_flags -gencode arch=compute_${architecture},code=sm_${architecture})
 endforeach()
 # For GPUs to come: the driver compiles this.
-list(APPEND nvcc_flags -gencode arch=compute_80,code=compute_80)
+list(APPEND nvcc_flags -gencode arch=compute_80,code=compute_80 ${PYCNN_CUDA_FLAGS})
 
 set(cuda_objects "")
 foreach(source IN LISTS cuda_sources)
-  get_filename_component(name ${source} NAME_WE)
+  get_filename_component(name ${source} NAME)
   set(object ${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.o)
   add_custom_command(OUTPUT ${object}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_CURRENT_BINARY_DIR}/cuda
@@ -49,4 +53,4 @@ add_library(pycnn_cuda MODULE ${cuda_objects})
 set_target_properties(pycnn_cuda PROPERTIES LINKER_LANGUAGE CXX PREFIX lib)
 target_link_libraries(pycnn_cuda PRIVATE ${cudart} Threads::Threads rt ${CMAKE_DL_LIBS})
 target_link_options(pycnn_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,defs)
-install(TARGETS pycnn_cuda LIBRARY DESTINATION ${prefix}lib)
+install(TARGETS pycnn_cuda LIBRARY DESTINATION ${prefix}lib COMPONENT cuda)
