@@ -35,6 +35,8 @@ void bind_devices(Module& module) {
       py::arg("index"));
   module.def(
       "_cuda_synchronize", [](int index) { without_gil([&] { cuda::synchronize(index); }); }, py::arg("index"));
+  module.def("_cuda_graphs_enabled", &cuda::graphs_enabled);
+  module.def("_cuda_set_graphs_enabled", &cuda::set_graphs_enabled, py::arg("enabled"));
   module.def("_cuda_memory_info", &cuda::memory_info, py::arg("index"));
   module.def(
       "_cuda_memory_statistics",

@@ -16,6 +16,7 @@ namespace {
 
 struct ThreadState {
   cudaStream_t stream = nullptr;
+  cudaStream_t recording = nullptr;  ///< where work goes while a graph is recorded
   bool failed = false;
   std::string error, told;
 };
@@ -23,7 +24,7 @@ thread_local ThreadState state;
 
 }  // namespace
 
-cudaStream_t current_stream() { return state.stream; }
+cudaStream_t current_stream() { return state.recording != nullptr ? state.recording : state.stream; }
 bool failed() { return state.failed; }
 
 void note_error(cudaError_t error, const char* where) {
@@ -120,11 +121,11 @@ void release_pinned(void* memory) { cudaFreeHost(memory); }
 void memory_info(size_t* free, size_t* total) { note_error(cudaMemGetInfo(free, total), "cudaMemGetInfo"); }
 
 void copy(void* to, const void* from, size_t bytes) {
-  if (!failed()) note_error(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, state.stream), "cudaMemcpyAsync");
+  if (!failed()) note_error(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, current_stream()), "cudaMemcpyAsync");
 }
 
 void fill(void* memory, int byte, size_t bytes) {
-  if (!failed()) note_error(cudaMemsetAsync(memory, byte, bytes, state.stream), "cudaMemsetAsync");
+  if (!failed()) note_error(cudaMemsetAsync(memory, byte, bytes, current_stream()), "cudaMemsetAsync");
 }
 
 /// The device has written whatever it had to; tells of an index out of range once.
@@ -136,7 +137,7 @@ void check_indices() {
 }
 
 void synchronize() {
-  note_error(cudaStreamSynchronize(state.stream), "cudaStreamSynchronize");
+  note_error(cudaStreamSynchronize(current_stream()), "cudaStreamSynchronize");
   check_indices();
 }
 void synchronize_device() {
@@ -192,13 +193,27 @@ float elapsed_milliseconds(void* begin, void* end) {
   return milliseconds;
 }
 
-void begin_graph() {
-  note_error(cudaStreamBeginCapture(state.stream, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+int begin_graph() {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  if (state.stream != nullptr) note_error(cudaStreamIsCapturing(state.stream, &status), "cudaStreamIsCapturing");
+  if (failed() || status != cudaStreamCaptureStatusNone) return 0;
+  // In a stream of its own: the default one cannot be recorded, and other threads may use the same one.
+  cudaStream_t own = nullptr;
+  note_error(cudaStreamCreateWithPriority(&own, cudaStreamNonBlocking, 0), "cudaStreamCreateWithPriority");
+  if (!failed()) note_error(cudaStreamBeginCapture(own, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  if (failed()) {
+    if (own != nullptr) cudaStreamDestroy(own);
+    return 0;
+  }
+  state.recording = own;
+  return 1;
 }
 
 void* end_graph() {
   cudaGraph_t graph = nullptr;
-  note_error(cudaStreamEndCapture(state.stream, &graph), "cudaStreamEndCapture");
+  note_error(cudaStreamEndCapture(state.recording, &graph), "cudaStreamEndCapture");
+  cudaStreamDestroy(state.recording);
+  state.recording = nullptr;
   cudaGraphExec_t executable = nullptr;
   if (!failed()) note_error(cudaGraphInstantiate(&executable, graph, 0), "cudaGraphInstantiate");
   if (graph != nullptr) cudaGraphDestroy(graph);

@@ -565,7 +565,8 @@ std::map<std::string, uint64_t> statistics() {
   return {{"plans_compiled", c.plans_compiled},   {"plans_run", c.plans_run},
           {"plan_cache_hits", c.plan_cache_hits}, {"nodes_recorded", c.nodes_recorded},
           {"nodes_evaluated", c.nodes_evaluated}, {"steps_run", c.steps_run},
-          {"buffers_donated", c.buffers_donated}, {"operands_packed", c.operands_packed}};
+          {"buffers_donated", c.buffers_donated}, {"operands_packed", c.operands_packed},
+          {"graphs_captured", c.graphs_captured}, {"graphs_launched", c.graphs_launched}};
 }
 
 std::string describe_plan(std::span<const Tensor> tensors) {

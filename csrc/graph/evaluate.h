@@ -87,7 +87,7 @@ uint64_t next_sequence();
 
 struct Counters {
   std::atomic<uint64_t> plans_compiled{0}, plans_run{0}, plan_cache_hits{0}, nodes_recorded{0}, nodes_evaluated{0},
-      steps_run{0}, buffers_donated{0}, operands_packed{0};
+      steps_run{0}, buffers_donated{0}, operands_packed{0}, graphs_captured{0}, graphs_launched{0};
 };
 Counters& counters();
 

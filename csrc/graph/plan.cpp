@@ -82,6 +82,7 @@ Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, c
   place_tables();
   decide_care();
   find_kept_casts();
+  prepare_graphs(inputs);
   counters().plans_compiled++;
   if (profiling) note_compilation(steps_.size(), begin, ProfileClock::now());
 }
@@ -313,6 +314,40 @@ void Plan::find_kept_casts() {
   }
 }
 
+void Plan::prepare_graphs(std::span<const PlanInput> inputs) {
+  constexpr size_t least_steps = 4;                // to launch a graph costs as much as two or three kernels do
+  constexpr size_t most_copied = size_t{1} << 22;  // what is larger keeps a GPU busy for longer than launches take
+  if (device_.is_cpu() || steps_.size() < least_steps ||
+      !std::all_of(steps_.begin(), steps_.end(), [](const auto& step) { return step->capturable(); }))
+    return;
+  std::vector<size_t> copied_bytes;
+  for (const BufferPlace& place : buffers_) {
+    size_t bytes = place.kept && place.donors.empty() ? place.bytes : 0;
+    if (place.input >= 0 && !place.number) {
+      const PlanInput& input = inputs[static_cast<size_t>(place.input)];
+      const Slot slot{place.input, input.dtype, input.shape, input.strides, 0};
+      bytes = slot.is_dense() ? static_cast<size_t>(slot.count()) * size_of(input.dtype) : 0;
+    }
+    copied_bytes.push_back(bytes <= most_copied ? bytes : 0);
+  }
+  graphs_ = std::make_unique<CapturedGraphs>(device_, std::move(copied_bytes));
+}
+
+StoragePointer Plan::settle(std::span<const size_t> wanderers, std::vector<void*>& addresses) const {
+  size_t bytes = 0;
+  for (size_t b : wanderers) bytes += aligned(graphs_->copied_bytes(b));
+  if (bytes == 0) return nullptr;
+  StoragePointer memory = borrow_arena(bytes, device_);
+  char* at = static_cast<char*>(memory->data());
+  for (size_t b : wanderers) {
+    const size_t size = graphs_->copied_bytes(b);
+    if (buffers_[b].input >= 0) copy_between_devices(at, device_, addresses[b], device_, size);
+    addresses[b] = at;
+    at += aligned(size);
+  }
+  return memory;
+}
+
 bool Plan::use_kept_cast(size_t step, const Addresses& all, std::vector<void*>& addresses,
                          std::vector<Storage*>& unchanged, std::vector<StoragePointer>& casts) const {
   const Slot &from = steps_[step]->reads[0], &to = steps_[step]->writes[0];
@@ -390,15 +425,35 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
     copy_between_devices(arena_data + workspace_bytes_ + numbers_begin_, device_, numbers.data(), {}, numbers.size());
   std::vector<StoragePointer> casts;
   const Addresses all{addresses, arena_data, unchanged, device_};
-  const std::function<bool()>* const interrupt = interrupt_check.load();
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    if (care_[i].asks) poll_interrupt(interrupt);
-    if (i == last_phase_ && !donated.empty()) {
-      overwriting.store(true);
-      for (Storage* storage : donated) storage->forget_derived();
-    }
+  std::vector<char> known(steps_.size(), 0);  // by step: whether its result is there already
+  for (size_t i = 0; i < last_phase_; ++i) {
     const cpu::SerialScope scope(care_[i].serial);
-    if (care_[i].cast && use_kept_cast(i, all, addresses, unchanged, casts)) continue;
+    known[i] = care_[i].cast && use_kept_cast(i, all, addresses, unchanged, casts);
+  }
+  const bool may_be_graph = graphs_ != nullptr && cuda::graphs_enabled() && !profiling;
+  const std::vector<size_t> wanderers = may_be_graph ? graphs_->wanderers() : std::vector<size_t>();
+  const StoragePointer settled = settle(wanderers, addresses);
+  const std::function<bool()>* const interrupt = interrupt_check.load();
+  const auto begin_last_phase = [&] {
+    if (donated.empty()) return;
+    overwriting.store(true);
+    for (Storage* storage : donated) storage->forget_derived();
+  };
+  const auto enqueue = [&] {
+    for (size_t i = 0; i < steps_.size(); ++i)
+      if (!known[i]) steps_[i]->run(kernels_, all);
+  };
+  const std::shared_ptr<void> graph = may_be_graph ? graphs_->find(addresses, enqueue) : nullptr;
+  if (graph != nullptr) {
+    poll_interrupt(interrupt);
+    begin_last_phase();
+    launch_graph(device_, graph.get());
+  }
+  for (size_t i = 0; i < steps_.size() && graph == nullptr; ++i) {
+    if (care_[i].asks) poll_interrupt(interrupt);
+    if (i == last_phase_) begin_last_phase();
+    if (known[i]) continue;
+    const cpu::SerialScope scope(care_[i].serial);
     if (!profiling.load(std::memory_order_relaxed)) {
       steps_[i]->run(kernels_, all);
       continue;
@@ -408,6 +463,9 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
     if (!device_.is_cpu()) cuda::synchronize(device_.index);
     note_step(*steps_[i], begin, ProfileClock::now());
   }
+  for (size_t b : wanderers)
+    if (buffers_[b].input < 0)
+      copy_between_devices(storages[b]->data(), device_, addresses[b], device_, graphs_->copied_bytes(b));
   if (!device_.is_cpu()) check_backend(backend_of(device_));
   counters().plans_run++;
   counters().steps_run += steps_.size();

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/captured_graphs.h"
 #include "graph/fuse.h"
 
 namespace pycnn::graph {
@@ -68,9 +69,14 @@ class Plan {
   void place_tables();
   void decide_care();
   void find_kept_casts();
+  void prepare_graphs(std::span<const PlanInput> inputs);
   /// Lets a cast's result be what was kept of it, if that is there.
   bool use_kept_cast(size_t step, const Addresses& all, std::vector<void*>& addresses, std::vector<Storage*>& unchanged,
                      std::vector<StoragePointer>& casts) const;
+
+  /// Lets buffers that wander (captured_graphs.h) lie in memory of their own, which is returned; inputs are copied
+  /// there.
+  StoragePointer settle(std::span<const size_t> wanderers, std::vector<void*>& addresses) const;
 
   const Device device_;
   const kernels::Kernels& kernels_;
@@ -80,8 +86,9 @@ class Plan {
     bool serial;  ///< it is so small that other threads are not worth waking
     bool cast;    ///< its result may be kept with the input that it is made of
   };
-  std::vector<Care> care_;  ///< of each step
-  size_t last_phase_ = 0;   ///< index of the first step that may overwrite inputs
+  std::vector<Care> care_;                  ///< of each step
+  std::unique_ptr<CapturedGraphs> graphs_;  ///< none if the steps cannot be one, or are too few to pay
+  size_t last_phase_ = 0;                   ///< index of the first step that may overwrite inputs
   std::vector<BufferPlace> buffers_;
   std::vector<size_t> input_widths_;  ///< bytes per element of each input
   std::vector<PlanResult> results_;

@@ -104,6 +104,9 @@ struct Primitive {
   virtual DType multiplied_dtype() const { return DType::Float32; }
   /// The weight, which an algorithm may read packed; or null.
   virtual const Slot* packed_operand() const { return nullptr; }
+  /// Whether run() does nothing but give a GPU work that follows from the addresses: it neither waits for a result nor
+  /// allocates, so that it can be part of a CUDA graph.
+  virtual bool capturable() const { return true; }
   /// Tables that its kernel reads; the plan puts them where that runs.
   virtual std::vector<std::span<const std::byte>> tables() const { return {}; }
   /// Read and written, each window once in either direction; a broadcast dimension counts once.
@@ -208,6 +211,7 @@ struct ConvolutionPrimitive final : EpiloguePrimitive {
   const Slot* packed_operand() const override {
     return pass == kernels::ConvolutionPass::WeightGradient ? nullptr : &weight;
   }
+  bool capturable() const override { return packing.bytes == 0; }
   using EpiloguePrimitive::raw;
   Slot& raw() override {
     return pass == kernels::ConvolutionPass::InputGradient ? input
@@ -232,6 +236,7 @@ struct MatmulPrimitive final : EpiloguePrimitive {
   DType multiplied_dtype() const override { return shape.dtype; }
   std::vector<int> result_order() const override;
   const Slot* packed_operand() const override { return &b; }
+  bool capturable() const override { return packing.bytes == 0; }
   using EpiloguePrimitive::raw;
   Slot& raw() override { return c; }
 };
@@ -341,6 +346,7 @@ struct RequirePrimitive final : Primitive {
   Slot condition;
   std::function<void()> refuse;
   const char* name() const override { return "require"; }
+  bool capturable() const override { return false; }
   void prepare(const kernels::Kernels&) override {}
   void run(const kernels::Kernels& kernels, const Addresses& addresses) const override;
 };

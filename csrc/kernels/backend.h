@@ -55,11 +55,13 @@ struct Backend {
   int (*event_is_done)(void* event);
   float (*elapsed_milliseconds)(void* begin, void* end);
 
-  /// What the stream is given between these is recorded instead of run; the result may be launched again and again.
-  void (*begin_graph)();
+  /// What this thread gives the device between these is recorded instead of run; the result, null after an error, may
+  /// be launched again and again. What other threads give the stream meanwhile runs. Nothing may be waited for or
+  /// allocated in between. False, with nothing begun, if the stream itself is being recorded by somebody else.
+  int (*begin_graph)();
   void* (*end_graph)();
   void (*launch_graph)(void* graph);
-  void (*destroy_graph)(void* graph);
+  void (*destroy_graph)(void* graph);  ///< once its launches are done
 };
 
 /// The plug-in's only symbol.

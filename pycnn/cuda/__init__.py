@@ -104,6 +104,22 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
     return is_available()
 
 
+# -- graphs ------------------------------------------------------------------------------------------------------------
+
+
+def graphs_enabled() -> bool:
+    """Whether plans whose memory comes to lie where it lay before are launched as CUDA graphs, in one go.
+
+    They are unless the environment's PYCNN_CUDA_GRAPHS is 0. `pycnn.plan.statistics()` counts them.
+    """
+    return _core._cuda_graphs_enabled()
+
+
+def set_graphs_enabled(enabled: bool) -> None:
+    """Sets it for all threads. The results have the same bits."""
+    _core._cuda_set_graphs_enabled(enabled)
+
+
 # -- memory ------------------------------------------------------------------------------------------------------------
 
 

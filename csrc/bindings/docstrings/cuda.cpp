@@ -41,6 +41,12 @@ Args:
     index: of the GPU.
 
 Errors: RuntimeError for what failed there.)"},
+      {"_cuda_graphs_enabled",
+       "Whether plans whose memory comes to lie where it lay before are launched as CUDA graphs."},
+      {"_cuda_set_graphs_enabled", R"(Sets it. The results have the same bits.
+
+Args:
+    enabled: whether they are.)"},
       {"_cuda_memory_info", R"(Free and total bytes as the driver sees them.
 
 Args:

@@ -5,6 +5,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <utility>
 #include <vector>
 
 thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
@@ -93,6 +95,8 @@ class DeviceMemory {
 
 using Work = std::function<void()>;
 thread_local std::vector<Work>* captured = nullptr;
+thread_local cudaStream_t captured_stream = nullptr;
+std::atomic<uint64_t> synchronized = 0;
 
 /// Streams run what they are given at once: every order that streams promise is kept.
 void in_stream_order(Work work) {
@@ -101,6 +105,9 @@ void in_stream_order(Work work) {
   else
     work();
 }
+
+/// While a thread captures it may neither allocate nor wait.
+bool forbidden() { return captured != nullptr; }
 
 namespace {
 
@@ -331,13 +338,19 @@ void wait_copies(int pending) {
 // -- the runtime ------------------------------------------------------------------------------------------------------
 
 using pycnn::cuda::emulation::captured;
+using pycnn::cuda::emulation::captured_stream;
 using pycnn::cuda::emulation::DeviceMemory;
+using pycnn::cuda::emulation::forbidden;
 using pycnn::cuda::emulation::in_stream_order;
+using pycnn::cuda::emulation::synchronized;
 using pycnn::cuda::emulation::Work;
 
 struct EmulatedStream {};
+/// All work is done before its event is recorded, but whoever asks at once hears that it is not, as on a GPU.
 struct EmulatedEvent {
   std::chrono::steady_clock::time_point time;
+  uint64_t recorded = 0;  ///< after so many synchronizations
+  bool done = true;
 };
 struct EmulatedGraph {
   std::vector<Work> work;
@@ -358,13 +371,16 @@ const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorNotSupported ? "operation not supported" : "error in emulation";
 }
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
   *memory = DeviceMemory::instance().allocate(bytes);
   return *memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 cudaError_t cudaFree(void* memory) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
   return memory == nullptr || DeviceMemory::instance().release(memory) ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaMallocHost(void** memory, size_t bytes) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
   *memory = std::malloc(bytes);
   return *memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
 }
@@ -391,8 +407,12 @@ cudaError_t cudaMemsetAsync(void* memory, int byte, size_t bytes, cudaStream_t) 
   });
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return captured == nullptr ? cudaSuccess : cudaErrorNotSupported; }
-cudaError_t cudaDeviceSynchronize() { return captured == nullptr ? cudaSuccess : cudaErrorNotSupported; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaDeviceSynchronize(); }
+cudaError_t cudaDeviceSynchronize() {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  ++synchronized;
+  return cudaSuccess;
+}
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, int, int) {
   *stream = new EmulatedStream;
   return cudaSuccess;
@@ -411,26 +431,39 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  event->time = std::chrono::steady_clock::now();
+  *event = {std::chrono::steady_clock::now(), synchronized, false};
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, int) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  event->done = true;
+  return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  return std::exchange(event->done, true) || event->recorded < synchronized ? cudaSuccess : cudaErrorNotReady;
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
   return cudaSuccess;
 }
-cudaError_t cudaStreamBeginCapture(cudaStream_t, int) {
-  if (captured != nullptr) return cudaErrorNotSupported;
-  captured = new std::vector<Work>;
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  *status = stream == captured_stream ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
-cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
-  if (captured == nullptr) return cudaErrorNotSupported;
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, int) {
+  if (captured != nullptr || stream == nullptr) return cudaErrorStreamCaptureUnsupported;
+  captured = new std::vector<Work>;
+  captured_stream = stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  if (captured == nullptr || stream != captured_stream) return cudaErrorStreamCaptureUnsupported;
   *graph = new EmulatedGraph{std::move(*captured)};
   delete captured;
   captured = nullptr;
+  captured_stream = nullptr;
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, int) {

@@ -68,6 +68,11 @@ void synchronize(int index);
 /// Free and total bytes as the driver sees them.
 std::pair<size_t, size_t> memory_info(int index);
 
+/// Whether plans whose memory comes to lie where it lay before are launched as CUDA graphs. They are unless the
+/// environment's PYCNN_CUDA_GRAPHS is 0. The results have the same bits.
+bool graphs_enabled();
+void set_graphs_enabled(bool enabled);
+
 struct MemoryStatistics {
   size_t allocated, reserved;            ///< bytes that tensors hold, and with what is kept for reuse
   size_t most_allocated, most_reserved;  ///< since start or reset_peak_memory_statistics()
