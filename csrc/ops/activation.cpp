@@ -251,6 +251,7 @@ Tensor rrelu(const Tensor& input, double lower, double upper, bool training) {
   if (!training) return named("rrelu", [&] { return leaky_relu(input, (lower + upper) / 2); });
   const DType dtype = input.dtype();
   // Drawn in one dtype, so that every dtype has the same slopes.
+  const DeviceScope scope(input.device());
   const Tensor slopes = cast(uniform(input.shape(), lower, upper, DType::Float32), dtype);
   const Tensor positive = gt(input, wrap_scalar(0, input)).detach();
   return named("rrelu", [&] { return input * where(positive, ones_like(input), slopes).detach(); });

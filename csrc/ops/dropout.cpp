@@ -48,6 +48,7 @@ Tensor drop(const char* name, const Tensor& input, int kept, double p, bool trai
   check(input.dim() >= kept, name, ": expected at least ", kept, " dimensions, but got shape ", input.shape());
   Shape mask = input.shape();
   for (int d = kept < 0 ? mask.size() : kept; d < mask.size(); ++d) mask[d] = 1;
+  const DeviceScope scope(input.device());
   const Tensor keep = bernoulli(mask, 1 - p, DType::Bool);
   return record(std::make_shared<Dropout>(p == 1 ? 0 : 1 / (1 - p)), {input, keep}, {input.shape(), input.dtype()});
 }
