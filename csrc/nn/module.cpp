@@ -124,7 +124,7 @@ void Module::train(bool training) {
 void Module::zero_grad(bool set_to_none) {
   for (Tensor& parameter : parameters()) {
     if (!parameter.grad().defined()) continue;
-    parameter.set_grad(set_to_none ? Tensor() : zeros(parameter.shape(), parameter.dtype()));
+    parameter.set_grad(set_to_none ? Tensor() : zeros_like(parameter));
   }
 }
 
@@ -142,6 +142,12 @@ void Module::to(DType dtype) {
     changed.push_back(value);
   }
   evaluate(changed);
+}
+
+void Module::to(const Device& device) {
+  NoGradGuard guard;
+  for (auto& [name, value] : state_entries())
+    if (value.device() != device) value.set_data(to_device(value.detach(), device));
 }
 
 StateDict Module::state_dict() const {
@@ -184,7 +190,7 @@ IncompatibleKeys Module::load_state_dict(const StateDict& state, bool strict) {
   for (const auto& [name, value] : entries) {
     const auto found = state.find(name);
     if (found == state.end()) continue;
-    updates.emplace_back(value, cast(clone(found->second), value.dtype()));
+    updates.emplace_back(value, cast(to_device(clone(found->second), value.device()), value.dtype()));
     values.push_back(updates.back().second);
   }
   evaluate(values);

@@ -56,6 +56,8 @@ class Module {
   void requires_grad_(bool requires_grad = true);
   /// Casts floating-point parameters and buffers.
   void to(DType dtype);
+  /// Moves parameters and buffers; optimisers are made afterwards. Gradients stay where they are.
+  void to(const Device& device);
 
   /// Parameters and buffers by dotted name, outside autograd; the tensors follow later changes (clone() them to keep
   /// values).
