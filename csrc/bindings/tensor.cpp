@@ -59,8 +59,12 @@ void bind_attributes(TensorClass& tensor) {
       .def("is_evaluated", &Tensor::is_evaluated)
       .def("is_same_value", &Tensor::is_same_value, py::arg("other"))
       .def("is_set_to", &Tensor::is_same_value, py::arg("tensor"))
-      .def("is_pinned", [](const Tensor&) { return false; })
-      .def("pin_memory", [](py::object self) { return self; });
+      .def("is_pinned", &is_pinned)
+      .def("pin_memory", [](const py::object& self) {
+        const Tensor& tensor = tensor_of(self);
+        const Tensor pinned = without_gil([&] { return pin_memory(tensor); });
+        return pinned.is_same_value(tensor) ? self : py::cast(pinned);
+      });
 }
 
 Scalar only_element(const Tensor& self) {
@@ -143,16 +147,17 @@ py::object with_layout(const py::object& self, MemoryFormat format) {
   return format == MemoryFormat::Preserve || is_contiguous(tensor, format) ? self : py::cast(contiguous(tensor));
 }
 
-py::object with_device(const py::object& self, const Device& device) {
+py::object with_device(const py::object& self, const Device& device, bool non_blocking = false) {
   const Tensor& tensor = tensor_of(self);
-  return tensor.device() == device ? self : py::cast(without_gil([&] { return to_device(tensor, device); }));
+  return tensor.device() == device ? self
+                                   : py::cast(without_gil([&] { return to_device(tensor, device, non_blocking); }));
 }
 
 /// to(dtype), to(device), to(device, dtype), to(other), each with keywords.
 py::object to(const py::object& self, const py::args& args, const py::kwargs& kwargs) {
   std::optional<DType> dtype;
   std::optional<Device> device;
-  bool copy = false;
+  bool copy = false, non_blocking = false;
   MemoryFormat format = MemoryFormat::Preserve;
   auto read = [&](py::handle value, std::string_view keyword, size_t position) {
     const bool positional = keyword.empty();
@@ -172,7 +177,9 @@ py::object to(const py::object& self, const py::args& args, const py::kwargs& kw
       format = value.cast<MemoryFormat>();
     } else if (keyword == "copy") {
       copy = value.cast<bool>();
-    } else if (keyword != "non_blocking" && !(positional && position > 0 && py::isinstance<py::bool_>(value))) {
+    } else if (keyword == "non_blocking") {
+      non_blocking = value.cast<bool>();
+    } else if (!(positional && position > 0 && py::isinstance<py::bool_>(value))) {
       fail<TypeError>("to() received an invalid combination of arguments: ", positional ? "" : keyword,
                       positional ? "" : "=", std::string(py::repr(value)));
     }
@@ -180,11 +187,11 @@ py::object to(const py::object& self, const py::args& args, const py::kwargs& kw
   size_t booleans = 0;
   for (size_t i = 0; i < args.size(); ++i) {
     // After dtype or device come non_blocking and copy.
-    if (py::isinstance<py::bool_>(args[i]) && i > 0 && ++booleans == 2) copy = args[i].cast<bool>();
+    if (py::isinstance<py::bool_>(args[i]) && i > 0) (++booleans == 1 ? non_blocking : copy) = args[i].cast<bool>();
     read(args[i], "", i);
   }
   for (auto [name, value] : kwargs) read(value, name.cast<std::string>(), 0);
-  const py::object there = with_device(self, device.value_or(tensor_of(self).device()));
+  const py::object there = with_device(self, device.value_or(tensor_of(self).device()), non_blocking);
   copy = copy && there.is(self);
   return with_layout(with_dtype(there, dtype.value_or(tensor_of(self).dtype()), copy), format);
 }
@@ -210,7 +217,7 @@ void bind_casts(TensorClass& tensor) {
           py::arg("memory_format") = MemoryFormat::Preserve)
       .def(
           "cuda",
-          [](const py::object& self, const std::variant<std::monostate, int, DeviceArgument>& device, bool,
+          [](const py::object& self, const std::variant<std::monostate, int, DeviceArgument>& device, bool non_blocking,
              MemoryFormat) {
             const auto* const index = std::get_if<int>(&device);
             const auto* const named = std::get_if<DeviceArgument>(&device);
@@ -218,7 +225,7 @@ void bind_casts(TensorClass& tensor) {
                                   : index != nullptr ? pycnn::parse_device("cuda:" + std::to_string(*index))
                                                      : pycnn::parse_device("cuda");
             check(!target.is_cpu(), "Invalid device, must be cuda device");
-            return with_device(self, target);
+            return with_device(self, target, non_blocking);
           },
           py::arg("device") = py::none(), py::arg("non_blocking") = false,
           py::arg("memory_format") = MemoryFormat::Preserve);

@@ -18,6 +18,7 @@ enum class ForkOrder : uint8_t {
   Profile,
   Dropped,
   Derived,
+  PageLocked,
   Memory
 };
 

@@ -62,8 +62,12 @@ Args:
 
 Args:
     tensor: a tensor.)"},
-      {"Tensor.is_pinned", "Whether the memory is page-locked for a GPU: False in this build."},
-      {"Tensor.pin_memory", "self: there is no GPU to pin memory for."},
+      {"Tensor.is_pinned", "Whether the memory is page-locked, so that a GPU copies from it by itself."},
+      {"Tensor.pin_memory", R"(A copy in page-locked memory, from which `to(device, non_blocking=True)` does not wait.
+
+self if it is there already, or if there is no GPU.
+
+Errors: RuntimeError for a tensor on a GPU, OutOfMemoryError if no memory can be locked.)"},
 
       // -- numbers and Python's protocols -----------------------------------------------------------------------------
       {"Tensor.item", R"(The only element as Python's bool, int or float. Evaluates.
@@ -152,7 +156,9 @@ Floats lose their fraction on the way to integers, and integers wrap around.
 
 Args:
     *args: a dtype, a device, or a tensor whose dtype is taken; then non_blocking and copy.
-    **kwargs: dtype, device, other, non_blocking (ignored), copy (True for a new tensor in any case), memory_format.
+    **kwargs: dtype, device, other, non_blocking, copy (True for a new tensor in any case), memory_format. From pinned
+        memory to a GPU, non_blocking=True returns while the copy is under way: memory that is seen elsewhere, as by
+        `numpy()`, may not be written to before it is done. To the CPU it always waits.
 
 Returns:
     self if nothing changes, else a copy of self's shape.
@@ -189,7 +195,8 @@ Args:
 
 Args:
     device: which GPU, a device, a string or an index; None for the current one.
-    non_blocking, memory_format: accepted and ignored.
+    non_blocking: as in `to`.
+    memory_format: accepted and ignored.
 
 Errors: RuntimeError if the GPU is not there, or for a device of another type.)"},
       {"Tensor.__cuda_array_interface__",

@@ -33,8 +33,12 @@ Tensor full_like(const Tensor& input, Scalar value);
 Tensor one_hot(const Tensor& input, int64_t num_classes = -1);
 
 // -- device.cpp -----------------------------------------------------------------------------------------------------
-/// The same elements on another device, or the input itself if they are there. Gradients come back.
-Tensor to_device(const Tensor& input, const Device& device);
+/// The same elements on another device, or the input itself if they are there. Gradients come back. From pinned memory
+/// to a GPU, `non_blocking` returns while the copy is under way; to the CPU it always waits.
+Tensor to_device(const Tensor& input, const Device& device, bool non_blocking = false);
+/// A copy of a tensor on the CPU in page-locked memory; the input itself if it lies there or if there is no GPU.
+Tensor pin_memory(const Tensor& input);
+bool is_pinned(const Tensor& input);
 
 // -- random.cpp: Philox streams; the key is drawn from the generator at the call ------------------------------------
 Tensor rand(const Shape& shape, DType dtype = default_dtype(), const Generator& generator = default_generator());

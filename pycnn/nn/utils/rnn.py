@@ -85,17 +85,17 @@ class PackedSequence(_PackedFields):
         return self.to(_core.int32)
 
     def pin_memory(self) -> PackedSequence:
-        """This: there is no GPU to pin memory for."""
-        return self
+        """The data in page-locked memory, if there is a GPU."""
+        return PackedSequence(self.data.pin_memory(), self.batch_sizes, self.sorted_indices, self.unsorted_indices)
 
     def is_pinned(self) -> bool:
-        """False."""
-        return False
+        """Whether the data are."""
+        return self.data.is_pinned()
 
     @property
     def is_cuda(self) -> bool:
-        """False."""
-        return False
+        """Whether the data are on a GPU."""
+        return self.data.is_cuda
 
 
 @on_device_of_inputs

@@ -13,6 +13,7 @@ from pycnn.utils.data.dataset import (
     TensorDataset,
     random_split,
 )
+from pycnn.utils.data.device import prefetch
 from pycnn.utils.data.distributed import DistributedSampler
 from pycnn.utils.data.sampler import (
     BatchSampler,
@@ -44,6 +45,7 @@ __all__ = [
     "default_collate",
     "default_convert",
     "get_worker_info",
+    "prefetch",
     "random_split",
 ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,24 @@ from pycnn import _core
 from pycnn._core import Tensor
 
 
-def default_convert(data: Any) -> Any:
-    """NumPy arrays and numbers become tensors, inside mappings and sequences too; anything else stays."""
+def map_members(function: Callable[[Any], Any], data: Any) -> Any:
+    """The same structure of mappings and sequences, with the function's results for what is none."""
+    if isinstance(data, Mapping):
+        return _like(data, {key: map_members(function, value) for key, value in data.items()})
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        return _sequence_like(data, [map_members(function, value) for value in data])
+    return function(data)
+
+
+def _as_tensor(data: Any) -> Any:
     if isinstance(data, (np.ndarray, np.generic)) and data.dtype.kind in "biuf":
         return _core.tensor(np.asarray(data))
-    if isinstance(data, Mapping):
-        return _like(data, {key: default_convert(value) for key, value in data.items()})
-    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
-        return _sequence_like(data, [default_convert(value) for value in data])
     return data
+
+
+def default_convert(data: Any) -> Any:
+    """NumPy arrays and numbers become tensors, inside mappings and sequences too; anything else stays."""
+    return map_members(_as_tensor, data)
 
 
 def default_collate(batch: Sequence[Any]) -> Any:

@@ -10,6 +10,7 @@ from pycnn._core import int64, randint
 from pycnn.random import Generator
 from pycnn.utils.data.collate import default_collate, default_convert
 from pycnn.utils.data.dataset import IterableDataset
+from pycnn.utils.data.device import pinned
 from pycnn.utils.data.fetch import Recipe
 from pycnn.utils.data.pool import PooledIterator, WorkerPool, context_of
 from pycnn.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler
@@ -51,7 +52,9 @@ class DataLoader:
             `get_worker_info()` tells which it is, kernels run on one thread, and Python's, NumPy's and pycnn's random
             numbers are seeded with a number drawn per epoch plus the worker's number.
         collate_fn: makes a batch of a list of items (default: `default_collate`).
-        pin_memory, pin_memory_device, in_order: accepted, no effect; batches always come in order.
+        pin_memory: put batches into page-locked memory, from which `to("cuda", non_blocking=True)` does not wait; no
+            effect without a GPU. Objects in a batch that are no tensors may have a method `pin_memory()`.
+        pin_memory_device, in_order: accepted, no effect; batches always come in order.
         drop_last: leave out an incomplete last batch.
         timeout: how long a worker may take for a batch, in seconds; 0 waits for ever.
         worker_init_fn: called in each worker with its number, after seeding.
@@ -174,7 +177,7 @@ class DataLoader:
         if self.num_workers == 0:
             if self.timeout != 0:
                 raise AssertionError("DataLoader requires timeout == 0 without worker processes")
-            return _Batches(self, map(recipe.fetcher(), elements))
+            return self._given_out(map(recipe.fetcher(), elements))
         pool = self._pool
         if pool is None or pool.closed:
             assert self.prefetch_factor is not None
@@ -189,7 +192,11 @@ class DataLoader:
             )
         self._pool = pool if self.persistent_workers else None
         pool.begin(elements, base_seed)
-        return PooledIterator(pool, self.persistent_workers, self)
+        batches = PooledIterator(pool, self.persistent_workers, self)
+        return self._given_out(batches) if self.pin_memory else batches
+
+    def _given_out(self, batches: Iterator[Any]) -> Iterator[Any]:
+        return _Batches(self, map(pinned, batches) if self.pin_memory else batches)
 
     def _elements(self) -> Any:
         """What fetchers are called with, one by one: lists of positions, positions, or, for streams, nothing."""
