@@ -439,9 +439,11 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
     overwriting.store(true);
     for (Storage* storage : donated) storage->forget_derived();
   };
+  // A graph packs weights in its workspace: packed forms that are kept with them would come and go.
   const auto enqueue = [&] {
+    const std::vector<Storage*> none(buffers_.size(), nullptr);
     for (size_t i = 0; i < steps_.size(); ++i)
-      if (!known[i]) steps_[i]->run(kernels_, all);
+      if (!known[i]) steps_[i]->run(kernels_, {addresses, arena_data, none, device_});
   };
   const std::shared_ptr<void> graph = may_be_graph ? graphs_->find(addresses, enqueue) : nullptr;
   if (graph != nullptr) {

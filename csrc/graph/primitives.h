@@ -211,7 +211,6 @@ struct ConvolutionPrimitive final : EpiloguePrimitive {
   const Slot* packed_operand() const override {
     return pass == kernels::ConvolutionPass::WeightGradient ? nullptr : &weight;
   }
-  bool capturable() const override { return packing.bytes == 0; }
   using EpiloguePrimitive::raw;
   Slot& raw() override {
     return pass == kernels::ConvolutionPass::InputGradient ? input
@@ -236,7 +235,6 @@ struct MatmulPrimitive final : EpiloguePrimitive {
   DType multiplied_dtype() const override { return shape.dtype; }
   std::vector<int> result_order() const override;
   const Slot* packed_operand() const override { return &b; }
-  bool capturable() const override { return packing.bytes == 0; }
   using EpiloguePrimitive::raw;
   Slot& raw() override { return c; }
 };
