@@ -32,6 +32,8 @@ SHAPES = {
     "1x1, rows that collide": (1, 1024, 72, 7, 1, 1),
     "1x1, long sums": (1, 2100, 40, 5, 1, 1),
     "3x3 with stride": (2, 20, 40, 9, 3, 2),
+    "5x5, few channels": (2, 6, 6, 20, 5, 1),
+    "3x3, four channels to five": (2, 4, 5, 13, 3, 1),
     "depthwise": (2, 40, 40, 9, 3, 1),
     "depthwise, blocks of channels": (1, 300, 300, 9, 3, 1),
     "depthwise, large": (1, 64, 64, 184, 3, 1),
@@ -167,3 +169,22 @@ def test_several_results_of_one_product(product: str, results: int) -> None:
     fused = programs(raw())
     pycnn.eval(*fused)
     assert [bits(result) for result in fused] == alone
+
+
+@pytest.mark.parametrize("dtype", [pycnn.float32, pycnn.bfloat16], ids=str)
+@pytest.mark.parametrize("shape", [(1, 6, 1, 1), (1, 1, 1, 1), (2, 6, 20, 20)], ids=str)
+def test_gradient_of_a_relu_whose_input_was_expanded(level: str, shape: tuple[int, ...], dtype: pycnn.dtype) -> None:
+    """The gradient of the convolution's input ends with a choice by values that rows share."""
+    rng = np.random.default_rng(5)
+
+    def normal(*shape: int) -> Tensor:
+        return pycnn.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(dtype)
+
+    x, weight, direction = normal(*shape).expand(2, 6, 20, 20).requires_grad_(), normal(5, 6, 3, 3), normal(2, 5, 20, 20)
+    hidden = F.leaky_relu(x, 0.0)
+    loss = (F.conv2d(hidden, weight, padding=1) * direction).sum()
+    (behind,) = pycnn.autograd.grad(loss, [hidden], retain_graph=True)
+    pycnn.eval(behind)
+    expected = pycnn.where(x <= 0, pycnn.zeros_like(behind), behind)
+    (gradient,) = pycnn.autograd.grad(loss, [x])
+    assert bits(gradient) == bits(expected)

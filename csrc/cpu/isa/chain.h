@@ -15,7 +15,7 @@ struct Link {
 };
 
 /// Position of the value in a link LessEqual that stands for (first place ≤ second) ? second : value, as a ReLU's
-/// derivative does. Such a link runs on rows only.
+/// derivative does. Such a link runs on rows, or in the registers of a tile (finish.h).
 inline constexpr uint8_t gate_position = 2;
 
 /// Operands of an instruction that may be a link of a chain, 0 if it may not.

@@ -49,8 +49,9 @@ struct TileRows {
   int64_t row, step = 1, lines = 1, line = 0;
 };
 
-/// The links applied to rows of `Vectors` vectors, `Adjacent` to a line; `column` is the first one's. Lines that there
-/// are not keep any value. The last vector has the lanes of the mask only, if it is `Partial`.
+/// The links applied to rows of `Vectors` vectors, `Adjacent` to a line; `column` is the first one's. From line
+/// `lines` on nothing is read, and the values are nobody's. The last vector has the lanes of the mask only, if it is
+/// `Partial`.
 template <bool Partial, int Adjacent, int Rows, int Vectors>
 PYCNN_INLINE void finish(Vector<float> (&value)[Rows][Vectors], const Finish& chain, const TileRows& rows,
                          int64_t column, const Mask<float>& mask) {

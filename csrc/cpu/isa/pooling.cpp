@@ -218,7 +218,7 @@ template <typename S, typename M>
 void max_pool_of(const PoolingArguments& a, M* places) {
   constexpr bool pairs = permutes_lanes && __is_same(Compute<S>, float);
   OutputLanes lane;
-  if (pairs && 2 * a.channels <= lanes<float> && windows_tile(a, 2)) lane = OutputLanes(a.channels, 2);
+  if (pairs && windows_tile(a, 2)) lane = OutputLanes(a.channels, 2);
   for_each_run(a, a.output_size, [&](int64_t begin, int64_t end) {
     for_each_outputs(a, Lane<Compute<S>>::count, begin, end, [&](const Outputs& o) {
       const int64_t(&count)[3] = o.window.count;
@@ -362,8 +362,7 @@ class Backward {
   Backward(const PoolingArguments& a, const Term& term) : a_(a), term_(term), tiled_(columns_tile(a)) {
     if constexpr (Term::spreads) {
       const int64_t width = a.output_size[2] > 0 ? a.end[2][0] - a.begin[2][0] : 0;
-      if (tiled_ && width * a.channels > 0 && width * a.channels <= lane_count && windows_tile(a, width))
-        lane_ = InputLanes(a.channels, width);
+      if (tiled_ && windows_tile(a, width)) lane_ = InputLanes(a.channels, width);
     }
   }
 

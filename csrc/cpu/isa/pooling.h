@@ -41,9 +41,10 @@ PYCNN_INLINE void for_each_vector(int64_t channels, bool whole, const Function& 
 
 // -- several windows -------------------------------------------------------------------------------------------------
 
-/// Whether windows of `width` pixels lie side by side, without gap or overlap.
+/// Whether windows of `width` pixels lie side by side, without gap or overlap, and a vector holds one of them.
 PYCNN_INLINE bool windows_tile(const kernels::PoolingArguments& a, int64_t width) {
-  if (a.step[2] != 1 || a.output_size[2] == 0) return false;
+  const bool fits = width * a.channels > 0 && width * a.channels <= lanes<float>;
+  if (!fits || a.step[2] != 1 || a.output_size[2] == 0) return false;
   for (int64_t o = 0; o < a.output_size[2]; ++o)
     if (a.begin[2][o] - a.begin[2][0] != o * width || a.end[2][o] - a.begin[2][o] != width) return false;
   return true;

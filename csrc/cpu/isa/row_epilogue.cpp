@@ -134,8 +134,9 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result, 
     if (operands_[i].narrow && !narrow_) return 0;
   if (!narrow_) return links;
   return drop_last_roundings(links_, links, [this](uint8_t place, uint32_t& bits) {
+    if (operands_[place].column != 0) return false;
     bits = scalar_bits(operands_[place]);
-    return operands_[place].column == 0;
+    return true;
   });
 }
 
@@ -163,7 +164,9 @@ bool RowEpilogue::finishes() const {
 bool RowEpilogue::finishes_planes() const {
   for (int i = 0; i < count_; ++i) {
     const RowOperand& operand = operands_[links_[i].places[0]];
-    if (links_[i].opcode != Opcode::RoundTo && (operand.row != 0 || !can_finish(links_[i], operand))) return false;
+    const bool gate = links_[i].position == gate_position;
+    if (links_[i].opcode != Opcode::RoundTo && (gate || operand.row != 0 || !can_finish(links_[i], operand)))
+      return false;
   }
   return count_ > 0;
 }
