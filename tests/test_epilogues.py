@@ -180,7 +180,11 @@ def test_gradient_of_a_relu_whose_input_was_expanded(level: str, shape: tuple[in
     def normal(*shape: int) -> Tensor:
         return pycnn.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(dtype)
 
-    x, weight, direction = normal(*shape).expand(2, 6, 20, 20).requires_grad_(), normal(5, 6, 3, 3), normal(2, 5, 20, 20)
+    x, weight, direction = (
+        normal(*shape).expand(2, 6, 20, 20).requires_grad_(),
+        normal(5, 6, 3, 3),
+        normal(2, 5, 20, 20),
+    )
     hidden = F.leaky_relu(x, 0.0)
     loss = (F.conv2d(hidden, weight, padding=1) * direction).sum()
     (behind,) = pycnn.autograd.grad(loss, [hidden], retain_graph=True)
