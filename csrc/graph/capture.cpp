@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
 #include "cpu/features.h"
 #include "graph/autocast.h"
@@ -50,18 +51,23 @@ void CaptureLog::note_gradient(const std::shared_ptr<AutogradState>& state) {
 
 namespace {
 
-/// Shape, dtype and layout that a plan was made for.
+/// Shape, dtype, layout and device that a plan was made for.
 struct Form {
   Shape shape;
   DType dtype;
   Strides strides;
+  Device device;
   bool requires_grad;
   explicit Form(const Output& output)
-      : shape(output.shape), dtype(output.dtype), strides(output.buffer.strides), requires_grad(output.requires_grad) {}
+      : shape(output.shape),
+        dtype(output.dtype),
+        strides(output.buffer.strides),
+        device(output.device),
+        requires_grad(output.requires_grad) {}
   bool fits(const Value& value) const {
     const Output& output = output_of(value);
     return value.node->is_evaluated() && output.buffer.storage && output.shape == shape && output.dtype == dtype &&
-           output.buffer.strides == strides && output.requires_grad == requires_grad;
+           output.buffer.strides == strides && output.device == device && output.requires_grad == requires_grad;
   }
 };
 
@@ -78,8 +84,8 @@ struct Variable {
 
 /// Where a plan's input comes from at a replay.
 struct Source {
-  enum class Kind : uint8_t { Argument, Variable, Gradient, Constant, Renewed } kind;
-  int index = -1;  ///< of the argument or gradient
+  enum class Kind : uint8_t { Argument, Variable, Gradient, Constant, Renewed, Computed } kind;
+  int index = -1;  ///< of the argument, the gradient or the earlier computation's result
   Variable variable = {};
   std::vector<Variable> same = {};  ///< more variables that hold this value: they must go on doing so
   Value constant;
@@ -125,10 +131,11 @@ bool find_variables(const std::vector<CaptureLog::Reader>& readers, Source& sour
 
 class CapturedProgram {
  public:
-  Computation computation;
-  std::vector<Source> sources;
-  std::vector<bool> overwritten;  ///< for each source: it is a variable that the function binds to another value
-  std::vector<int> results;       ///< of the plan
+  std::vector<Computation> computations;
+  std::vector<Computation::Form> forms;  ///< of all results
+  std::vector<Source> sources;           ///< of all computations
+  std::vector<bool> overwritten;         ///< for each source: it is a variable that the function binds to another value
+  std::vector<int> results;              ///< of all computations, counted through, as below
   std::vector<std::pair<std::shared_ptr<Cell>, int>> variables;
   std::vector<Gradient> gradients;
   bool grad_mode;
@@ -148,6 +155,7 @@ class CapturedProgram {
       case Source::Kind::Constant:
         return source.constant;
       case Source::Kind::Renewed:
+      case Source::Kind::Computed:
         break;
     }
     return source.renew();
@@ -259,14 +267,19 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
     program->variables.emplace_back(cell, -1);
     request(cell->value, "assigns a tensor");
   }
-  program->computation = graph::evaluate_captured(requested, log.first_sequence);
+  program->computations = graph::evaluate_captured(requested, log.first_sequence);
   program->grad_mode = is_grad_enabled();
   program->autocast = graph::autocast_settings();
   program->kernels = &cpu::active_kernels();
   program->algorithms = graph::forced_algorithm_generation();
   program->products = cpu::bfloat16_products();
 
-  for (const Value& input : program->computation.inputs) {
+  std::vector<Value> computed;
+  const auto place = [&](const Value& value) {
+    const auto found = std::find(computed.begin(), computed.end(), value);
+    return found == computed.end() ? -1 : static_cast<int>(found - computed.begin());
+  };
+  const auto find_source = [&](const Value& input) {
     Source source{
         .kind = Source::Kind::Constant, .constant = {}, .renew = nullptr, .form = graph::Form(graph::output_of(input))};
     const graph::Output* output = &graph::output_of(input);
@@ -275,7 +288,10 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
     });
     const auto read = log.read.find(output);
     const auto renewed = log.renewed.find(output);
-    if (argument != state_->inputs.end()) {
+    if (const int result = place(input); result >= 0) {
+      source.kind = Source::Kind::Computed;
+      source.index = result;
+    } else if (argument != state_->inputs.end()) {
       source.kind = Source::Kind::Argument;
       source.index = static_cast<int>(argument - state_->inputs.begin());
     } else if (renewed != log.renewed.end()) {
@@ -292,63 +308,67 @@ std::shared_ptr<const CapturedProgram> CaptureScope::finish(std::span<const Tens
     } else {
       source.constant = input;
     }
-    program->sources.push_back(std::move(source));
-  }
-  const auto place = [&](const Value& value) {
-    const std::vector<Value>& computed = program->computation.results;
-    return static_cast<int>(std::find(computed.begin(), computed.end(), value) - computed.begin());
+    return source;
   };
+  for (graph::Computation& computation : program->computations) {
+    for (const Value& input : computation.inputs) program->sources.push_back(find_source(input));
+    computed.insert(computed.end(), computation.results.begin(), computation.results.end());
+    program->forms.insert(program->forms.end(), computation.forms.begin(), computation.forms.end());
+    // What the plan was made of is not needed any more, and would keep the first values alive.
+    computation.inputs.clear();
+    computation.results.clear();
+  }
   for (const Tensor& result : results) program->results.push_back(place(result.value()));
   for (auto& [cell, result] : program->variables) result = place(cell->value);
   for (const size_t i : changed_gradients)
     program->gradients[i].result = place(program->gradients[i].state->grad.value());
-  // What the plan was made of is not needed any more, and would keep the first values alive.
   for (graph::Gradient& gradient : program->gradients) gradient.cell = nullptr;
   for (const Source& source : program->sources) program->overwritten.push_back(program->is_rebound(source));
-  program->computation.inputs.clear();
-  program->computation.results.clear();
   return program;
 }
 
 namespace {
 
 /// The values a replay starts from, or nothing if the program was not made for these.
-std::optional<std::vector<Value>> present_values(const CapturedProgram& program, std::span<const Tensor> inputs) {
+std::optional<std::vector<graph::CapturedInput>> present_values(const CapturedProgram& program,
+                                                                std::span<const Tensor> inputs) {
   if (program.grad_mode != is_grad_enabled() || program.autocast != graph::autocast_settings() ||
       program.kernels != &cpu::active_kernels() || program.algorithms != graph::forced_algorithm_generation() ||
       program.products != cpu::bfloat16_products())
     return std::nullopt;
   for (const graph::Gradient& gradient : program.gradients)
     if (gradient.state->grad.defined() != gradient.was_defined) return std::nullopt;
-  std::vector<Value> values(program.sources.size());
-  for (size_t i = 0; i < values.size(); ++i) {
+  std::vector<graph::CapturedInput> captured(program.sources.size());
+  for (size_t i = 0; i < captured.size(); ++i) {
     const Source& source = program.sources[i];
-    if (source.kind == Source::Kind::Renewed) continue;
+    captured[i].overwritten = program.overwritten[i];
+    if (source.kind == Source::Kind::Computed) captured[i].result = source.index;
+    if (source.kind == Source::Kind::Renewed || source.kind == Source::Kind::Computed) continue;
     if (source.kind == Source::Kind::Argument && static_cast<size_t>(source.index) >= inputs.size())
       return std::nullopt;
     if (!source.variable.stays()) return std::nullopt;
-    values[i] = program.present(source, inputs);
+    Value& present = captured[i].value;
+    present = program.present(source, inputs);
     if (source.kind == Source::Kind::Constant) continue;
-    if (!values[i].node->is_evaluated()) graph::evaluate_values(std::span(&values[i], 1));
-    if (!source.form.fits(values[i])) return std::nullopt;
+    if (!present.node->is_evaluated()) graph::evaluate_values(std::span(&present, 1));
+    if (!source.form.fits(present)) return std::nullopt;
     for (const graph::Variable& other : source.same) {
       const Value value = graph::refresh(*other.cell);
       if (!value.node->is_evaluated()) graph::evaluate_values(std::span(&value, 1));
-      if (!other.stays() || !value.node->is_evaluated() || !graph::is_same_memory(value, values[i]))
-        return std::nullopt;
+      if (!other.stays() || !value.node->is_evaluated() || !graph::is_same_memory(value, present)) return std::nullopt;
     }
   }
-  for (size_t i = 0; i < values.size(); ++i)
-    if (program.sources[i].kind == Source::Kind::Renewed) values[i] = program.sources[i].renew();
-  return values;
+  for (size_t i = 0; i < captured.size(); ++i)
+    if (program.sources[i].kind == Source::Kind::Renewed) captured[i].value = program.sources[i].renew();
+  return captured;
 }
 
 }  // namespace
 
 std::optional<Tensors> replay(const CapturedProgram& program, std::span<const Tensor> inputs) {
   if (mode() == Mode::Eager || graph::capture_log() != nullptr) return std::nullopt;
-  const std::optional<std::vector<Value>> values = present_values(program, inputs);
-  if (!values) return std::nullopt;
+  const std::optional<std::vector<graph::CapturedInput>> captured = present_values(program, inputs);
+  if (!captured) return std::nullopt;
   // As in an ordinary step, variables name their next values before these are computed: nobody can get hold of memory
   // that is about to be written over, and other threads wait.
   std::vector<graph::Placeholder> placeholders;
@@ -362,11 +382,10 @@ std::optional<Tensors> replay(const CapturedProgram& program, std::span<const Te
     if (gradient.result >= 0 && !gradient.fresh) rebind(*gradient.state->grad.handle()->cell, gradient.result);
   graph::Claim claim(placeholders);
   for (size_t i = 0; i < cells.size(); ++i) cells[i]->bind(placeholders[i].value);
-  const std::vector<graph::Buffer> buffers =
-      graph::run_captured(program.computation, *values, program.overwritten, placeholders, claim);
+  const std::vector<graph::Buffer> buffers = graph::run_captured(program.computations, *captured, placeholders, claim);
 
   const auto made = [&](int result) {
-    const graph::Computation::Form& form = program.computation.forms[static_cast<size_t>(result)];
+    const graph::Computation::Form& form = program.forms[static_cast<size_t>(result)];
     return Tensor(graph::make_leaf(form.shape, form.dtype, buffers[static_cast<size_t>(result)]));
   };
   for (const graph::Gradient& gradient : program.gradients) {
@@ -382,15 +401,15 @@ std::function<Tensors(const Tensors&)> capture(std::function<Tensors(const Tenso
   struct Shared {
     std::function<Tensors(const Tensors&)> function;
     std::vector<std::shared_ptr<const CapturedProgram>> programs;
-    std::vector<std::vector<std::pair<Shape, DType>>> warm;  ///< forms of inputs that were run once
+    std::vector<std::vector<std::tuple<Shape, DType, Device>>> warm;  ///< forms of inputs that were run once
   };
   auto shared = std::make_shared<Shared>(Shared{std::move(function), {}, {}});
   return [shared](const Tensors& inputs) {
     evaluate(inputs);
     for (const auto& program : shared->programs)
       if (std::optional<Tensors> results = replay(*program, inputs)) return std::move(*results);
-    std::vector<std::pair<Shape, DType>> form;
-    for (const Tensor& input : inputs) form.emplace_back(input.shape(), input.dtype());
+    std::vector<std::tuple<Shape, DType, Device>> form;
+    for (const Tensor& input : inputs) form.emplace_back(input.shape(), input.dtype(), input.device());
     const bool eager = mode() == Mode::Eager;
     if (eager || std::find(shared->warm.begin(), shared->warm.end(), form) == shared->warm.end()) {
       Tensors results = shared->function(inputs);

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -211,7 +212,7 @@ struct Prepared {
   std::shared_ptr<const Plan> plan;
 };
 
-/// All of it is for one device, but for numbers on the CPU that nobody else has asked for yet.
+/// All of it is for one device.
 Device device_of(const Work& work) {
   for (const auto& node : work.nodes)
     if (node->output_count > 0 && !node->outputs[0].device.is_cpu()) return node->outputs[0].device;
@@ -241,8 +242,10 @@ Prepared prepare(const Work& work, bool fused) {
   Prepared prepared;
   thread_local Fingerprint key;
   key.clear();
-  const kernels::Kernels& kernels = kernels_of(device_of(work));
+  const Device device = device_of(work);
+  const kernels::Kernels& kernels = kernels_of(device);
   key.add(reinterpret_cast<intptr_t>(&kernels)).add(static_cast<int64_t>(cpu::bfloat16_products()));
+  key.add(static_cast<int64_t>(device.type)).add(int64_t{device.index});  // its memory holds the plan's tables
   key.add(forced_algorithm_generation()).add(static_cast<int64_t>(fused));
   if (tuning()) key.add(static_cast<int64_t>(cpu::num_threads()));
   std::vector<PlanNode::Source> sources;
@@ -404,6 +407,33 @@ void evaluate_by_device(std::span<const Value> requested, std::vector<std::share
   }
 }
 
+/// Pending ancestors of the values, by device: the CPU's first, whose numbers those of GPUs read.
+std::vector<std::vector<std::shared_ptr<Node>>> pending_by_device(std::span<const Value> values) {
+  std::vector<std::shared_ptr<Node>> nodes;
+  std::unordered_set<const Node*> seen;
+  const auto visit = [&](const Value& value) {
+    if (!value.node->is_evaluated() && seen.insert(value.node.get()).second) nodes.push_back(value.node);
+  };
+  for (const Value& value : values) visit(value);
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const std::shared_ptr<Node> node = nodes[i];
+    for (const Value& input : node->inputs) visit(input);
+  }
+  std::vector<std::vector<std::shared_ptr<Node>>> groups(1);
+  for (std::shared_ptr<Node>& node : nodes) {
+    const Device device = node->outputs[0].device;
+    auto group = groups.begin();
+    if (!device.is_cpu()) {
+      group = std::find_if(groups.begin() + 1, groups.end(),
+                           [&](const auto& other) { return other[0]->outputs[0].device == device; });
+      if (group == groups.end()) group = groups.emplace(group);
+    }
+    group->push_back(std::move(node));
+  }
+  if (groups[0].empty()) groups.erase(groups.begin());
+  return groups;
+}
+
 std::vector<std::shared_ptr<Node>> held_pending_work() {
   std::vector<std::shared_ptr<Node>> held;
   std::vector<std::weak_ptr<Node>> remaining;
@@ -446,7 +476,7 @@ void evaluate_values(std::span<const Value> requested) {
   pending.restart();
 }
 
-Computation evaluate_captured(std::span<const Value> requested, uint64_t first_sequence) {
+std::vector<Computation> evaluate_captured(std::span<const Value> requested, uint64_t first_sequence) {
   for (const std::shared_ptr<Node>& node : held_pending_work()) {
     if (node->sequence < first_sequence) continue;
     for (int i = 0; i < node->output_count; ++i)
@@ -455,9 +485,12 @@ Computation evaluate_captured(std::span<const Value> requested, uint64_t first_s
             "capture: the function keeps a tensor that it does not return (made by '", node->op->name(),
             "'); a replay could not renew it");
   }
-  std::vector<std::shared_ptr<Node>> roots;
-  for (const Value& value : requested) roots.push_back(value.node);
-  return evaluate_work(requested, roots, true, true);
+  std::vector<Computation> computations;
+  for (const std::vector<std::shared_ptr<Node>>& roots : pending_by_device(requested)) {
+    Computation computation = evaluate_work(requested, roots, true, true);
+    if (computation.plan) computations.push_back(std::move(computation));
+  }
+  return computations;
 }
 
 Claim::Claim(std::span<const std::shared_ptr<Node>> nodes) : entry_(add_claim()) { entry_->nodes = nodes; }
@@ -486,9 +519,8 @@ Placeholder make_placeholder(const Value& previous, int result) {
   return {{node, 0}, previous, result};
 }
 
-std::vector<Buffer> run_captured(const Computation& computation, std::span<const Value> inputs,
-                                 const std::vector<bool>& last, std::span<const Placeholder> placeholders,
-                                 Claim& claim) {
+std::vector<Buffer> run_captured(std::span<const Computation> computations, std::span<const CapturedInput> inputs,
+                                 std::span<const Placeholder> placeholders, Claim& claim) {
   const auto publish_placeholders = [&](const std::vector<Buffer>* buffers) {
     {
       const std::lock_guard lock(graph_mutex);
@@ -502,15 +534,27 @@ std::vector<Buffer> run_captured(const Computation& computation, std::span<const
   };
   try {
     const std::shared_ptr<void> scope = evaluation_scope ? evaluation_scope() : nullptr;
-    std::vector<RunInput> run_inputs;
-    for (size_t i = 0; i < computation.input_count; ++i) {
-      const Output& output = output_of(inputs[i]);
-      const bool alone = last[i] && output.handles.load() == 0 && output.consumers.load() == 0 &&
-                         inputs[i].node.use_count() == 2 && output.buffer.storage.use_count() == 1 &&
-                         !output.buffer.storage->pinned();
-      run_inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
+    std::vector<Buffer> buffers;
+    for (const Computation& computation : computations) {
+      // An earlier one writes over nothing: if a later one fails, all variables are what they were.
+      const bool is_last = &computation == &computations.back();
+      std::vector<RunInput> run_inputs;
+      for (const CapturedInput& input : inputs.first(computation.input_count)) {
+        if (!input.value.node) {
+          const Buffer& computed = buffers[static_cast<size_t>(input.result)];
+          run_inputs.push_back({computed.storage, computed.offset, false});
+          continue;
+        }
+        const Output& output = output_of(input.value);
+        const bool alone = is_last && input.overwritten && output.handles.load() == 0 && output.consumers.load() == 0 &&
+                           input.value.node.use_count() == 2 && output.buffer.storage.use_count() == 1 &&
+                           !output.buffer.storage->pinned();
+        run_inputs.push_back({output.buffer.storage, output.buffer.offset, alone});
+      }
+      inputs = inputs.subspan(computation.input_count);
+      std::vector<Buffer> results = computation.plan->run(run_inputs, claim.overwriting());
+      std::move(results.begin(), results.end(), std::back_inserter(buffers));
     }
-    std::vector<Buffer> buffers = computation.plan->run(run_inputs, claim.overwriting());
     publish_placeholders(&buffers);
     return buffers;
   } catch (...) {

@@ -43,13 +43,13 @@ struct Computation {
   std::vector<Form> forms;  ///< of the results
 };
 
-/// Computes the requested values, and nothing else, and says how. Throws if another value is held that was recorded
-/// since `first_sequence`.
-Computation evaluate_captured(std::span<const Value> requested, uint64_t first_sequence);
+/// Computes the requested values, and nothing else, and says how: one computation per device, in the order in which
+/// they may run. Throws if another value is held that was recorded since `first_sequence`.
+std::vector<Computation> evaluate_captured(std::span<const Value> requested, uint64_t first_sequence);
 /// A variable's next value while it is computed: pending for everybody, and claimed.
 struct Placeholder {
   Value value, previous;
-  int result;  ///< of the computation
+  int result;  ///< of all computations, counted through
 };
 Placeholder make_placeholder(const Value& previous, int result);
 
@@ -76,12 +76,16 @@ class Claim {
   std::list<Entry>::iterator entry_;
 };
 
-/// Runs it on other values of the same form and publishes the placeholders, which `claim` holds; after an exception
-/// they have their previous values. Inputs marked `last` may be written over if nobody but the caller's two references
-/// sees them.
-std::vector<Buffer> run_captured(const Computation& computation, std::span<const Value> inputs,
-                                 const std::vector<bool>& last, std::span<const Placeholder> placeholders,
-                                 Claim& claim);
+struct CapturedInput {
+  Value value = {};          ///< none: what an earlier computation gave
+  int result = -1;           ///< of all computations, counted through
+  bool overwritten = false;  ///< may be written over if nobody but the caller's two references sees it
+};
+
+/// Runs them on other values of the same form, each computation's inputs one after the other, and publishes the
+/// placeholders, which `claim` holds; after an exception they have their previous values.
+std::vector<Buffer> run_captured(std::span<const Computation> computations, std::span<const CapturedInput> inputs,
+                                 std::span<const Placeholder> placeholders, Claim& claim);
 /// What the next recorded node's sequence number will be at least.
 uint64_t next_sequence();
 
