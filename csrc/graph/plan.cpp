@@ -412,6 +412,8 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
       addresses[b] = storages[b]->data();
     }
   }
+  // Streams and events, and allocation on other devices, leave another device or stream chosen.
+  if (!device_.is_cpu()) backend_of(device_);
   // Slots of inputs count from the value's first element, which need not be the storage's.
   for (size_t b = 0; b < buffers_.size(); ++b)
     if (const int input = buffers_[b].input; input >= 0 && !buffers_[b].number) {
