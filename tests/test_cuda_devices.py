@@ -52,3 +52,43 @@ def test_capture_on_one_device_is_not_replayed_on_another() -> None:
         result = function(pycnn.ones(4, device=device))
         assert result.device.type == device
         assert result.tolist() == [3.0] * 4
+
+
+def plans_run() -> int:
+    return pycnn.statistics()["plans_run"]
+
+
+@pytest.mark.parametrize("what", ["set_stream", "record", "wait", "synchronize", "device"])
+def test_pending_work_is_enqueued_before(what: str) -> None:
+    stream, event = pycnn.cuda.Stream(), pycnn.cuda.Event()
+    event.record()
+    on_gpu = pycnn.full((4,), 3.0, device="cuda")
+    pycnn.eval(on_gpu)
+    before = plans_run()
+    doubled, on_cpu = on_gpu * 2, pycnn.ones(4)
+    if what == "set_stream":
+        with pycnn.cuda.stream(stream):
+            assert plans_run() == before + 1
+    elif what == "record":
+        event.record()
+    elif what == "wait":
+        stream.wait_event(event)
+    elif what == "synchronize":
+        stream.synchronize()
+    else:
+        pycnn.cuda.synchronize()
+    assert plans_run() == before + 1  # and nothing on the CPU
+    assert doubled.tolist() == [6.0] * 4
+    assert on_cpu.tolist() == [1.0] * 4
+
+
+def test_streams_are_chosen_again_after_events() -> None:
+    stream, other = pycnn.cuda.Stream(), pycnn.cuda.Stream()
+    x = pycnn.full((4,), 3.0, device="cuda")
+    for _ in range(3):
+        with pycnn.cuda.stream(stream):
+            y = x * 2
+            pycnn.cuda.Event().record(other)
+            z = y + 1
+        stream.synchronize()
+        assert z.tolist() == [7.0] * 4

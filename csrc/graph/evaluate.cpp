@@ -476,6 +476,18 @@ void evaluate_values(std::span<const Value> requested) {
   pending.restart();
 }
 
+void enqueue_pending_work() {
+  if (capture_log() != nullptr) return;  // the capture's end evaluates
+  std::vector<std::shared_ptr<Node>> roots = held_pending_work();
+  std::erase_if(roots, [](const auto& root) { return root->outputs[0].device.is_cpu(); });
+  try {
+    evaluate_by_device({}, std::move(roots), mode() == Mode::Lazy);
+  } catch (const Interrupted&) {
+    throw;
+  } catch (const std::exception&) {
+  }
+}
+
 std::vector<Computation> evaluate_captured(std::span<const Value> requested, uint64_t first_sequence) {
   for (const std::shared_ptr<Node>& node : held_pending_work()) {
     if (node->sequence < first_sequence) continue;

@@ -31,6 +31,10 @@ class UnboundedBytes {
   UnboundedBytes& operator=(const UnboundedBytes&) = delete;
 };
 
+/// Enqueues what this thread has recorded for GPUs, in their present streams. Values that fail stay pending: whoever
+/// asks for them hears of it.
+void enqueue_pending_work();
+
 /// A plan apart from the values it was first run with.
 struct Computation {
   std::shared_ptr<const Plan> plan;

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "cpu/features.h"
+#include "graph/evaluate.h"
 #include "pycnn/error.h"
 #include "tensor/storage.h"
 
@@ -133,6 +134,7 @@ Properties properties(int index) {
 
 void synchronize(int index) {
   check_index(index);
+  graph::enqueue_pending_work();
   const kernels::Backend& backend = backend_of({DeviceType::Cuda, static_cast<int8_t>(index)});
   backend.synchronize_device();
   check_backend(backend);
@@ -178,12 +180,15 @@ Stream::Stream(int device, int priority) : device_(device) {
 }
 
 void Stream::synchronize() const {
+  graph::enqueue_pending_work();
   in_stream(device_, handle(), [](const auto& backend) { backend.synchronize(); });
 }
 bool Stream::query() const {
+  graph::enqueue_pending_work();
   return in_stream(device_, handle(), [&](const auto& backend) { return backend.stream_is_done(handle()) != 0; });
 }
 void Stream::wait(const Event& event) const {
+  graph::enqueue_pending_work();
   if (event.is_recorded())
     in_stream(device_, handle(), [&](const auto& backend) { backend.wait_event(event.handle_.get()); });
 }
@@ -199,9 +204,13 @@ Stream current_stream(int device) {
   const Stream& stream = streams[static_cast<size_t>(device)];
   return stream.handle() != nullptr ? stream : default_stream(device);
 }
-void set_stream(const Stream& stream) { streams[static_cast<size_t>(stream.device())] = stream; }
+void set_stream(const Stream& stream) {
+  graph::enqueue_pending_work();  // where it was recorded
+  streams[static_cast<size_t>(stream.device())] = stream;
+}
 
 void Event::record(const Stream& stream) {
+  graph::enqueue_pending_work();  // the event comes after it
   if (!handle_ || device_ != stream.device()) {
     device_ = stream.device();
     handle_ = {in_stream(device_, nullptr, [&](const auto& backend) { return backend.create_event(timed_ ? 1 : 0); }),

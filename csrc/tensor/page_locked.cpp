@@ -66,10 +66,12 @@ class PageLockedMemory {
   }
 
   void note_copy(const void* data, const cuda::Stream& stream) {
+    cuda::Event done;
+    done.record(stream);  // enqueues pending work, which may give memory back
     const std::lock_guard lock(mutex_);
     std::vector<cuda::Event>& copies = find(data)->copies;
     std::erase_if(copies, [](const cuda::Event& copy) { return copy.query(); });
-    copies.emplace_back().record(stream);
+    copies.push_back(std::move(done));
   }
 
  private:
