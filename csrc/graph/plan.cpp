@@ -270,6 +270,7 @@ void Plan::place_tables() {
     }
   }
   copy_between_devices(begin, device_, together.data(), {}, bytes);
+  backend_of(device_).synchronize();  // once: the plan may run in other streams
 }
 
 void Plan::decide_care() {
@@ -464,7 +465,7 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
     }
     const auto begin = ProfileClock::now();
     steps_[i]->run(kernels_, all);
-    if (!device_.is_cpu()) cuda::synchronize(device_.index);
+    if (!device_.is_cpu()) backend_of(device_).synchronize_device();
     note_step(*steps_[i], begin, ProfileClock::now());
   }
   for (size_t b : wanderers)

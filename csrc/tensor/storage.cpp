@@ -82,6 +82,7 @@ class CachingAllocator {
       empty_cache();  // of the device's other streams as well
       data = obtain(bytes);
     }
+    if (data == nullptr && !device_.is_cpu()) check_backend(backend_of(device_));  // it may not be for lack of memory
     const std::lock_guard lock(mutex_);
     if (data == nullptr) refuse(bytes);
     held_ += bytes;
@@ -271,6 +272,7 @@ StoragePointer Storage::derived(std::span<const int64_t> key, int64_t offset, si
   // Two threads that come at once both make it.
   StoragePointer made = allocate_storage(bytes, device_);
   make(made->data());
+  if (!device_.is_cpu()) backend_of(device_).synchronize();  // once: it may be read in other streams
   const std::lock_guard lock(derived_mutex);
   if (Derived* known = find_derived(key, offset)) known->memory = made;
   return made;
