@@ -155,6 +155,7 @@ py::object in_place(const py::object& self, const char* name, const Compute& com
                     bool uniform = false) {
   Tensor& tensor = tensor_of(self);
   tensor.check_in_place(name);
+  const DeviceScope scope(tensor.device());
   return store_in_place(self, compute(tensor), convert, uniform);
 }
 

@@ -171,6 +171,9 @@ py::object store(const std::string& name, const Tensor& result, const py::object
   else
     check(takes_any_dtype(name) || can_cast(result.dtype(), target.dtype()), name, "(): result type ", result.dtype(),
           " can't be cast to the desired output type ", target.dtype());
+  check(result.device() == target.device(), name,
+        "(): Expected all tensors to be on the same device, but the result is on ", result.device(), " and out on ",
+        target.device());
   for (PyObject* argument : arguments) check_overlap(name, target, argument);
   target.check_in_place(name);
   if (target.shape() == result.shape())
@@ -195,6 +198,8 @@ class Out {
   }
   template <typename Call>
   PyObject* around(std::span<PyObject* const> arguments, const Call& call) const {
+    // What is made from nothing but numbers lies where it is asked for.
+    const DeviceScope scope(is_tensor(out_) ? tensor_of(out_).device() : creation_device());
     PyObject* result = call();
     if (result == nullptr || out_.is_none()) return result;
     py::object owned = py::reinterpret_steal<py::object>(result);

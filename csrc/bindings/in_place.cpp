@@ -165,16 +165,23 @@ void bind_fills(TensorClass& tensor) {
                   if (!value.is_tensor()) return full(t.shape(), value.scalar, t.dtype());
                   check(value.tensor.dim() == 0, "fill_ only supports 0-dimension value tensor but got tensor with ",
                         value.tensor.dim(), " dimensions.");
-                  return broadcast_to(value.tensor, t.shape());
+                  return broadcast_to(to_device(value.tensor, t.device()), t.shape());
                 },
                 true, true);
           },
           py::arg("value"))
       .def(
           "copy_",
-          [](const py::object& self, const Operand& source, bool) {
+          [](const py::object& self, const Operand& source, bool non_blocking) {
             return in_place(
-                self, "copy_", [&](const Tensor& t) { return broadcast_to(read_by(t, source), t.shape()); }, true);
+                self, "copy_",
+                [&](const Tensor& t) {
+                  const Tensor read = read_by(t, source);
+                  if (read.device() == t.device()) return broadcast_to(read, t.shape());
+                  return broadcast_to(without_gil([&] { return to_device(read, t.device(), non_blocking); }),
+                                      t.shape());
+                },
+                true);
           },
           py::arg("src"), py::arg("non_blocking") = false)
       .def(

@@ -320,8 +320,11 @@ Tensor get_item(const Tensor& self, py::handle index) {
 
 void set_item(Tensor& self, py::handle index, py::handle value) {
   self.check_in_place("__setitem__");
+  const DeviceScope scope(self.device());
   Tensor assigned = value_tensor(self, value);
   ParsedIndex parsed = parse_index(self, index);
+  // As in PyTorch slices are copied to from any device, places that tensors name from their own.
+  if (parsed.indices.empty() || assigned.dim() == 0 || !is_tensor(value)) assigned = to_device(assigned, self.device());
   if (parsed.indices.empty()) {
     ops::check_no_partial_overlap(parsed.view, assigned);
     parsed.view.assign_(fitted(cast(assigned, self.dtype()), parsed.view.shape()));

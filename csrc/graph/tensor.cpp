@@ -542,6 +542,8 @@ Tensor& Tensor::assign_(Tensor value, bool uniform) {
   check(uniform || !graph::overlaps_itself(*handle_->cell),
         "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
         "Please clone() the tensor before performing the operation.");
+  check(value.device() == device(), "Expected all tensors to be on the same device: a result on ", value.device(),
+        " cannot be written to a tensor on ", device());
   if (value.dtype() != dtype()) value = cast(value, dtype());
   const bool announced = graph::in_place.root == &graph::history_root(*handle_->cell);
   const uint64_t began = announced ? graph::in_place.began : 0;

@@ -234,8 +234,7 @@ template <typename Options>
 void Optimizer<Options>::zero_grad(bool set_to_none) {
   for (Group& group : groups_)
     for (Tensor& parameter : group.parameters)
-      if (parameter.grad().defined())
-        parameter.set_grad(set_to_none ? Tensor() : zeros(parameter.shape(), parameter.dtype()));
+      if (parameter.grad().defined()) parameter.set_grad(set_to_none ? Tensor() : zeros_like(parameter));
 }
 
 template <typename Options>

@@ -117,18 +117,21 @@ def stored(self: Tensor, result: Tensor, name: str) -> Tensor:
     kinds = [_RANKS.get(str(t.dtype).rpartition(".")[2], 2) for t in (result, self)]
     if kinds[0] > kinds[1]:
         raise RuntimeError(f"{name}: result type {result.dtype} can't be cast to the desired output type {self.dtype}")
+    if result.device != self.device:
+        raise RuntimeError(f"{name}: a result on {result.device} cannot be written to a tensor on {self.device}")
     return self.copy_(result)
 
 
 def in_place(f: Function) -> Function:
     """Adds the method that stores the result in self, named with an underscore."""
     name = f"{f.__name__}_"
+    placed = on_device_of_inputs(f)
 
     @functools.wraps(f)
     def changed(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
         _core._begin_in_place(self, name)
         _core._refuse_overlaps(name, self, *args, *keywords.values())
-        return stored(self, f(self, *args, **keywords), name)
+        return stored(self, placed(self, *args, **keywords), name)
 
     if not isinstance(f, types.FunctionType):
         # The core's functions have no signature that could be followed.
