@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
 import pytest
 
 import pycnn
@@ -92,3 +95,41 @@ def test_streams_are_chosen_again_after_events() -> None:
             z = y + 1
         stream.synchronize()
         assert z.tolist() == [7.0] * 4
+
+
+def test_forked_process_leaves_the_gpu_alone() -> None:
+    pending, on_cpu = pycnn.ones(4, device="cuda") * 2, pycnn.ones(4) * 3
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = []
+        try:
+            said.append(str(on_cpu.tolist()))
+            pending.tolist()
+        except BaseException as error:
+            said.append(f"{type(error).__name__}: {error}")
+        os.write(writer, "\n".join(said).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        numbers, error = pipe.read().split("\n")
+    os.waitpid(child, 0)
+    assert numbers == str([3.0] * 4)
+    assert error.startswith("RuntimeError: Cannot re-initialize CUDA in forked subprocess")
+    assert pending.tolist() == [2.0] * 4
+
+
+def test_memory_of_streams_that_are_gone_goes_back() -> None:
+    pycnn.cuda.empty_cache()
+    before = pycnn.cuda.memory_reserved()
+    stream = pycnn.cuda.Stream()
+    with pycnn.cuda.stream(stream):
+        kept, dropped = pycnn.ones(1 << 20, device="cuda"), pycnn.ones(1 << 20, device="cuda")
+        pycnn.eval(kept, dropped)
+    stream.synchronize()
+    del dropped, stream
+    gc.collect()
+    assert pycnn.cuda.memory_reserved() - before <= 3 << 21  # of `kept`, 4 MiB
+    assert kept[0].item() == 1.0
+    del kept
+    assert pycnn.cuda.memory_reserved() - before <= 1 << 16  # one number's

@@ -62,7 +62,9 @@ std::shared_ptr<void> CapturedGraphs::capture(const std::function<void()>& enque
     whole = backend.take_error() == nullptr && whole && graph != nullptr;
     if (whole) {
       counters().graphs_captured++;
-      return {graph, [device = device_](void* done) { backend_of(device).destroy_graph(done); }};
+      return {graph, [device = device_](void* done) {
+                if (!is_cuda_lost()) backend_of(device).destroy_graph(done);
+              }};
     }
     if (graph != nullptr) backend.destroy_graph(graph);
   }

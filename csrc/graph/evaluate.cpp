@@ -439,6 +439,7 @@ std::vector<std::shared_ptr<Node>> held_pending_work() {
   std::vector<std::weak_ptr<Node>> remaining;
   for (std::weak_ptr<Node>& weak : pending.nodes)
     if (std::shared_ptr<Node> node = weak.lock(); node && !node->is_evaluated()) {
+      if (is_cuda_lost() && !node->outputs[0].device.is_cpu()) continue;  // the parent's
       if (is_held(*node)) held.push_back(node);
       remaining.push_back(std::move(weak));
     }

@@ -1,8 +1,10 @@
 #include "tensor/backend.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
@@ -21,6 +23,8 @@ constexpr int most_devices = 64;
 thread_local Device creation;
 thread_local int current = 0;
 thread_local std::array<cuda::Stream, most_devices> streams;
+
+std::atomic<bool> cuda_lost{false};
 
 struct PlugIn {
   const kernels::Backend* backend = nullptr;
@@ -49,6 +53,7 @@ PlugIn open_plug_in() {
     return {nullptr, detail::concatenate(path, " is of version ", backend->version, ", this library needs version ",
                                          kernels::backend_version)};
   if (const char* why = backend->unavailable()) return {nullptr, why};
+  pthread_atfork(nullptr, nullptr, [] { cuda_lost.store(true); });
   return {backend, ""};
 }
 
@@ -59,6 +64,9 @@ const PlugIn& plug_in() {
 
 const kernels::Backend& available_plug_in() {
   check(plug_in().backend != nullptr, "CUDA is not available: ", plug_in().reason);
+  check(!is_cuda_lost(),
+        "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the 'spawn' "
+        "start method");
   return *plug_in().backend;
 }
 
@@ -69,6 +77,8 @@ void check_index(int index) {
 }
 
 }  // namespace
+
+bool is_cuda_lost() { return cuda_lost.load(std::memory_order_relaxed); }
 
 std::string to_string(const Device& device) { return device.is_cpu() ? "cpu" : "cuda:" + std::to_string(device.index); }
 
@@ -176,7 +186,11 @@ auto in_stream(int device, void* stream, const Call& call) {
 Stream::Stream(int device, int priority) : device_(device) {
   check_index(device);
   handle_ = {in_stream(device, nullptr, [&](const auto& backend) { return backend.create_stream(priority); }),
-             [](void* stream) { available_plug_in().destroy_stream(stream); }};
+             [device](void* stream) {
+               if (is_cuda_lost()) return;
+               forget_stream({DeviceType::Cuda, static_cast<int8_t>(device)}, stream);
+               available_plug_in().destroy_stream(stream);
+             }};
 }
 
 void Stream::synchronize() const {
@@ -214,7 +228,9 @@ void Event::record(const Stream& stream) {
   if (!handle_ || device_ != stream.device()) {
     device_ = stream.device();
     handle_ = {in_stream(device_, nullptr, [&](const auto& backend) { return backend.create_event(timed_ ? 1 : 0); }),
-               [](void* event) { available_plug_in().destroy_event(event); }};
+               [](void* event) {
+                 if (!is_cuda_lost()) available_plug_in().destroy_event(event);
+               }};
   }
   in_stream(device_, stream.handle(), [&](const auto& backend) { backend.record_event(handle_.get()); });
 }

@@ -8,6 +8,9 @@ namespace pycnn {
 
 /// The plug-in, with `device` chosen for this thread, in its present stream. Throws RuntimeError if there is none.
 const kernels::Backend& backend_of(const Device& device);
+/// Whether this process was forked from one that had opened the plug-in: no GPU can be used here, nor given anything
+/// back.
+bool is_cuda_lost();
 /// The kernels that run there.
 const kernels::Kernels& kernels_of(const Device& device);
 /// Throws what went wrong in this thread.

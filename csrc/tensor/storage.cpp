@@ -93,6 +93,7 @@ class CachingAllocator {
   void give(Block block) {
     const std::lock_guard lock(mutex_);
     in_use_ -= block.bytes;
+    if (retired_) return drop(block);
     if (block.bytes <= small_bytes) {
       if (small_kept_ + block.bytes > small_cap) return drop(block);
       small_[block.bytes].push_back(block.data);
@@ -108,6 +109,13 @@ class CachingAllocator {
       drop({oldest->second.data, oldest->first});
       large_.erase(oldest);
     }
+  }
+
+  /// From now on nothing is kept.
+  void retire() {
+    clear();
+    const std::lock_guard lock(mutex_);
+    retired_ = true;
   }
 
   void clear() {
@@ -145,7 +153,7 @@ class CachingAllocator {
     held_ -= block.bytes;
     if (device_.is_cpu())
       std::free(block.data);
-    else
+    else if (!is_cuda_lost())
       backend_of(device_).release(block.data);
   }
 
@@ -186,6 +194,7 @@ class CachingAllocator {
   const Device device_;
   const size_t cap_;
   uint64_t age_ = 0;
+  bool retired_ = false;
   size_t in_use_ = 0, held_ = 0, small_kept_ = 0, large_kept_ = 0, most_in_use_ = 0, most_held_ = 0;
 };
 
@@ -200,6 +209,18 @@ class Allocators {
     return *allocator;
   }
 
+  void forget(const Device& device, void* stream) {
+    CachingAllocator* allocator = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = others_.find({device.index, stream});
+      if (found == others_.end()) return;
+      allocator = retired_.emplace_back(device.index, std::move(found->second)).second.get();
+      others_.erase(found);
+    }
+    allocator->retire();
+  }
+
   /// Calls visit(allocator) for all of a device, or of all devices.
   template <typename Visit>
   void for_each(const Device* device, const Visit& visit) {
@@ -209,6 +230,8 @@ class Allocators {
       const std::lock_guard lock(mutex_);
       for (const auto& [place, allocator] : others_)
         if (device == nullptr || (!device->is_cpu() && place.first == device->index)) found.push_back(allocator.get());
+      for (const auto& [index, allocator] : retired_)
+        if (device == nullptr || (!device->is_cpu() && index == device->index)) found.push_back(allocator.get());
     }
     for (CachingAllocator* allocator : found) visit(*allocator);
   }
@@ -217,6 +240,7 @@ class Allocators {
   CachingAllocator cpu_{Device{}};
   std::mutex& mutex_ = memory_mutex();
   std::map<std::pair<int, void*>, std::unique_ptr<CachingAllocator>> others_;
+  std::vector<std::pair<int, std::unique_ptr<CachingAllocator>>> retired_;  ///< of streams that are gone
 };
 
 // Never destroyed: tensors held by static objects (or by Python at exit) may give blocks back late.
@@ -304,6 +328,8 @@ AllocatorStatistics allocator_statistics(const Device& device) {
   });
   return sum;
 }
+
+void forget_stream(const Device& device, void* stream) { allocators().forget(device, stream); }
 
 void reset_peak_statistics(const Device& device) {
   allocators().for_each(&device, [](CachingAllocator& allocator) { allocator.reset_peaks(); });

@@ -71,6 +71,10 @@ StoragePointer borrow_arena(size_t bytes, const Device& device = {});
 /// this returns.
 void copy_between_devices(void* to, const Device& to_device, const void* from, const Device& from_device, size_t bytes);
 
+/// To be called before a stream is destroyed: what was kept for it goes back to the device, and what is given back
+/// later as well. Another stream may come to have its handle.
+void forget_stream(const Device& device, void* stream);
+
 /// Bytes handed out and bytes kept for reuse.
 struct AllocatorStatistics {
   size_t in_use, cached, cap;
