@@ -41,6 +41,9 @@ namespace graph {
 namespace {
 
 std::atomic<uint64_t> walks = 0;
+
+/// Whether a user's function is the operator.
+bool is_custom(const Operator& op);
 thread_local uint64_t backward_number = 0;
 
 // One backward pass: gradients of values on their way, and what became of those that were asked for.
@@ -121,7 +124,8 @@ class Walk {
   static Tensors backward_of(const std::shared_ptr<Node>& node, const Tensors& gradients) {
     const AutocastSuspension suspension(true);
     try {
-      const DeviceScope scope(node->outputs[0].device);
+      // What users write says itself where it creates tensors.
+      const DeviceScope scope(is_custom(*node->op) ? creation_device() : node->outputs[0].device);
       return node->op->backward(BackwardContext(node, gradients));
     } catch (Error& error) {
       error.settle();
@@ -318,6 +322,8 @@ class CustomFunction final : public Operator {
   std::vector<int> saved_outputs_;
   bool saves_others_;
 };
+
+bool is_custom(const Operator& op) { return dynamic_cast<const CustomFunction*>(&op) != nullptr; }
 
 /// Passes values on but refuses to be differentiated.
 class OnceDifferentiable final : public Operator {
