@@ -232,10 +232,15 @@ def test_conversions_keep_parameter_objects_and_integers():
     assert net.to(memory_format=torch.channels_last).cpu().float() is net
     with pytest.raises(TypeError, match="only accepts floating point"):
         net.to(torch.int64)
+    assert net.half().head.weight.dtype == torch.float16 and net.bfloat16().head.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_modules_do_not_move_to_a_gpu_that_is_not_there():
+    net = nn.Linear(1, 1)
     for move in (lambda: net.to("cuda"), net.cuda, lambda: net.cuda(0)):
         with pytest.raises(RuntimeError, match="CUDA is not available"):
             move()
-    assert net.half().head.weight.dtype == torch.float16 and net.bfloat16().head.weight.dtype == torch.bfloat16
 
 
 def test_apply_goes_children_first():
