@@ -354,8 +354,9 @@ def _taken(parameter: Tensor, name: Any, value: Any) -> Any:
         return type(value)(_taken(parameter, None, entry) for entry in value)
     if not isinstance(value, Tensor):
         return copy.deepcopy(value)
-    if name != "step" and parameter.is_floating_point():
-        return value.detach().to(parameter.dtype).clone()
+    if name != "step":
+        dtype = parameter.dtype if parameter.is_floating_point() else value.dtype
+        return value.detach().to(parameter.device, dtype).clone()
     return value.detach().clone()
 
 
