@@ -47,8 +47,6 @@ def as_device(wanted: Any) -> Any:
 
     Errors: RuntimeError for devices that are not there.
     """
-    if isinstance(wanted, int) and not isinstance(wanted, bool):
-        wanted = f"cuda:{wanted}"
     return _core._as_device(wanted)
 
 

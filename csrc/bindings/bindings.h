@@ -92,7 +92,7 @@ struct DeviceObject {
   std::optional<int> index;
 };
 
-/// A device argument: None, a string or a device; one that is not there raises.
+/// A device argument: None, a string, a device or the index of a GPU; one that is not there raises.
 struct DeviceArgument {
   std::optional<Device> given;
   /// Where a function without tensors creates what it returns.
@@ -109,6 +109,8 @@ std::optional<DType> parse_dtype(py::handle object);
 std::optional<Scalar> parse_scalar(py::handle object);
 /// From an int or a sequence of ints.
 std::optional<Dimensions> parse_dimensions(py::handle object);
+/// A string, a device or the index of a GPU.
+bool names_device(py::handle object);
 DeviceObject parse_device_object(py::handle object);
 DeviceObject device_object(const Device& device);
 /// The device there is; throws if there is none.
@@ -357,10 +359,10 @@ struct type_caster<pycnn::bindings::OptionalTensorList>
 
 template <>
 struct type_caster<pycnn::bindings::DeviceArgument> {
-  PYBIND11_TYPE_CASTER(pycnn::bindings::DeviceArgument, const_name("device | str | None"));
+  PYBIND11_TYPE_CASTER(pycnn::bindings::DeviceArgument, const_name("device | str | int | None"));
   bool load(handle source, bool) {
     if (source.is_none()) return true;
-    if (!isinstance<str>(source) && !isinstance<pycnn::bindings::DeviceObject>(source)) return false;
+    if (!pycnn::bindings::names_device(source)) return false;
     value.given = pycnn::bindings::device_there(pycnn::bindings::parse_device_object(source));
     return true;
   }

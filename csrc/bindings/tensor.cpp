@@ -167,8 +167,7 @@ py::object to(const py::object& self, const py::args& args, const py::kwargs& kw
       device = tensor_of(value).device();
     } else if ((positional || keyword == "dtype") && parse_dtype(value)) {
       dtype = parse_dtype(value);
-    } else if ((positional || keyword == "device") &&
-               (py::isinstance<py::str>(value) || py::isinstance<DeviceObject>(value))) {
+    } else if ((positional || keyword == "device") && names_device(value)) {
       device = device_there(parse_device_object(value));
     } else if (keyword == "other" && is_tensor(value)) {
       dtype = tensor_of(value).dtype();
@@ -217,13 +216,8 @@ void bind_casts(TensorClass& tensor) {
           py::arg("memory_format") = MemoryFormat::Preserve)
       .def(
           "cuda",
-          [](const py::object& self, const std::variant<std::monostate, int, DeviceArgument>& device, bool non_blocking,
-             MemoryFormat) {
-            const auto* const index = std::get_if<int>(&device);
-            const auto* const named = std::get_if<DeviceArgument>(&device);
-            const Device target = named != nullptr && named->given ? *named->given
-                                  : index != nullptr ? pycnn::parse_device("cuda:" + std::to_string(*index))
-                                                     : pycnn::parse_device("cuda");
+          [](const py::object& self, const DeviceArgument& device, bool non_blocking, MemoryFormat) {
+            const Device target = device.given ? *device.given : pycnn::parse_device("cuda");
             check(!target.is_cpu(), "Invalid device, must be cuda device");
             return with_device(self, target, non_blocking);
           },

@@ -251,10 +251,21 @@ Device device_there(const DeviceObject& device) {
   return parse_device(to_string(device));
 }
 
+static bool is_index(py::handle object) { return PyLong_Check(object.ptr()) != 0 && PyBool_Check(object.ptr()) == 0; }
+
+bool names_device(py::handle object) {
+  return py::isinstance<py::str>(object) || py::isinstance<DeviceObject>(object) || is_index(object);
+}
+
 DeviceObject parse_device_object(py::handle object) {
   if (py::isinstance<DeviceObject>(object)) return object.cast<DeviceObject>();
   if (py::hasattr(object, "type") && py::hasattr(object, "index") && !py::isinstance<py::str>(object))
     return {object.attr("type").cast<std::string>(), object.attr("index").cast<std::optional<int>>()};
+  if (is_index(object)) {
+    const auto index = object.cast<int64_t>();
+    check(index >= 0 && index < 128, "Device index must not be negative and below 128, got ", index);
+    return {"cuda", static_cast<int>(index)};
+  }
   check<TypeError>(py::isinstance<py::str>(object), "device: expected a string such as 'cpu' or a pycnn.device");
   auto text = object.cast<std::string>();
   size_t colon = text.find(':');

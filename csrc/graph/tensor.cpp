@@ -464,6 +464,8 @@ void Tensor::set_grad(const Tensor& gradient) {
         "' to a tensor of size '", shape(), "'. Please ensure that the gradient and the tensor are the same size");
   check(gradient.dtype() == dtype(), "attempting to assign a gradient with dtype '", gradient.dtype(),
         "' to a tensor with dtype '", dtype(), "'. The gradient must match the tensor's dtype");
+  check(gradient.device() == device(), "attempting to assign a gradient on device '", gradient.device(),
+        "' to a tensor on device '", device(), "'. The gradient must lie on the tensor's device");
   const std::shared_ptr<graph::AutogradState> state = graph::autograd_state(*this);
   if (log != nullptr) log->note_gradient(state);
   state->grad = gradient;
