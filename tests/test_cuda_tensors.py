@@ -130,3 +130,63 @@ def test_gradients_stay_on_the_gpu() -> None:
     for forget in (optimizer.zero_grad, layer.zero_grad):
         forget(set_to_none=False)
         assert layer.weight.grad.is_cuda and layer.weight.grad.cpu().tolist() == [[0, 0], [0, 0]]
+
+
+def test_optimizers_state_is_taken_to_the_gpu() -> None:
+    parameter = torch.ones(2, requires_grad=True)
+    parameter.sum().backward()
+    given = torch.optim.Adam([parameter])
+    given.step()
+    there = parameter.detach().cuda().requires_grad_()
+    there.sum().backward()
+    taking = torch.optim.Adam([there])
+    taking.load_state_dict(given.state_dict())
+    state = taking.state[there]
+    assert state["exp_avg"].is_cuda and state["exp_avg_sq"].is_cuda and not state["step"].is_cuda
+    taking.step(), given.step()
+    assert there.is_cuda and there.cpu().tolist() == pytest.approx(parameter.tolist(), rel=1e-6)
+
+
+def test_a_number_names_a_gpu() -> None:
+    assert torch.device(0) == torch.device("cuda", 0)
+    assert torch.zeros(1, device=0).is_cuda and torch.ones(1).to(0).is_cuda and torch.ones(1).to(device=0).is_cuda
+    assert torch.ones(1).cuda(0).is_cuda and nn.Linear(1, 1).to(0).weight.is_cuda
+    with pytest.raises(TypeError):
+        torch.zeros(1, device=True)
+
+
+def test_gradients_lie_beside_their_tensors() -> None:
+    parameter = torch.ones(2, device="cuda", requires_grad=True)
+    with pytest.raises(RuntimeError, match="gradient on device 'cpu'"):
+        parameter.grad = torch.ones(2)
+
+
+def test_custom_functions_create_where_they_say() -> None:
+    devices = []
+
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> Any:
+            devices.append(torch.zeros(1).device.type)
+            return 2 * gradient
+
+    x = ones().requires_grad_()
+    Double.apply(x).sum().backward()
+    assert devices == ["cpu"] and x.grad.cpu().tolist() == [2, 2, 2, 2]
+
+
+def test_streams_of_the_package() -> None:
+    side, before = torch.cuda.Stream(), torch.cuda.current_stream()
+    assert isinstance(before, torch.cuda.Stream) and before == torch.cuda.default_stream()
+    assert before.device == torch.device("cuda", 0)
+    with side as entered:
+        assert entered is side and torch.cuda.current_stream() == side
+        side.wait_stream(before)
+        doubled = (ones() * 2).cpu()
+    assert torch.cuda.current_stream() == before and doubled.tolist() == [2, 2, 2, 2]
+    before.wait_event(side.record_event())
+    before.synchronize()

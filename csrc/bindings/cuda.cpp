@@ -56,7 +56,8 @@ void bind_streams(Module& module) {
   using cuda::Stream;
   py::class_<Stream> stream(module, "_CudaStream", "A queue of a GPU's work; pycnn.cuda.Stream is made of it.");
   py::class_<Event> event(module, "_CudaEvent", "A point in a stream; pycnn.cuda.Event is made of it.");
-  stream.def(py::init<int, int>(), py::arg("device"), py::arg("priority") = 0)
+  stream.def(py::init<const Stream&>(), py::arg("stream"))
+      .def(py::init<int, int>(), py::arg("device"), py::arg("priority") = 0)
       .def_property_readonly("device_index", &Stream::device, "The GPU's index.")
       .def_property_readonly(
           "cuda_stream", [](const Stream& self) { return reinterpret_cast<uintptr_t>(self.handle()); },

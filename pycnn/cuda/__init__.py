@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -179,8 +180,11 @@ def empty_cache() -> None:
 # -- streams and events ------------------------------------------------------------------------------------------------
 
 
+_entered = threading.local()
+
+
 class Stream(_core._CudaStream):
-    """A queue of a GPU's work; streams run side by side.
+    """A queue of a GPU's work; streams run side by side. `with stream:` sends this thread's work on its GPU there.
 
     Memory that a tensor got in one stream goes, when it is freed, to later work of that stream: who uses it in another
     one sees to it that this is over before.
@@ -192,6 +196,23 @@ class Stream(_core._CudaStream):
 
     def __init__(self, device: Any = None, priority: int = 0) -> None:
         super().__init__(_index(device), priority)
+
+    @classmethod
+    def _of(cls, stream: _core._CudaStream) -> Stream:
+        """The core's stream under this class."""
+        made = cls.__new__(cls)
+        _core._CudaStream.__init__(made, stream)
+        return made
+
+    def __enter__(self) -> Stream:
+        if not hasattr(_entered, "previous"):
+            _entered.previous = []
+        _entered.previous.append(_core._cuda_current_stream(self.device_index))
+        _core._cuda_set_stream(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _core._cuda_set_stream(_entered.previous.pop())
 
     @property
     def device(self) -> Any:
@@ -235,14 +256,14 @@ class Event(_core._CudaEvent):
         (current_stream() if stream is None else stream).wait(self)
 
 
-def current_stream(device: Any = None) -> Any:
+def current_stream(device: Any = None) -> Stream:
     """Where this thread's work on the GPU goes."""
-    return _core._cuda_current_stream(_index(device))
+    return Stream._of(_core._cuda_current_stream(_index(device)))
 
 
-def default_stream(device: Any = None) -> Any:
+def default_stream(device: Any = None) -> Stream:
     """The stream that is there from the start."""
-    return _core._cuda_default_stream(_index(device))
+    return Stream._of(_core._cuda_default_stream(_index(device)))
 
 
 def set_stream(stream: Any) -> None:
@@ -256,12 +277,8 @@ def stream(stream: Any) -> Iterator[None]:
     if stream is None:
         yield
         return
-    previous = _core._cuda_current_stream(stream.device_index)
-    _core._cuda_set_stream(stream)
-    try:
+    with stream:
         yield
-    finally:
-        _core._cuda_set_stream(previous)
 
 
 # -- random numbers ----------------------------------------------------------------------------------------------------
