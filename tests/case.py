@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -133,15 +134,15 @@ class Result:
         return [(str(a.dtype), a.shape, a.tobytes()) for a in arrays]
 
 
-def _leaf(package: ModuleType, spec: Input, array: Array) -> tuple[Any, Any, Callable[[Array], Array]]:
+def _leaf(package: ModuleType, spec: Input, array: Array, device: str) -> tuple[Any, Any, Callable[[Array], Array]]:
     """A leaf tensor, the view of it that holds `array`, and the way from the leaf's gradient to the view's."""
     if spec.layout == "permuted":
-        leaf = package.tensor(np.array(array.T, order="C"))
+        leaf = package.tensor(np.array(array.T, order="C"), device=device)
         return leaf, lambda: leaf.permute(*reversed(range(array.ndim))), lambda gradient: gradient.T
     if spec.layout == "strided":
-        leaf = package.tensor(np.repeat(array, 2, axis=-1))
+        leaf = package.tensor(np.repeat(array, 2, axis=-1), device=device)
         return leaf, lambda: leaf[..., ::2], lambda gradient: gradient[..., ::2]
-    leaf = package.tensor(np.array(array, order="C"))
+    leaf = package.tensor(np.array(array, order="C"), device=device)
     return leaf, lambda: leaf, lambda gradient: gradient
 
 
@@ -159,28 +160,27 @@ def run(
     package: ModuleType, case: Case, dtype: str = "float64", arrays: list[Array | None] | None = None,
     gradients: bool = True, device: str = "cpu",
 ) -> Result:  # fmt: skip
-    """Calls the operator and, if asked, backpropagates a random direction through all floating outputs at once."""
-    with package.device(device):
-        return _run(package, case, dtype, arrays, gradients)
+    """Calls the operator and, if asked, backpropagates a random direction through all floating outputs at once.
 
-
-def _run(package: ModuleType, case: Case, dtype: str, arrays: list[Array | None] | None, gradients: bool) -> Result:
+    What only creates tensors does so on the device; elsewhere the device of its operands is all an operator knows.
+    """
     leaves, views, backs = [], [], []
     for spec, array in zip(case.inputs, case.arrays() if arrays is None else arrays, strict=True):
         if spec is None or array is None:
             leaves.append(None), views.append(None), backs.append(None)
             continue
         floating = array.dtype.kind == "f"
-        leaf, view, back = _leaf(package, spec, array.astype(dtype) if floating else array)
+        leaf, view, back = _leaf(package, spec, array.astype(dtype) if floating else array, device)
         if gradients and spec.gradient and floating:
             leaf.requires_grad_()
         leaves.append(leaf), views.append(view()), backs.append(back)
     if case.random:
         package.manual_seed(7)
-    results = case.call(package, views)
+    with nullcontext() if any(view is not None for view in views) else package.device(device):
+        results = case.call(package, views)
     wanted = [bool(gradients and r.requires_grad) for r in results]
     if any(wanted):
-        directions = [package.tensor(d.astype(dtype)) for d in cotangents(case, results)]
+        directions = [package.tensor(d.astype(dtype), device=device) for d in cotangents(case, results)]
         parts = [(r * d).sum() for r, d, w in zip(results, directions, wanted, strict=True) if w]
         sum(parts[1:], parts[0]).backward()
     found: list[Array | None] = [

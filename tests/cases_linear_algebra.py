@@ -204,6 +204,8 @@ add("as_strided in place", lambda p, x: (x * 1).as_strided_((2, 2), (1, 2)), con
 add("set", lambda p, x, y: x.set_(y), constant(normal(3)), constant(normal(2, 2)))
 add("reversed", lambda p, x: reversed(x), normal(3, 2))
 add("clamp_min of bool", lambda p, x, y: [p.clamp_min(x, y), p.clamp_max(x, y)], booleans(3, 4), booleans(4))
-add("frombuffer", lambda p, x: p.frombuffer(bytearray(range(16)), dtype=p.int32, count=2, offset=4) + x, values(1))
-add("kaiser_window", lambda p, x: p.kaiser_window(7, False, 5.0, dtype=x.dtype) + x, normal(1))
+add("frombuffer",
+    lambda p, x: p.frombuffer(bytearray(range(16)), dtype=p.int32, count=2, offset=4).to(x.device) + x,
+    values(1))  # fmt: skip
+add("kaiser_window", lambda p, x: p.kaiser_window(7, False, 5.0, dtype=x.dtype, device=x.device) + x, normal(1))
 add("polygamma of positive", lambda p, x: [p.polygamma(n, x) for n in (2, 3)], constant(positive(6)))

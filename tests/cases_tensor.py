@@ -211,7 +211,7 @@ add(
 )
 for interpolation in ("linear", "lower", "higher", "midpoint", "nearest"):
     add(f"quantile {interpolation}",
-        lambda p, x, i=interpolation: p.quantile(x, p.tensor([0.2, 0.5, 0.9], dtype=x.dtype), 1, True, interpolation=i),
+        lambda p, x, i=interpolation: p.quantile(x, x.new_tensor([0.2, 0.5, 0.9]), 1, True, interpolation=i),
         distinct(3, 8))  # fmt: skip
 add("nanquantile", lambda p, x: p.nanquantile(x, 0.4, 0),
     values([1.0, float("nan")], [2.0, 1.0], [3.0, 2.0], dtype="float64"))  # fmt: skip
@@ -321,5 +321,5 @@ add("histogram with edges", lambda p, x, e: list(p.histogram(x, e, density=True)
     constant(values(-1.0, 0.0, 0.5, 2.0, dtype="float64")))  # fmt: skip
 add("rsub with alpha", lambda p, x, y: p.rsub(x, y, alpha=2.5), normal(3), normal(3))
 add("diff no times", lambda p, x, y: p.diff(x, 0, prepend=y), normal(3), normal(2))
-add("logspace of integers", lambda p, x: p.logspace(1.2, 3.9, 3, dtype=p.int64) + x, integers(0, 3, 3))
+add("logspace of integers", lambda p, x: p.logspace(1.2, 3.9, 3, dtype=p.int64, device=x.device) + x, integers(0, 3, 3))
 add("addr of bool", lambda p, x, y, z: p.addr(x, y, z, beta=0, alpha=2), booleans(2, 3), booleans(2), booleans(3))

@@ -116,7 +116,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     if x.dim() != 1:
         raise RuntimeError("x must be a one-dimensional tensor.")
     count = x.numel() if N is None else N
-    powers = _core.pow(x.unsqueeze(1), _core.arange(count))
+    powers = _core.pow(x.unsqueeze(1), _core.arange(count, device=x.device))
     return powers if increasing else powers.flip(1)
 
 

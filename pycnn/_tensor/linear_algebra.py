@@ -76,12 +76,12 @@ def matrix_exp(input: Tensor) -> Tensor:
     norms = input.detach().double().abs().sum(-2).amax(-1).cpu().numpy()
     norms = np.where(np.isfinite(norms), np.maximum(norms, 1), 1)
     halvings = np.ceil(np.log2(norms)).astype(np.int64)[..., np.newaxis, np.newaxis]
-    scaled = input * _core.tensor(np.ldexp(1.0, -halvings), dtype=input.dtype)
-    identity = _core.eye(input.shape[-1], dtype=input.dtype)
+    scaled = input * _core.tensor(np.ldexp(1.0, -halvings), dtype=input.dtype, device=input.device)
+    identity = _core.eye(input.shape[-1], dtype=input.dtype, device=input.device)
     result = identity.expand(input.shape)
     for k in range(18 if input.dtype is _core.float64 else 12, 0, -1):
         result = identity + scaled @ result / k
-    left = _core.tensor(halvings)
+    left = _core.tensor(halvings, device=input.device)
     for done in range(int(halvings.max())):
         result = _core.where(left > done, result @ result, result)
     return result

@@ -68,8 +68,8 @@ class _SingularNorm(Function):
         if kind != "nuc":
             at = slice(0, 1) if kind == 2 else slice(s.shape[-1] - 1, None)
             u, s, v = u[..., :, at], s[..., at], v[..., at, :]
-        ctx.save_for_backward(_core.tensor(np.ascontiguousarray(u @ v)).to(A.dtype))
-        return _core.tensor(s.sum(-1)).to(A.dtype)
+        ctx.save_for_backward(_core.tensor(np.ascontiguousarray(u @ v)).to(A.device, A.dtype))
+        return _core.tensor(s.sum(-1)).to(A.device, A.dtype)
 
     @staticmethod
     @once_differentiable

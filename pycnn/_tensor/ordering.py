@@ -140,7 +140,7 @@ def _quantile(name: str, input: Tensor, q: Any, dim: int | None, keepdim: bool, 
     if interpolation not in kinds:
         raise RuntimeError(f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got "
                            f"{interpolation}")  # fmt: skip
-    wanted = q if isinstance(q, Tensor) else _core.tensor(q, dtype=input.dtype)
+    wanted = q if isinstance(q, Tensor) else _core.tensor(q, dtype=input.dtype, device=input.device)
     if not bool(((wanted >= 0) & (wanted <= 1)).all()):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     d = None if dim is None else normalized(dim, input.dim())

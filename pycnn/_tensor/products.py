@@ -412,7 +412,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """
     if input.dim() != 2:
         raise RuntimeError(f"pdist only supports 2D tensors, got: {input.dim()}D")
-    rows, columns = (_core.arange(input.shape[0]).unsqueeze(1) < _core.arange(input.shape[0])).nonzero().unbind(1)
+    places = _core.arange(input.shape[0], device=input.device)
+    rows, columns = (places.unsqueeze(1) < places).nonzero().unbind(1)
     return (input.index_select(0, rows) - input.index_select(0, columns)).norm(p, -1)
 
 

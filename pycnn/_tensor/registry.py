@@ -7,6 +7,7 @@ import inspect
 import re
 import types
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from pycnn import _core
@@ -79,11 +80,12 @@ def function(f: Function) -> Function:
         out = keywords.pop("out", None)
         if keywords:
             _rename(keywords, numpy_names)
-        as_device(keywords.get("device"))
+        device = as_device(keywords.get("device"))
         if integers:
             _check_integers(f, integers, args, keywords)
         try:
-            result = f(*args, **keywords)
+            with nullcontext() if device is None else device:
+                result = f(*args, **keywords)
         except AttributeError as error:
             raise _wrong_type(f, args, keywords) or error from None
         return result if out is None else _core._write_out(f.__name__, result, out, *args, *keywords.values())

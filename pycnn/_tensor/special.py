@@ -34,7 +34,7 @@ def _bessel(input: Tensor, order: int, scaled: bool) -> Tensor:
     (Abramowitz & Stegun 9.6.18, 9.7.1)."""
     x, dtype = _wide(input)
     size = x.abs()
-    angles = _core.arange(_POINTS, dtype=_core.float64) * (2 * math.pi / _POINTS)
+    angles = _core.arange(_POINTS, dtype=_core.float64, device=x.device) * (2 * math.pi / _POINTS)
     weights = angles.sin().square() if order else _core.ones_like(angles)
     inner = ((size.clamp(max=_NEAR).unsqueeze(-1) * (angles.cos() - 1)).exp() * weights).sum(-1) / _POINTS
     away = size.clamp(min=_NEAR)

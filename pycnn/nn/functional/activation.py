@@ -6,6 +6,7 @@ from typing import Any
 
 from pycnn import _core
 from pycnn._core import Tensor
+from pycnn._device import on_device_of_inputs
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -272,6 +273,7 @@ def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     return _core.softmin(input, _softmax_dim("softmin", input, dim), dtype=dtype)
 
 
+@on_device_of_inputs
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """softmax((logits + noise) / tau) along `dim`, the noise from Gumbel's distribution (Jang et al. 2017).
 
