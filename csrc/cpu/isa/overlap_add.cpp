@@ -1,6 +1,7 @@
-// Convolutions with few channels of results, stride 1 along a row: the taps of a row and the channels of results
-// together fill vectors. Per row of results, one product gives what each pixel of the source adds to the results around
-// it, (taps · channels) adjacent numbers; these stretches overlap from pixel to pixel and are added up in registers.
+// Convolutions with few channels of results: the taps of a row and the channels of results together fill vectors. Per
+// row of results, one product gives what each pixel of the source adds to the results around it, (taps · channels)
+// adjacent numbers; these stretches overlap from pixel to pixel and are added up in registers. The forward pass has to
+// have stride 1 along a row; the input gradient's stretches begin `stride` results after one another.
 #include <cstring>
 
 #include "cpu/isa/brgemm_bfloat16.h"
@@ -21,6 +22,39 @@ constexpr int64_t enough_chunks = 32;
 constexpr int64_t least_source_channels = 8;  // fewer are products too short to be worth their sums
 constexpr int64_t most_stretch_bytes = int64_t{1} << 17;
 
+/// The taps of all phases at once: positions of the source are counted as if zeros stood between its elements, `stride`
+/// apart; elsewhere there is nothing to read.
+struct Spread {
+  Taps taps;
+  int64_t stride[3];  ///< 1 in the forward pass
+
+  /// Where tap j of result position q meets the source in dimension d, or -1.
+  int64_t source(int d, int64_t q, int64_t j) const {
+    const Axis& axis = taps.axis[d];
+    const int64_t at = q * axis.source_step + axis.offset(j);
+    return at >= 0 && at % stride[d] == 0 && at / stride[d] < axis.source_size ? at / stride[d] : -1;
+  }
+};
+
+Spread spread_of(const ConvolutionArguments& a, bool forward) {
+  if (forward) return {forward_taps(a), {1, 1, 1}};
+  const kernels::ConvolutionShape& s = a.shape;
+  Spread spread{input_gradient_taps(a, {0, 0, 0}), {s.stride[0], s.stride[1], s.stride[2]}};
+  for (int d = 0; d < 3; ++d)
+    spread.taps.axis[d] = {.result_size = s.input[d],
+                           .result_begin = 0,
+                           .result_step = 1,
+                           .count = s.input[d],
+                           .source_size = s.output[d],
+                           .source_step = 1,
+                           .taps = s.kernel[d],
+                           .first_tap = s.kernel[d] - 1,
+                           .tap_step = -1,
+                           .first_offset = s.padding[d] - (s.kernel[d] - 1) * s.dilation[d],
+                           .offset_step = s.dilation[d]};
+  return spread;
+}
+
 /// S is what memory holds. bfloat16 is multiplied by its own microkernel; its sums are float32.
 template <typename S>
 struct Layout {
@@ -30,18 +64,25 @@ struct Layout {
   int64_t stretch;      ///< what a pixel of the source adds to: taps of a row × channels of results
   int64_t width;        ///< of the packed weight's rows
   int64_t pitch;        ///< from stretch to stretch in memory, with zeros between
+  int64_t shift;        ///< from a pixel's stretch to the next one's in a row of results
+  int64_t start;        ///< where the stretch of pixel `first` begins in a row of results
   int64_t first, last;  ///< pixels [first, last) of a source row that meet results
   int64_t row;          ///< elements of a row of results
   int64_t depth;        ///< source channels
   int64_t packed_depth;
 
-  explicit Layout(const Taps& taps) {
+  explicit Layout(const Spread& spread) {
+    const Taps& taps = spread.taps;
     const Axis& across = taps.axis[2];
+    const int64_t stride = spread.stride[2];
     stretch = across.taps * taps.result_channels;
     width = narrow ? bfloat_panel_width(stretch) : ceil_divide(stretch, lanes<T>) * lanes<T>;
     pitch = width + lanes<T>;
-    first = max_of(0, min_of(across.first_offset, across.source_size));
-    last = max_of(first, min_of(across.source_size, across.first_offset + across.taps - 1 + across.count));
+    shift = stride * taps.result_channels;
+    first = min_of(max_of(ceil_divide(across.first_offset, stride), 0), across.source_size);
+    const int64_t end = across.first_offset + across.taps - 1 + across.count;
+    last = max_of(first, min_of(across.source_size, ceil_divide(end, stride)));
+    start = (first * stride - across.first_offset - across.taps + 1) * taps.result_channels;
     row = across.count * taps.result_channels;
     depth = taps.source_channels;
     packed_depth = narrow ? bfloat_panel_depth(depth) : depth;
@@ -68,16 +109,16 @@ class OverlapAdd {
   static constexpr bool narrow = Layout<S>::narrow;
 
  public:
-  OverlapAdd(const Taps& taps, const S* source, const S* weight, S* result, void* workspace)
-      : taps_(taps), source_(source), weight_(weight), result_(result), packed_(static_cast<S*>(workspace)) {
-    meetings_ = reinterpret_cast<Meeting*>(static_cast<char*>(workspace) + packed_bytes(taps));
+  OverlapAdd(const Spread& spread, const S* source, const S* weight, S* result, void* workspace)
+      : spread_(spread), source_(source), weight_(weight), result_(result), packed_(static_cast<S*>(workspace)) {
+    meetings_ = reinterpret_cast<Meeting*>(static_cast<char*>(workspace) + packed_bytes(spread));
   }
 
-  static size_t packed_bytes(const Taps& taps) {
-    return aligned_bytes(Layout<S>(taps).packed_elements(taps), sizeof(S));
+  static size_t packed_bytes(const Spread& spread) {
+    return aligned_bytes(Layout<S>(spread).packed_elements(spread.taps), sizeof(S));
   }
-  static size_t workspace(const Taps& taps) {
-    return packed_bytes(taps) + aligned_bytes(Layout<S>(taps).vectors(), sizeof(Meeting));
+  static size_t workspace(const Spread& spread) {
+    return packed_bytes(spread) + aligned_bytes(Layout<S>(spread).vectors(), sizeof(Meeting));
   }
 
   void run(const kernels::PointwiseArguments* arguments) const {
@@ -131,38 +172,36 @@ class OverlapAdd {
   }
 
   void meet() const {
-    const int64_t results = taps_.result_channels;
-    // Where the stretch of the first pixel begins in a row of results.
-    const int64_t start = (layout_.first - taps_.axis[2].first_offset - taps_.axis[2].taps + 1) * results;
     for (int64_t v = 0; v < layout_.vectors(); ++v) {
-      const int64_t at = v * lanes<T> - start;
-      const int64_t begin = max_of(0, ceil_divide(at - layout_.stretch + 1, results));
-      const int64_t end = min_of(layout_.last - layout_.first, ceil_divide(at + lanes<T>, results));
-      meetings_[v] = {at - begin * results, begin, max_of(0, end - begin)};
+      const int64_t at = v * lanes<T> - layout_.start;
+      const int64_t begin = max_of(0, ceil_divide(at - layout_.stretch + 1, layout_.shift));
+      const int64_t end = min_of(layout_.last - layout_.first, ceil_divide(at + lanes<T>, layout_.shift));
+      meetings_[v] = {at - begin * layout_.shift, begin, max_of(0, end - begin)};
     }
   }
 
   void multiply(BFloatGemm& gemm, int64_t row, T* stretches) const {
     const Axis &depth = taps_.axis[0], &height = taps_.axis[1], &across = taps_.axis[2];
     const int64_t q1 = row % height.count, q0 = row / height.count % depth.count, n = row / height.count / depth.count;
-    const Range taps0 = depth.valid_taps(q0), taps1 = height.valid_taps(q1);
     const auto add = [&](auto& g, auto* products, const auto& run) __attribute__((always_inline)) {
       g.products = products;
       g.m = layout_.last - layout_.first, g.n = layout_.stretch, g.k = layout_.depth, g.a_row = layout_.depth;
       g.c = stretches, g.c_row = layout_.pitch;
-      for (int64_t j0 = taps0.begin; j0 < taps0.end; ++j0)
-        for (int64_t j1 = taps1.begin; j1 < taps1.end; ++j1) {
+      for (int64_t j0 = 0; j0 < depth.taps; ++j0) {
+        const int64_t s0 = spread_.source(0, q0, j0);
+        for (int64_t j1 = 0; s0 >= 0 && j1 < height.taps; ++j1) {
+          const int64_t s1 = spread_.source(1, q1, j1);
+          if (s1 < 0) continue;
           if (g.count == most_products) {
             run();
             g.count = 0;
             g.accumulate = true;
           }
-          const int64_t s0 = q0 * depth.source_step + depth.offset(j0);
-          const int64_t s1 = q1 * height.source_step + height.offset(j1);
           const int64_t pixel = ((n * depth.source_size + s0) * height.source_size + s1) * across.source_size;
           products[g.count++] = {source_ + (pixel + layout_.first) * layout_.depth,
                                  packed_ + (j0 * height.taps + j1) * layout_.packed_depth * layout_.width};
         }
+      }
       run();
     };
     if constexpr (narrow) {
@@ -179,7 +218,7 @@ class OverlapAdd {
   }
 
   void add_up(const T* stretches, T* to) const {
-    const int64_t step = layout_.pitch - taps_.result_channels, vectors = layout_.vectors();
+    const int64_t step = layout_.pitch - layout_.shift, vectors = layout_.vectors();
     for (int64_t v = 0; v < vectors; ++v, to += lanes<T>) {
       const Meeting& meeting = meetings_[v];
       const T* from = stretches + meeting.pixel * layout_.pitch + meeting.offset;
@@ -193,8 +232,9 @@ class OverlapAdd {
     }
   }
 
-  const Taps taps_;
-  const Layout<S> layout_{taps_};
+  const Spread spread_;
+  const Taps& taps_ = spread_.taps;
+  const Layout<S> layout_{spread_};
   const S* source_;
   const S* weight_;
   S* result_;
@@ -203,28 +243,30 @@ class OverlapAdd {
 };
 
 template <typename S>
-const char* declines(const Taps& taps, bool forced) {
+const char* declines(const Spread& spread, bool forced) {
   using T = Compute<S>;
-  const Layout<S> layout(taps);
+  const Taps& taps = spread.taps;
+  const Layout<S> layout(spread);
   if (taps.rows() * layout.row == 0 || layout.stretch == 0) return "there are no results";
   if (layout.scratch() > scratch_bytes) return "a row of sums is more than a thread's scratch memory holds";
   if (layout.stretch > layout.width) return "the taps of a row are more than a panel of bfloat16 holds";
   if (forced) return nullptr;
   if (Layout<S>::narrow && !bfloat_is_fast()) return "bfloat16 is widened";
   if (2 * taps.result_channels > lanes<T>) return "with so many channels of results, vectors run over them";
-  if (4 * layout.stretch < 3 * layout.width) return "the taps of a row leave vectors too empty";
+  // Without these stretches, the channels of results alone would fill vectors.
+  const bool full = 4 * layout.stretch >= 3 * layout.width;
+  const bool fuller =
+      2 * layout.stretch >= layout.width && layout.stretch * lanes<T> >= 2 * layout.width * taps.result_channels;
+  if (!full && !fuller) return "the taps of a row leave vectors too empty";
+  if (layout.stretch <= layout.shift) return "the stretches do not overlap";
   if (taps.source_channels < least_source_channels) return "so few channels of the source make short products";
   if (layout.scratch() > static_cast<size_t>(most_stretch_bytes)) return "a row of sums does not stay near";
   return nullptr;
 }
 
-Taps taps_of(const ConvolutionArguments& a, bool forward) {
-  return forward ? forward_taps(a) : input_gradient_taps(a, {0, 0, 0});
-}
-
 template <typename S>
 void run(const ConvolutionArguments& a, bool forward) {
-  OverlapAdd<S>(taps_of(a, forward), static_cast<const S*>(forward ? a.input : a.output),
+  OverlapAdd<S>(spread_of(a, forward), static_cast<const S*>(forward ? a.input : a.output),
                 static_cast<const S*>(a.weight), static_cast<S*>(forward ? a.output : a.input), a.workspace)
       .run(a.epilogue);
 }
@@ -242,17 +284,16 @@ template <bool Forward>
 const char* overlap_add_declines(const ConvolutionArguments& a) {
   const kernels::ConvolutionShape& s = a.shape;
   if (s.groups != 1) return "there are groups";
-  if (s.stride[2] != 1 || (!Forward && s.stride[0] * s.stride[1] != 1))
-    return "with stride, pixels of a row are not adjacent";
+  if (Forward && s.stride[2] != 1) return "with stride, pixels of a row are not adjacent";
   if (s.dilation[2] != 1) return "with dilation, taps of a row are not adjacent";
-  const Taps taps = taps_of(a, Forward);
-  return with_elements(a.dtype, [&]<typename S>(S) { return declines<S>(taps, a.forced); });
+  const Spread spread = spread_of(a, Forward);
+  return with_elements(a.dtype, [&]<typename S>(S) { return declines<S>(spread, a.forced); });
 }
 
 template <bool Forward>
 size_t overlap_add_workspace(const ConvolutionArguments& a) {
-  const Taps taps = taps_of(a, Forward);
-  return with_elements(a.dtype, [&]<typename S>(S) { return OverlapAdd<S>::workspace(taps); });
+  const Spread spread = spread_of(a, Forward);
+  return with_elements(a.dtype, [&]<typename S>(S) { return OverlapAdd<S>::workspace(spread); });
 }
 
 template <bool Forward>
