@@ -3,12 +3,13 @@
 #include <utility>
 
 #include "cuda/depthwise.h"
+#include "cuda/implicit_gemm_jobs.h"
 #include "cuda/index_divide.h"
 #include "cuda/interpreter.h"
 #include "cuda/kernels.h"
 #include "cuda/operands.h"
-#include "cuda/products.h"
 #include "cuda/reference.h"
+#include "cuda/tile_choice.h"
 
 namespace pycnn::cuda {
 namespace {

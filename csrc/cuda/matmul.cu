@@ -1,10 +1,11 @@
 // The algorithms of matmul.
 #include <utility>
 
+#include "cuda/implicit_gemm_jobs.h"
 #include "cuda/interpreter.h"
 #include "cuda/kernels.h"
-#include "cuda/products.h"
 #include "cuda/reference.h"
+#include "cuda/tile_choice.h"
 
 namespace pycnn::cuda {
 namespace {
