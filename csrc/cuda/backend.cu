@@ -234,6 +234,8 @@ const kernels::Kernels* kernels_of(int) { return &table(); }
 
 constexpr kernels::Backend backend = {
     .version = kernels::backend_version,
+    .layout = kernels::exchanged_layout,
+    .library = PYCNN_VERSION,
     .unavailable = unavailable,
     .device_count = device_count,
     .properties = properties,

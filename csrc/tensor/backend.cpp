@@ -39,6 +39,8 @@ std::string plug_in_path() {
   return (std::filesystem::path(info.dli_fname).parent_path() / "libpycnn_cuda.so").string();
 }
 
+constexpr const char* same_version = "install pycnn-cuda13 of the same version";
+
 PlugIn open_plug_in() {
   const std::string path = plug_in_path();
   std::error_code ignored;
@@ -49,9 +51,14 @@ PlugIn open_plug_in() {
   const auto function = reinterpret_cast<kernels::BackendFunction>(dlsym(library, kernels::backend_symbol));
   const kernels::Backend* const backend = function != nullptr ? function() : nullptr;
   if (backend == nullptr) return {nullptr, path + " is not a plug-in of pycnn"};
+  constexpr const char* ours = "this is pycnn " PYCNN_VERSION;
   if (backend->version != kernels::backend_version)
-    return {nullptr, detail::concatenate(path, " is of version ", backend->version, ", this library needs version ",
-                                         kernels::backend_version)};
+    return {nullptr, detail::concatenate(path, " belongs to another version of pycnn, ", ours, ": ", same_version)};
+  if (std::string_view(backend->library) != PYCNN_VERSION)
+    return {nullptr, detail::concatenate(path, " belongs to pycnn ", backend->library, ", ", ours, ": ", same_version)};
+  if (backend->layout != kernels::exchanged_layout)
+    return {nullptr, detail::concatenate(path, " was built from other sources of pycnn " PYCNN_VERSION
+                                               " than this library: build them from the same")};
   if (const char* why = backend->unavailable()) return {nullptr, why};
   pthread_atfork(nullptr, nullptr, [] { cuda_lost.store(true); });
   return {backend, ""};
