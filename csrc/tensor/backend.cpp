@@ -11,7 +11,6 @@
 #include <mutex>
 
 #include "cpu/features.h"
-#include "graph/evaluate.h"
 #include "pycnn/error.h"
 #include "tensor/storage.h"
 
@@ -25,6 +24,13 @@ thread_local int current = 0;
 thread_local std::array<cuda::Stream, most_devices> streams;
 
 std::atomic<bool> cuda_lost{false};
+
+void (*work_enqueuer)() = nullptr;  // set as this library is loaded
+
+/// Before the stream in which pending work would run is another one, or is waited for.
+void enqueue_pending_work() {
+  if (work_enqueuer != nullptr) work_enqueuer();
+}
 
 struct PlugIn {
   const kernels::Backend* backend = nullptr;
@@ -84,6 +90,8 @@ void check_index(int index) {
 }
 
 }  // namespace
+
+void set_work_enqueuer(void (*enqueue)()) { work_enqueuer = enqueue; }
 
 bool is_cuda_lost() { return cuda_lost.load(std::memory_order_relaxed); }
 
@@ -151,7 +159,7 @@ Properties properties(int index) {
 
 void synchronize(int index) {
   check_index(index);
-  graph::enqueue_pending_work();
+  enqueue_pending_work();
   const kernels::Backend& backend = backend_of({DeviceType::Cuda, static_cast<int8_t>(index)});
   backend.synchronize_device();
   check_backend(backend);
@@ -201,15 +209,15 @@ Stream::Stream(int device, int priority) : device_(device) {
 }
 
 void Stream::synchronize() const {
-  graph::enqueue_pending_work();
+  enqueue_pending_work();
   in_stream(device_, handle(), [](const auto& backend) { backend.synchronize(); });
 }
 bool Stream::query() const {
-  graph::enqueue_pending_work();
+  enqueue_pending_work();
   return in_stream(device_, handle(), [&](const auto& backend) { return backend.stream_is_done(handle()) != 0; });
 }
 void Stream::wait(const Event& event) const {
-  graph::enqueue_pending_work();
+  enqueue_pending_work();
   if (event.is_recorded())
     in_stream(device_, handle(), [&](const auto& backend) { backend.wait_event(event.handle_.get()); });
 }
@@ -226,12 +234,12 @@ Stream current_stream(int device) {
   return stream.handle() != nullptr ? stream : default_stream(device);
 }
 void set_stream(const Stream& stream) {
-  graph::enqueue_pending_work();  // where it was recorded
+  enqueue_pending_work();  // where it was recorded
   streams[static_cast<size_t>(stream.device())] = stream;
 }
 
 void Event::record(const Stream& stream) {
-  graph::enqueue_pending_work();  // the event comes after it
+  enqueue_pending_work();  // the event comes after it
   if (!handle_ || device_ != stream.device()) {
     device_ = stream.device();
     handle_ = {in_stream(device_, nullptr, [&](const auto& backend) { return backend.create_event(timed_ ? 1 : 0); }),
