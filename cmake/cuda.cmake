@@ -26,7 +26,8 @@ find_file(cudart libcudart_static.a PATHS ${cuda_root}/lib ${cuda_root}/lib64 ${
 
 # Nothing is contracted into fused operations but what says so, as on the CPU.
 set(nvcc_flags -std=c++20 -O3 --fmad=false --expt-relaxed-constexpr --compress-mode=size
-  -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra -ccbin ${CMAKE_CXX_COMPILER})
+  -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra -ccbin ${CMAKE_CXX_COMPILER}
+  "-DPYCNN_VERSION=\"${PROJECT_VERSION}\"")
 if(PYCNN_WERROR)
   list(APPEND nvcc_flags -Werror all-warnings)
 endif()

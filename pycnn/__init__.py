@@ -6,28 +6,28 @@ submodules (`nn`, `optim`, `utils`, ...) are loaded when they are first used.
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from typing import Any
+import importlib as _importlib
+import os as _os
+import sys as _sys
+from typing import Any as _Any
 
 __version__ = "0.1.0"
 
 
-def _import_core() -> Any:
+def _import_core() -> _Any:
     """The compiled core: beside this file, or (run from a clone without a build) in an installed pycnn."""
     try:
-        return importlib.import_module("pycnn._core")
+        return _importlib.import_module("pycnn._core")
     except ModuleNotFoundError as error:
         if error.name != "pycnn._core":
             raise
-    here = os.path.realpath(__path__[0])
-    for entry in sys.path:
-        installed = os.path.join(entry or os.curdir, "pycnn")
-        if os.path.realpath(installed) != here and os.path.isdir(installed):
+    here = _os.path.realpath(__path__[0])
+    for entry in _sys.path:
+        installed = _os.path.join(entry or _os.curdir, "pycnn")
+        if _os.path.realpath(installed) != here and _os.path.isdir(installed):
             __path__.append(installed)
             try:
-                return importlib.import_module("pycnn._core")
+                return _importlib.import_module("pycnn._core")
             except ModuleNotFoundError:
                 __path__.remove(installed)
     raise ImportError(
@@ -133,7 +133,7 @@ _SUBMODULES = (
 )
 
 
-def eval(*tensors: Any) -> None:
+def eval(*tensors: _Any) -> None:
     """Computes the tensors now, in one plan. Without it they are computed when somebody looks at them."""
     _core.eval(*tensors)
 
@@ -152,13 +152,13 @@ _FUNCTIONAL = (
 )  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name in _SUBMODULES:
-        return importlib.import_module(f"pycnn.{name}")
+        return _importlib.import_module(f"pycnn.{name}")
     if name == "vmap":
-        return importlib.import_module("pycnn.func").vmap
+        return _importlib.import_module("pycnn.func").vmap
     if name in _FUNCTIONAL:
-        functional = importlib.import_module("pycnn.nn.functional")
+        functional = _importlib.import_module("pycnn.nn.functional")
         if hasattr(functional, name):
             return getattr(functional, name)
     raise AttributeError(f"module 'pycnn' has no attribute '{name}'")

@@ -6,6 +6,12 @@ from typing import Any
 
 from pycnn import _core
 
+__all__ = [
+    "current_accelerator",
+    "device_count",
+    "is_available",
+]
+
 
 def is_available() -> bool:
     """Whether there is a GPU to use."""

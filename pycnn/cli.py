@@ -15,6 +15,11 @@ from typing import Any, NoReturn
 import pycnn
 from pycnn import _core
 
+__all__ = [
+    "UserError",
+    "main",
+]
+
 
 class UserError(Exception):
     """A mistake that one line explains."""

@@ -13,6 +13,16 @@ from typing import IO, Any
 
 import numpy as np
 
+__all__ = [
+    "Array",
+    "ImageData",
+    "Preprocessing",
+    "digits",
+    "idx_folder",
+    "read_idx",
+    "resize_bilinear",
+]
+
 Array = np.ndarray[Any, Any]
 
 _DATA = Path(__file__).parent / "data"

@@ -21,6 +21,8 @@ import numpy as np
 from pycnn import _core, _torch_files
 from pycnn._core import Size, Tensor
 
+__all__ = ["load", "read", "save"]
+
 _STRUCTURE = "pycnn.structure"
 _FORMAT = 1
 _MAPPINGS: dict[type, str] = {dict: "dict", OrderedDict: "ordered", Counter: "counter"}

@@ -22,6 +22,17 @@ from pycnn.random import from_default
 from pycnn.serialization import read
 from pycnn.utils.data import DataLoader, TensorDataset
 
+__all__ = [
+    "Classifier",
+    "Progress",
+    "RandomShift",
+    "accuracy",
+    "create_classifier",
+    "fit",
+    "predict_logits",
+    "suitable_models",
+]
+
 _DESCRIPTION = "pycnn.classifier"
 _LARGEST_INPUT = 64
 

@@ -13,7 +13,12 @@ import sys
 class Backend(ctypes.Structure):
     """The beginning of pycnn::kernels::Backend."""
 
-    _fields_ = [("version", ctypes.c_uint32), ("unavailable", ctypes.CFUNCTYPE(ctypes.c_char_p))]
+    _fields_ = [
+        ("version", ctypes.c_uint32),
+        ("layout", ctypes.c_uint32),
+        ("library", ctypes.c_char_p),
+        ("unavailable", ctypes.CFUNCTYPE(ctypes.c_char_p)),
+    ]
 
 
 library = ctypes.CDLL(sys.argv[1], mode=os.RTLD_NOW | os.RTLD_LOCAL)

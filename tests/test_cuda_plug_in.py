@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,32 @@ def test_with_another_file(tmp_path: Path) -> None:
 def test_with_another_library() -> None:
     path = Path(pycnn._core.__file__)
     assert reason_with(path) == f"{path} is not a plug-in of pycnn"
+
+
+STRANGER = """
+struct Backend {{ unsigned version, layout; const char* library; }};
+static const struct Backend backend = {{ {version}, {layout}, "{library}" }};
+const struct Backend* pycnn_backend_v1(void) {{ return &backend; }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "library", "reason"),
+    [
+        (1, "", "belongs to another version of pycnn, this is pycnn {ours}: install pycnn-cuda13 of the same version"),
+        (2, "9.8", "belongs to pycnn 9.8, this is pycnn {ours}: install pycnn-cuda13 of the same version"),
+        (2, None, "was built from other sources of pycnn {ours} than this library: build them from the same"),
+    ],
+)
+def test_with_a_plug_in_of_another_build(tmp_path: Path, version: int, library: str | None, reason: str) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("a plug-in of another build cannot be made without a compiler")
+    source, path = tmp_path / "stranger.c", tmp_path / "libpycnn_cuda.so"
+    ours = pycnn._core.info()["version"]
+    source.write_text(STRANGER.format(version=version, layout=1, library=ours if library is None else library))
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(path), str(source)], check=True)
+    assert reason_with(path) == f"{path} {reason.format(ours=ours)}"
 
 
 def test_without_gpu() -> None:

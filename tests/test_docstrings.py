@@ -104,6 +104,31 @@ def test_everything_public_has_a_docstring() -> None:
     assert len(public_api()) > 700
 
 
+def is_named_by_users(module: Any) -> bool:
+    """Packages, and modules that users import from; others are reached through their package."""
+    name = module.__name__
+    below = name.rpartition(".")[0]
+    return hasattr(module, "__path__") or below in ("pycnn", "pycnn.backends", "pycnn.cuda") or name == "pycnn.nn.init"
+
+
+def is_foreign(value: Any) -> bool:
+    """Whether it is a module, class or function of another library."""
+    if inspect.ismodule(value):
+        return value.__name__.partition(".")[0] != "pycnn"
+    named = isinstance(value, type) or inspect.isroutine(value)
+    return named and (value.__module__ or "pycnn").partition(".")[0] != "pycnn"
+
+
+def test_modules_do_not_offer_what_they_import() -> None:
+    offered = []
+    passing_on = ("pycnn.multiprocessing", "pycnn.types")
+    for module in map(importlib.import_module, MODULES):
+        names = getattr(module, "__all__", None) or [name for name in dir(module) if not name.startswith("_")]
+        if is_named_by_users(module) and module.__name__ not in passing_on:
+            offered += [f"{module.__name__}.{name}" for name in names if is_foreign(getattr(module, name))]
+    assert not offered, f"imported for their own use: {', '.join(offered)}"
+
+
 def test_every_text_of_the_core_belongs_to_something() -> None:
     assert _core._unused_docstrings() == []
 

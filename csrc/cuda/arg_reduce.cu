@@ -11,7 +11,7 @@ using kernels::ArgReduceArguments;
 
 struct ArgReduce {
   ArgReduceArguments arguments;
-  FastDivide by_inner;
+  LongDivide by_inner;
   int along;           ///< threads that share a line
   bool axis_adjacent;  ///< neighbouring threads share a line; else they have neighbouring lines
 };
@@ -32,21 +32,21 @@ struct Extreme {
 };
 
 /// input: (outer, axis, inner), with strides; values, indices: (outer, inner)
-template <typename S, typename T>
+template <typename S>
 __global__ void __launch_bounds__(block_threads) arg_reduce_lines(const __grid_constant__ ArgReduce reduce) {
+  using T = Compute<S>;
   const ArgReduceArguments& a = reduce.arguments;
   const int thread = static_cast<int>(threadIdx.x), along = reduce.along, lines_at_once = block_threads / along;
   const int part = reduce.axis_adjacent ? thread % along : thread / lines_at_once;
   const int own_line = reduce.axis_adjacent ? thread / along : thread % lines_at_once;
   const int64_t line = static_cast<int64_t>(blockIdx.x) * lines_at_once + own_line;
-  const int64_t outer = reduce.by_inner.divide(line), inner = line - outer * a.sizes[2];
+  const int64_t outer = reduce.by_inner.quotient(line), inner = line - outer * a.sizes[2];
   const bool exists = line < a.sizes[0] * a.sizes[2];
   Extreme<T> best{T(0), -1};
   if (exists) {
     const S* const from = static_cast<const S*>(a.input.data) + outer * a.input.strides[0] + inner * a.input.strides[2];
     for (int64_t i = part; i < a.sizes[1]; i += along) {
-      T x;
-      kernels::widen(from[i * a.input.strides[1]], x);
+      const T x = widened(from[i * a.input.strides[1]]);
       if (replaces(a.maximum, x, i, best.value, best.index)) best = {x, i};
     }
   }
@@ -62,31 +62,9 @@ __global__ void __launch_bounds__(block_threads) arg_reduce_lines(const __grid_c
   }
   if (part != 0 || !exists) return;
   if (a.values.data != nullptr)
-    kernels::narrow(own->value,
-                    static_cast<S*>(a.values.data)[outer * a.values.strides[0] + inner * a.values.strides[2]]);
+    static_cast<S*>(a.values.data)[outer * a.values.strides[0] + inner * a.values.strides[2]] = narrowed<S>(own->value);
   static_cast<int64_t*>(a.indices.data)[outer * a.indices.strides[0] + inner * a.indices.strides[2]] = own->index;
 }
-
-template <typename S>
-struct RegisterOf {
-  using Type = int64_t;
-};
-template <>
-struct RegisterOf<float> {
-  using Type = float;
-};
-template <>
-struct RegisterOf<BFloat16> {
-  using Type = float;
-};
-template <>
-struct RegisterOf<Float16> {
-  using Type = float;
-};
-template <>
-struct RegisterOf<double> {
-  using Type = double;
-};
 
 }  // namespace
 
@@ -104,12 +82,12 @@ void arg_reduce(const ArgReduceArguments& a) {
     along = block_threads / power_of_two_above(lines, warp_size);
     while (along > 1 && (along / 2 >= axis || lines * along / 2 >= enough_threads)) along /= 2;
   }
-  const ArgReduce reduce{a, FastDivide(a.sizes[2]), along, axis_adjacent};
+  const ArgReduce reduce{a, LongDivide(a.sizes[2]), along, axis_adjacent};
   kernels::with_memory_type(a.input.dtype, [&](auto memory) {
     using S = decltype(memory);
-    using T = typename RegisterOf<S>::Type;
-    launch("arg_reduce", arg_reduce_lines<S, T>,
-           {blocks_for(lines, block_threads / along), dim3(block_threads), block_threads * sizeof(Extreme<T>)}, reduce);
+    launch("arg_reduce", arg_reduce_lines<S>,
+           {blocks_for(lines, block_threads / along), dim3(block_threads), block_threads * sizeof(Extreme<Compute<S>>)},
+           reduce);
   });
 }
 

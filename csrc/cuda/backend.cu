@@ -6,7 +6,6 @@
 #include <cstring>
 #include <mutex>
 #include <new>
-#include <string>
 
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
@@ -18,7 +17,7 @@ struct ThreadState {
   cudaStream_t stream = nullptr;
   cudaStream_t recording = nullptr;  ///< where work goes while a graph is recorded
   bool failed = false;
-  std::string error, told;
+  char error[512] = "", told[512] = "";  ///< to tell that there is no memory left takes none
 };
 thread_local ThreadState state;
 
@@ -27,10 +26,16 @@ thread_local ThreadState state;
 cudaStream_t current_stream() { return state.recording != nullptr ? state.recording : state.stream; }
 bool failed() { return state.failed; }
 
+void note_error(const char* text) {
+  if (state.failed) return;
+  state.failed = true;
+  std::snprintf(state.error, sizeof state.error, "%s", text);
+}
+
 void note_error(cudaError_t error, const char* where) {
   if (error == cudaSuccess || state.failed) return;
   state.failed = true;
-  state.error = std::string(where) + ": " + cudaGetErrorString(error);
+  std::snprintf(state.error, sizeof state.error, "%s: %s", where, cudaGetErrorString(error));
   cudaGetLastError();  // what a failed launch leaves behind would be told again by the next call
 }
 
@@ -53,18 +58,21 @@ namespace {
 
 /// Why there is no device, found out once.
 const char* unavailable() {
-  static const std::string reason = [] {
+  static char text[256];
+  static const char* const reason = []() -> const char* {
     int count = 0;
-    const cudaError_t error = cudaGetDeviceCount(&count);
-    if (error != cudaSuccess) return std::string("no NVIDIA driver or GPU can be used: ") + cudaGetErrorString(error);
-    if (count == 0) return std::string("there is no NVIDIA GPU");
+    if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
+      std::snprintf(text, sizeof text, "no NVIDIA driver or GPU can be used: %s", cudaGetErrorString(error));
+      return text;
+    }
+    if (count == 0) return "there is no NVIDIA GPU";
     for (int device = 0; device < count; ++device) {
       cudaDeviceProp found;
-      if (cudaGetDeviceProperties(&found, device) == cudaSuccess && found.major >= 8) return std::string();
+      if (cudaGetDeviceProperties(&found, device) == cudaSuccess && found.major >= 8) return nullptr;
     }
-    return std::string("there is no NVIDIA GPU of compute capability 8.0 or higher");
+    return "there is no NVIDIA GPU of compute capability 8.0 or higher";
   }();
-  return reason.empty() ? nullptr : reason.c_str();
+  return reason;
 }
 
 int device_count() {
@@ -92,9 +100,8 @@ const char* take_error() {
   if (!state.failed) note_error(cudaGetLastError(), "an earlier call");
   if (!state.failed) return nullptr;
   state.failed = false;
-  state.told = std::move(state.error);
-  state.error.clear();
-  return state.told.c_str();
+  std::memcpy(state.told, state.error, sizeof state.told);
+  return state.told;
 }
 
 void* allocate(size_t bytes) {
@@ -131,9 +138,7 @@ void fill(void* memory, int byte, size_t bytes) {
 /// The device has written whatever it had to; tells of an index out of range once.
 void check_indices() {
   uint32_t* const flag = index_flag;
-  if (flag == nullptr || __atomic_exchange_n(flag, 0, __ATOMIC_RELAXED) == 0 || state.failed) return;
-  state.failed = true;
-  state.error = "index out of range";
+  if (flag != nullptr && __atomic_exchange_n(flag, 0, __ATOMIC_RELAXED) != 0) note_error("index out of range");
 }
 
 void synchronize() {
@@ -229,6 +234,8 @@ const kernels::Kernels* kernels_of(int) { return &table(); }
 
 constexpr kernels::Backend backend = {
     .version = kernels::backend_version,
+    .layout = kernels::exchanged_layout,
+    .library = PYCNN_VERSION,
     .unavailable = unavailable,
     .device_count = device_count,
     .properties = properties,

@@ -9,15 +9,13 @@ namespace {
 
 using kernels::CombineRowsArguments;
 
-/// input: (outer, input_size, inner); output: (outer, output_size, inner), `count` groups of V
+/// input: (outer, input_size, inner); output: (outer, output_size, inner)
 template <typename T, int V>
 __global__ void __launch_bounds__(block_threads)
-    combine_positions(const __grid_constant__ CombineRowsArguments a, const __grid_constant__ FastDivide by_groups,
-                      const __grid_constant__ FastDivide by_size, int64_t count) {
+    combine_positions(const __grid_constant__ CombineRowsArguments a, const __grid_constant__ RowGroups<V> output) {
   const int64_t number = thread_number();
-  if (number >= count) return;
-  const int64_t row = by_groups.divide(number), inner = (number - row * by_groups.divisor) * V;
-  const int64_t outer = by_size.divide(row), position = row - outer * a.output_size;
+  if (number >= output.count) return;
+  const auto [outer, position, inner, row] = output.place(number);
   const T* const from = static_cast<const T*>(a.input) + outer * a.input_size * a.inner + inner;
   const int64_t begin = a.begin[position], end = a.begin[position + 1];
   // As on the CPU: rows are added with one rounding, single elements with two.
@@ -37,28 +35,21 @@ __global__ void __launch_bounds__(block_threads)
   store_several<V>(static_cast<T*>(a.output) + row * a.inner + inner, sum);
 }
 
-template <typename T, int V>
-void launch_combination(const CombineRowsArguments& a) {
-  const int64_t groups = a.inner / V, count = a.outer * a.output_size * groups;
-  launch("combine_rows", combine_positions<T, V>, {blocks_for(count), dim3(block_threads)}, a, FastDivide(groups),
-         FastDivide(a.output_size), count);
-}
-
 template <typename T>
 void run(const CombineRowsArguments& a) {
-  if (moves_whole<T>(a.inner, a.input, a.output))
-    launch_combination<T, most_at_once<T>>(a);
-  else
-    launch_combination<T, 1>(a);
+  with_most_at_once<T>(
+      [&](auto lanes) {
+        const RowGroups<lanes()> output(a.outer, a.output_size, a.inner);
+        launch("combine_rows", combine_positions<T, lanes()>, {blocks_for(output.count), dim3(block_threads)}, a,
+               output);
+      },
+      a.inner, a.input, a.output);
 }
 
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-void combine_rows(const CombineRowsArguments& a) {
-  if (a.outer * a.output_size * a.inner == 0) return;
-  a.dtype == DType::Float64 ? run<double>(a) : run<float>(a);
-}
+void combine_rows(const CombineRowsArguments& a) { a.dtype == DType::Float64 ? run<double>(a) : run<float>(a); }
 
 }  // namespace pycnn::cuda

@@ -3,12 +3,14 @@
 #include <utility>
 
 #include "cuda/depthwise.h"
+#include "cuda/guarded.h"
+#include "cuda/implicit_gemm_jobs.h"
 #include "cuda/index_divide.h"
 #include "cuda/interpreter.h"
 #include "cuda/kernels.h"
 #include "cuda/operands.h"
-#include "cuda/products.h"
 #include "cuda/reference.h"
+#include "cuda/tile_choice.h"
 
 namespace pycnn::cuda {
 namespace {
@@ -300,11 +302,21 @@ void run_reference(const ConvolutionArguments& a) {
 template <ConvolutionPass Pass, int TileNumber>
 constexpr ConvolutionAlgorithm product(const char* name) {
   return {name,
-          product_declines<Pass, TileNumber>,
-          product_workspace<Pass, TileNumber>,
-          run_product<Pass, TileNumber>,
-          Pass == ConvolutionPass::WeightGradient ? nullptr : packed_bytes<Pass>,
-          Pass == ConvolutionPass::WeightGradient ? nullptr : pack_weight_for<Pass>};
+          guarded<product_declines<Pass, TileNumber>>,
+          guarded<product_workspace<Pass, TileNumber>>,
+          guarded<run_product<Pass, TileNumber>>,
+          Pass == ConvolutionPass::WeightGradient ? nullptr : guarded<packed_bytes<Pass>>,
+          Pass == ConvolutionPass::WeightGradient ? nullptr : guarded<pack_weight_for<Pass>>};
+}
+
+template <ConvolutionPass Pass>
+constexpr ConvolutionAlgorithm depthwise() {
+  return {"depthwise", guarded<depthwise_declines>, guarded<depthwise_workspace<Pass>>, guarded<run_depthwise<Pass>>};
+}
+
+template <ConvolutionPass Pass>
+constexpr ConvolutionAlgorithm reference_product() {
+  return {"reference", never_declines, no_workspace, guarded<run_reference<Pass>>};
 }
 
 constexpr ConvolutionPass Forward = ConvolutionPass::Forward, InputGradient = ConvolutionPass::InputGradient,
@@ -315,32 +327,32 @@ constexpr ConvolutionPass Forward = ConvolutionPass::Forward, InputGradient = Co
 // ---------------------------------------------------------------------------------------------------------------------
 
 const ConvolutionAlgorithm convolution_forward[] = {
-    {"depthwise", depthwise_declines, depthwise_workspace<Forward>, run_depthwise<Forward>},
+    depthwise<Forward>(),
     product<Forward, Tile128x128>("implicit_gemm_128x128"),
     product<Forward, Tile128x64>("implicit_gemm_128x64"),
     product<Forward, Tile64x64>("implicit_gemm_64x64"),
     product<Forward, Tile128x32>("implicit_gemm_128x32"),
-    {"reference", never_declines, no_workspace, run_reference<Forward>},
+    reference_product<Forward>(),
     {nullptr, nullptr, nullptr, nullptr},
 };
 
 const ConvolutionAlgorithm convolution_input_gradient[] = {
-    {"depthwise", depthwise_declines, depthwise_workspace<InputGradient>, run_depthwise<InputGradient>},
+    depthwise<InputGradient>(),
     product<InputGradient, Tile128x128>("implicit_gemm_128x128"),
     product<InputGradient, Tile128x64>("implicit_gemm_128x64"),
     product<InputGradient, Tile64x64>("implicit_gemm_64x64"),
     product<InputGradient, Tile128x32>("implicit_gemm_128x32"),
-    {"reference", never_declines, no_workspace, run_reference<InputGradient>},
+    reference_product<InputGradient>(),
     {nullptr, nullptr, nullptr, nullptr},
 };
 
 const ConvolutionAlgorithm convolution_weight_gradient[] = {
-    {"depthwise", depthwise_declines, depthwise_workspace<WeightGradient>, run_depthwise<WeightGradient>},
+    depthwise<WeightGradient>(),
     product<WeightGradient, Tile128x128>("implicit_gemm_128x128"),
     product<WeightGradient, Tile128x64>("implicit_gemm_128x64"),
     product<WeightGradient, Tile64x64>("implicit_gemm_64x64"),
     product<WeightGradient, Tile128x32>("implicit_gemm_128x32"),
-    {"reference", never_declines, no_workspace, run_reference<WeightGradient>},
+    reference_product<WeightGradient>(),
     {nullptr, nullptr, nullptr, nullptr},
 };
 

@@ -1,4 +1,4 @@
-#include "cuda/convolution_products.h"
+#include "cuda/implicit_gemm_convolution.h"
 
 namespace pycnn::cuda {
 

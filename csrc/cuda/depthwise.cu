@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "cuda/convolution_products.h"
+#include "cuda/implicit_gemm_convolution.h"
 #include "cuda/kernels.h"
 
 namespace pycnn::cuda {

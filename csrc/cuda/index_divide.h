@@ -32,4 +32,22 @@ class IndexDivide {
   uint32_t divisor_ = 1, factor_ = 1, shift_ = 0;
 };
 
+/// Quotients of any number from 0 on by any from 1 on: as above where both are that small, else by a division. By 0
+/// nothing is to be divided.
+class LongDivide {
+ public:
+  LongDivide() = default;
+  explicit LongDivide(int64_t divisor) : divisor_(divisor), small_(divisor > 0 && divisor <= most ? divisor : 1) {}
+
+  __host__ __device__ int64_t divisor() const { return divisor_; }
+  __host__ __device__ int64_t quotient(int64_t n) const {
+    return n <= most && divisor_ <= most ? small_.quotient(static_cast<int>(n)) : n / divisor_;
+  }
+
+ private:
+  static constexpr int64_t most = (int64_t{1} << 31) - 1;
+  int64_t divisor_ = 1;
+  IndexDivide small_;
+};
+
 }  // namespace pycnn::cuda

@@ -24,7 +24,7 @@ __device__ inline int64_t checked(int64_t index, int64_t size, uint32_t* out_of_
 
 struct Gather {
   IndexArguments arguments;
-  FastDivide by_size[kernels::max_loops];
+  LongDivide by_size[kernels::max_loops];
   int64_t count;
   uint32_t* out_of_range;
 };
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(block_threads) gather_elements(const __grid_co
   if (rest >= gather.count) return;
   int64_t value = 0, index = 0, entry = 0;
   for (int loop = a.loops - 1; loop >= 0; --loop) {
-    const int64_t next = gather.by_size[loop].divide(rest), at = rest - next * a.sizes[loop];
+    const int64_t next = gather.by_size[loop].quotient(rest), at = rest - next * a.sizes[loop];
     value += at * a.values.strides[loop];
     index += at * a.index.strides[loop];
     if (loop != a.axis) entry += at * a.table.strides[loop];
@@ -52,7 +52,7 @@ template <typename T>
 void launch_gather(const IndexArguments& a) {
   Gather gather{a, {}, 1, out_of_range_flag()};
   for (int loop = 0; loop < a.loops; ++loop) {
-    gather.by_size[loop] = FastDivide(a.sizes[loop]);
+    gather.by_size[loop] = LongDivide(a.sizes[loop]);
     gather.count *= a.sizes[loop];
   }
   if (gather.out_of_range == nullptr) return;

@@ -3,38 +3,19 @@
 // wants it, others lie in local memory.
 #pragma once
 
+#include "cuda/index_divide.h"
 #include "cuda/lanes.h"
 #include "cuda/opcodes.h"
 #include "kernels/program.h"
 
 namespace pycnn::cuda {
 
-/// Divides by a number that is known beforehand, in a multiplication and a shift (Granlund & Montgomery 1994).
-struct FastDivide {
-  int64_t divisor;
-  uint32_t multiplier, shift;
-
-  FastDivide() = default;
-  explicit FastDivide(int64_t by) : divisor(by), multiplier(0), shift(0) {
-    if (by <= 1 || by >= int64_t{1} << 31) return;
-    while (int64_t{1} << shift < by) ++shift;
-    multiplier = static_cast<uint32_t>(
-        ((uint64_t{1} << 32) * ((uint64_t{1} << shift) - static_cast<uint64_t>(by))) / static_cast<uint64_t>(by) + 1);
-  }
-  __host__ __device__ int64_t divide(int64_t n) const {
-    if (multiplier == 0 || n >= int64_t{1} << 31) return divisor == 1 ? n : n / divisor;
-    const auto low = static_cast<uint32_t>(n);
-    const auto high = static_cast<uint32_t>(static_cast<uint64_t>(low) * multiplier >> 32);
-    return static_cast<int64_t>((static_cast<uint64_t>(high) + low) >> shift);
-  }
-};
-
 /// A pointwise program as a kernel gets it, by value (some 7 KB: kernels take up to 32 KB).
 struct Program {
   int code_size, loops;
   bool wide;  ///< has registers of 64 bits
   int64_t sizes[kernels::max_loops];
-  FastDivide dividers[kernels::max_loops];
+  LongDivide dividers[kernels::max_loops];
   bool given[kernels::max_operands];   ///< loads give what the caller passes (an epilogue's raw result)
   bool vector[kernels::max_operands];  ///< elements side by side are adjacent and aligned as `program_vector` of them
   kernels::Operand operands[kernels::max_operands];
@@ -63,7 +44,7 @@ struct ProgramPlace {
   __device__ ProgramPlace(const Program& program, int64_t outer, int64_t inner) {
     index[program.loops - 1] = inner;
     for (int loop = program.loops - 2; loop >= 0; --loop) {
-      const int64_t rest = loop == 0 ? 0 : program.dividers[loop].divide(outer);
+      const int64_t rest = loop == 0 ? 0 : program.dividers[loop].quotient(outer);
       index[loop] = outer - rest * program.sizes[loop];
       outer = rest;
     }

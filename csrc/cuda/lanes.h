@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
+#include "cuda/index_divide.h"
 #include "cuda/launch.h"
 #include "kernels/convert.h"
 
@@ -54,10 +56,46 @@ bool moves_whole(int64_t elements_of_row, Pointers... pointers) {
          ((reinterpret_cast<uintptr_t>(pointers) % most_bytes_at_once == 0) && ...);
 }
 
-/// The type that an element is computed in.
+/// Calls function(how many elements of T go at once, as a constant): most_at_once<T> if rows move so, else 1.
+template <typename T, typename Function, typename... Pointers>
+void with_most_at_once(const Function& function, int64_t elements_of_row, Pointers... pointers) {
+  if (moves_whole<T>(elements_of_row, pointers...))
+    function(std::integral_constant<int, most_at_once<T>>{});
+  else
+    function(std::integral_constant<int, 1>{});
+}
+
+/// The elements of (outer, rows, columns), V neighbouring columns to a thread.
+template <int V>
+struct RowGroups {
+  LongDivide by_groups, by_rows;
+  int64_t count;
+
+  RowGroups(int64_t outer, int64_t rows, int64_t columns)
+      : by_groups(columns / V), by_rows(rows), count(outer * rows * (columns / V)) {}
+
+  struct Place {
+    int64_t outer, row, column;  ///< the first of V columns
+    int64_t row_of_all;          ///< outer · rows + row
+  };
+  __device__ Place place(int64_t number) const {
+    const int64_t row_of_all = by_groups.quotient(number), outer = by_rows.quotient(row_of_all);
+    return {outer, row_of_all - outer * by_rows.divisor(), (number - row_of_all * by_groups.divisor()) * V, row_of_all};
+  }
+};
+
+/// The type that an element is computed in: integers and bool in int64_t, halves in float.
 template <typename T>
 struct ComputeOf {
-  using Type = T;
+  using Type = int64_t;
+};
+template <>
+struct ComputeOf<double> {
+  using Type = double;
+};
+template <>
+struct ComputeOf<float> {
+  using Type = float;
 };
 template <>
 struct ComputeOf<BFloat16> {

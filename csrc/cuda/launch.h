@@ -22,6 +22,7 @@ cudaStream_t current_stream();
 
 /// Remembers the first failure until the core asks for it (see backend.h); what is launched after it does nothing.
 void note_error(cudaError_t error, const char* where);
+void note_error(const char* text);
 bool failed();
 
 struct Grid {

@@ -1,10 +1,12 @@
 // The algorithms of matmul.
 #include <utility>
 
+#include "cuda/guarded.h"
+#include "cuda/implicit_gemm_jobs.h"
 #include "cuda/interpreter.h"
 #include "cuda/kernels.h"
-#include "cuda/products.h"
 #include "cuda/reference.h"
+#include "cuda/tile_choice.h"
 
 namespace pycnn::cuda {
 namespace {
@@ -87,10 +89,10 @@ void run_reference(const MatmulArguments& g) {
 // ---------------------------------------------------------------------------------------------------------------------
 
 const MatmulAlgorithm matmul[] = {
-    {"gemm_128x128", declines<Tile128x128>, workspace<Tile128x128>, run<Tile128x128>},
-    {"gemm_128x64", declines<Tile128x64>, workspace<Tile128x64>, run<Tile128x64>},
-    {"gemm_64x64", declines<Tile64x64>, workspace<Tile64x64>, run<Tile64x64>},
-    {"reference", never_declines, no_workspace, run_reference},
+    {"gemm_128x128", guarded<declines<Tile128x128>>, guarded<workspace<Tile128x128>>, guarded<run<Tile128x128>>},
+    {"gemm_128x64", guarded<declines<Tile128x64>>, guarded<workspace<Tile128x64>>, guarded<run<Tile128x64>>},
+    {"gemm_64x64", guarded<declines<Tile64x64>>, guarded<workspace<Tile64x64>>, guarded<run<Tile64x64>>},
+    {"reference", never_declines, no_workspace, guarded<run_reference>},
     {nullptr, nullptr, nullptr, nullptr},
 };
 

@@ -1,4 +1,4 @@
-#include "cuda/matmul_products.h"
+#include "cuda/implicit_gemm_matmul.h"
 
 namespace pycnn::cuda {
 

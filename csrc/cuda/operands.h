@@ -6,7 +6,6 @@
 
 #include "cuda/index_divide.h"
 #include "cuda/lanes.h"
-#include "cuda/phases.h"
 
 namespace pycnn::cuda {
 
@@ -196,15 +195,13 @@ struct PixelsAndTaps {
   }
 };
 
-/// Rows are pixels, the depth is (tap, channel). V divides the channels of a group.
+/// Such a source, V channels at a time; V divides those of a group.
 template <typename T, int V>
-struct PixelRows {
+struct GatheredChannels {
   using Element = T;
   static constexpr int vector = V;
-  static constexpr Contiguous contiguous = Contiguous::Depth;
   using Across = PixelsAndTaps::Place;
   using Along = PixelsAndTaps::Place;
-  static constexpr bool looks_up = true;
 
   const T* data;
   PixelsAndTaps geometry;
@@ -212,40 +209,38 @@ struct PixelRows {
   __host__ __device__ const T* origin(int, int y) const {
     return data + static_cast<int64_t>(y) * geometry.group_channels.divisor();
   }
-  __host__ __device__ Across across(int part, int i) const { return geometry.pixel(part, i); }
-  __host__ __device__ Along along(int part, int k) const { return geometry.tap(part, k); }
-  /// The i-th entry of the table, as there are group_channels of each.
-  __device__ int lookups(int part) const { return geometry.group_channels.quotient(geometry.part[part].tap_depth); }
-  __device__ Along lookup(int part, int i) const { return geometry.tap(part, i * geometry.group_channels.divisor()); }
-  __device__ Along along(int part, int k, const Along* table) const { return geometry.tap(part, k, table); }
   __host__ __device__ int address(const Across& a, const Along& k, int64_t& offset) const {
     offset = geometry.offset(a, k);
     return geometry.inside(a, k) ? V : 0;
   }
 };
 
+/// Rows are pixels, the depth is (tap, channel).
+template <typename T, int V>
+struct PixelRows : GatheredChannels<T, V> {
+  using Place = PixelsAndTaps::Place;
+  static constexpr Contiguous contiguous = Contiguous::Depth;
+  static constexpr bool looks_up = true;
+  using GatheredChannels<T, V>::geometry;
+
+  __host__ __device__ Place across(int part, int i) const { return geometry.pixel(part, i); }
+  __host__ __device__ Place along(int part, int k) const { return geometry.tap(part, k); }
+  /// The i-th entry of the table, as there are group_channels of each.
+  __device__ int lookups(int part) const { return geometry.group_channels.quotient(geometry.part[part].tap_depth); }
+  __device__ Place lookup(int part, int i) const { return geometry.tap(part, i * geometry.group_channels.divisor()); }
+  __device__ Place along(int part, int k, const Place* table) const { return geometry.tap(part, k, table); }
+};
+
 /// The other way round, of a single part: rows are (tap, channel), the depth is pixels.
 template <typename T, int V>
-struct TapRows {
-  using Element = T;
-  static constexpr int vector = V;
+struct TapRows : GatheredChannels<T, V> {
+  using Place = PixelsAndTaps::Place;
   static constexpr Contiguous contiguous = Contiguous::Across;
-  using Across = PixelsAndTaps::Place;
-  using Along = PixelsAndTaps::Place;
   static constexpr bool looks_up = false;
+  using GatheredChannels<T, V>::geometry;
 
-  const T* data;
-  PixelsAndTaps geometry;
-
-  __host__ __device__ const T* origin(int, int y) const {
-    return data + static_cast<int64_t>(y) * geometry.group_channels.divisor();
-  }
-  __host__ __device__ Across across(int, int i) const { return geometry.tap(0, i); }
-  __host__ __device__ Along along(int, int k) const { return geometry.pixel(0, k); }
-  __host__ __device__ int address(const Across& a, const Along& k, int64_t& offset) const {
-    offset = geometry.offset(a, k);
-    return geometry.inside(a, k) ? V : 0;
-  }
+  __host__ __device__ Place across(int, int i) const { return geometry.tap(0, i); }
+  __host__ __device__ Place along(int, int k) const { return geometry.pixel(0, k); }
 };
 
 }  // namespace pycnn::cuda

@@ -11,7 +11,7 @@ Program make_program(const kernels::PointwiseArguments& arguments, const void* g
   program.loops = arguments.loops;
   for (int loop = 0; loop < arguments.loops; ++loop) {
     program.sizes[loop] = arguments.sizes[loop];
-    program.dividers[loop] = FastDivide(arguments.sizes[loop]);
+    program.dividers[loop] = LongDivide(arguments.sizes[loop]);
   }
   const int innermost = arguments.loops - 1;
   for (int i = 0; i < arguments.operand_count; ++i) {
@@ -80,10 +80,10 @@ constexpr int threads = 256;
 
 __global__ void __launch_bounds__(threads)
     run_program_of_floats(const __grid_constant__ Program program, int64_t outer_size, int64_t groups,
-                          FastDivide by_groups) {
+                          LongDivide by_groups) {
   const int64_t at = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (at >= outer_size * groups) return;
-  const int64_t outer = by_groups.divide(at), inner = (at - outer * groups) * program_vector;
+  const int64_t outer = by_groups.quotient(at), inner = (at - outer * groups) * program_vector;
   const int64_t left = program.sizes[program.loops - 1] - inner;
   const float nothing[program_vector] = {};
   run_program<program_vector>(program, outer, inner, static_cast<int>(left < program_vector ? left : program_vector),
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(threads)
   const int64_t at = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x;
   const int64_t inner_size = program.sizes[program.loops - 1];
   if (at >= outer_size * inner_size) return;
-  const int64_t outer = program.dividers[program.loops - 1].divide(at);
+  const int64_t outer = program.dividers[program.loops - 1].quotient(at);
   Word file[kernels::max_registers];
   cuda::run_wide_program(program, ProgramPlace(program, outer, at - outer * inner_size), file);
 }
@@ -115,7 +115,7 @@ void pointwise(const kernels::PointwiseArguments& arguments) {
   } else {
     const int64_t groups = divide_up(inner_size, program_vector);
     launch("pointwise", run_program_of_floats, {blocks(outer_size * groups), threads}, program, outer_size, groups,
-           FastDivide(groups));
+           LongDivide(groups));
   }
 }
 

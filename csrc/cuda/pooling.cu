@@ -1,7 +1,5 @@
 // Pooling over channels-last tensors: a thread has some neighbouring channels of a pixel. Backward passes gather: each
 // element of the input adds up the windows that see it, in the order of the outputs, and is rounded once.
-#include <type_traits>
-
 #include "cuda/interpreter.h"
 #include "cuda/kernels.h"
 #include "cuda/lanes.h"
@@ -11,10 +9,19 @@ namespace {
 
 using kernels::PoolingArguments;
 
-/// The arguments, and how a thread's number becomes a place of the tensor that is written.
+/// The arguments, and how a thread's number becomes a place of the tensor that is written: `lanes` channels of a pixel.
 struct Pooling {
   PoolingArguments arguments;
-  FastDivide by_groups, by_depth, by_height, by_width;
+  LongDivide by_groups, by_depth, by_height, by_width;
+  int64_t count;  ///< of threads
+
+  Pooling(const PoolingArguments& a, const int64_t (&size)[3], int lanes)
+      : arguments(a),
+        by_groups(a.channels / lanes),
+        by_depth(size[0]),
+        by_height(size[1]),
+        by_width(size[2]),
+        count(a.batch * size[0] * size[1] * size[2] * (a.channels / lanes)) {}
 };
 
 struct Pixel {
@@ -24,15 +31,22 @@ struct Pixel {
 
 __device__ inline Pixel pixel_of(const Pooling& pooling, int64_t thread, int lanes) {
   Pixel pixel;
-  pixel.number = pooling.by_groups.divide(thread);
-  pixel.channel = (thread - pixel.number * pooling.by_groups.divisor) * lanes;
-  const int64_t row = pooling.by_width.divide(pixel.number);
-  pixel.at[2] = pixel.number - row * pooling.by_width.divisor;
-  const int64_t plane = pooling.by_height.divide(row);
-  pixel.at[1] = row - plane * pooling.by_height.divisor;
-  pixel.batch = pooling.by_depth.divide(plane);
-  pixel.at[0] = plane - pixel.batch * pooling.by_depth.divisor;
+  pixel.number = pooling.by_groups.quotient(thread);
+  pixel.channel = (thread - pixel.number * pooling.by_groups.divisor()) * lanes;
+  const int64_t row = pooling.by_width.quotient(pixel.number);
+  pixel.at[2] = pixel.number - row * pooling.by_width.divisor();
+  const int64_t plane = pooling.by_height.quotient(row);
+  pixel.at[1] = row - plane * pooling.by_height.divisor();
+  pixel.batch = pooling.by_depth.quotient(plane);
+  pixel.at[0] = plane - pixel.batch * pooling.by_depth.divisor();
   return pixel;
+}
+
+/// Where the output's item begins, at its channel.
+template <typename S>
+__device__ inline const S* input_item(const PoolingArguments& a, const Pixel& output) {
+  const int64_t volume = a.input_size[0] * a.input_size[1] * a.input_size[2];
+  return static_cast<const S*>(a.input) + output.batch * volume * a.channels + output.channel;
 }
 
 /// What a maximum notes of its place: nothing, a tap's number in its window, or an index within D×H×W.
@@ -83,17 +97,15 @@ __device__ inline int64_t lowest<int64_t>() {
   return INT64_MIN;
 }
 
-/// input: (batch, D, H, W, C); output, places: likewise, `count` groups of V channels
+/// input: (batch, D, H, W, C); output, places: likewise
 template <typename S, int V, typename M>
-__global__ void __launch_bounds__(block_threads, 4)
-    max_pool_pixels(const __grid_constant__ Pooling pooling, int64_t count) {
+__global__ void __launch_bounds__(block_threads, 4) max_pool_pixels(const __grid_constant__ Pooling pooling) {
   using T = Compute<S>;
   const PoolingArguments& a = pooling.arguments;
   const int64_t thread = thread_number();
-  if (thread >= count) return;
+  if (thread >= pooling.count) return;
   const Pixel output = pixel_of(pooling, thread, V);
-  const int64_t volume = a.input_size[0] * a.input_size[1] * a.input_size[2];
-  const S* const from = static_cast<const S*>(a.input) + output.batch * volume * a.channels + output.channel;
+  const S* const from = input_item<S>(a, output);
   T best[V];
   int place[V];
 #pragma unroll
@@ -126,16 +138,14 @@ __global__ void __launch_bounds__(block_threads, 4)
 }
 static_assert(static_cast<uint8_t>(-1) == kernels::no_tap);
 
-/// input: (batch, D, H, W, C); output, places: likewise, `count` groups of V channels
+/// input: (batch, D, H, W, C); output, places: likewise
 template <typename S, int V, typename M>
-__global__ void __launch_bounds__(block_threads, 4)
-    gather_maxima(const __grid_constant__ Pooling pooling, int64_t count) {
+__global__ void __launch_bounds__(block_threads, 4) gather_maxima(const __grid_constant__ Pooling pooling) {
   const PoolingArguments& a = pooling.arguments;
   const int64_t thread = thread_number();
-  if (thread >= count) return;
+  if (thread >= pooling.count) return;
   const Pixel output = pixel_of(pooling, thread, V);
-  const int64_t volume = a.input_size[0] * a.input_size[1] * a.input_size[2];
-  const S* const from = static_cast<const S*>(a.input) + output.batch * volume * a.channels + output.channel;
+  const S* const from = input_item<S>(a, output);
   const int64_t to = output.number * a.channels + output.channel;
   const Several<M, V> places = load_several<V>(places_of<M>(a) + to);
   Several<S, V> result{};
@@ -173,16 +183,14 @@ __device__ inline void add_pixel(double (&sums)[V], const S* from) {
 }
 
 /// Sums are held in double: large windows must not lose digits.
-/// input: (batch, D, H, W, C); output: likewise, `count` groups of V channels
+/// input: (batch, D, H, W, C); output: likewise
 template <typename S, int V>
-__global__ void __launch_bounds__(block_threads, 4)
-    average_pixels(const __grid_constant__ Pooling pooling, int64_t count) {
+__global__ void __launch_bounds__(block_threads, 4) average_pixels(const __grid_constant__ Pooling pooling) {
   const PoolingArguments& a = pooling.arguments;
   const int64_t thread = thread_number();
-  if (thread >= count) return;
+  if (thread >= pooling.count) return;
   const Pixel output = pixel_of(pooling, thread, V);
-  const int64_t volume = a.input_size[0] * a.input_size[1] * a.input_size[2];
-  const S* const from = static_cast<const S*>(a.input) + output.batch * volume * a.channels + output.channel;
+  const S* const from = input_item<S>(a, output);
   double sums[V] = {};
   for_each_tap(a, output, [&](int64_t pixel, int) { add_pixel(sums, from + pixel * a.channels); });
   store_averages<S>(a, output, sums);
@@ -193,18 +201,16 @@ constexpr int sharing_warps = block_threads / warp_size;
 constexpr int64_t least_shared_taps = 32, most_shared_groups = int64_t{1} << 16;
 
 template <typename S, int V>
-__global__ void __launch_bounds__(block_threads, 4)
-    average_large_windows(const __grid_constant__ Pooling pooling, int64_t count) {
+__global__ void __launch_bounds__(block_threads, 4) average_large_windows(const __grid_constant__ Pooling pooling) {
   const PoolingArguments& a = pooling.arguments;
   const int lane = static_cast<int>(threadIdx.x) % warp_size, part = static_cast<int>(threadIdx.x) / warp_size;
   const int64_t thread = static_cast<int64_t>(blockIdx.x) * warp_size + lane;
   double* const shared = shared_memory<double>();  // (warps, V, 32)
   Pixel output{};
   double sums[V] = {};
-  if (thread < count) {
+  if (thread < pooling.count) {
     output = pixel_of(pooling, thread, V);
-    const int64_t volume = a.input_size[0] * a.input_size[1] * a.input_size[2];
-    const S* const from = static_cast<const S*>(a.input) + output.batch * volume * a.channels + output.channel;
+    const S* const from = input_item<S>(a, output);
     int64_t first[3];
     unsigned taps[3];
     for (int d = 0; d < 3; ++d) {
@@ -221,7 +227,7 @@ __global__ void __launch_bounds__(block_threads, 4)
   }
   for (int v = 0; v < V; ++v) shared[(part * V + v) * warp_size + lane] = sums[v];
   __syncthreads();
-  if (part != 0 || thread >= count) return;
+  if (part != 0 || thread >= pooling.count) return;
   for (int v = 0; v < V; ++v)
     for (int other = 1; other < sharing_warps; ++other) sums[v] += shared[(other * V + v) * warp_size + lane];
   store_averages<S>(a, output, sums);
@@ -273,13 +279,12 @@ __device__ inline void store_sums(const PoolingArguments& a, const Pixel& input,
   store_several<V>(static_cast<S*>(a.input) + input.number * a.channels + input.channel, result);
 }
 
-/// output (its gradient), places: (batch, D, H, W, C); input (its gradient): likewise, `count` groups of V channels
+/// output (its gradient), places: (batch, D, H, W, C); input (its gradient): likewise
 template <typename S, int V, typename M>
-__global__ void __launch_bounds__(block_threads, 4)
-    max_pool_gradients(const __grid_constant__ Pooling pooling, int64_t count) {
+__global__ void __launch_bounds__(block_threads, 4) max_pool_gradients(const __grid_constant__ Pooling pooling) {
   const PoolingArguments& a = pooling.arguments;
   const int64_t thread = thread_number();
-  if (thread >= count) return;
+  if (thread >= pooling.count) return;
   const Pixel input = pixel_of(pooling, thread, V);
   const int64_t index = (input.at[0] * a.input_size[1] + input.at[1]) * a.input_size[2] + input.at[2];
   Compute<S> sums[V] = {};
@@ -295,14 +300,13 @@ __global__ void __launch_bounds__(block_threads, 4)
   store_sums<S>(a, input, sums);
 }
 
-/// output (its gradient): (batch, D, H, W, C); input (its gradient): likewise, `count` groups of V channels
+/// output (its gradient): (batch, D, H, W, C); input (its gradient): likewise
 template <typename S, int V>
-__global__ void __launch_bounds__(block_threads, 4)
-    average_gradients(const __grid_constant__ Pooling pooling, int64_t count) {
+__global__ void __launch_bounds__(block_threads, 4) average_gradients(const __grid_constant__ Pooling pooling) {
   using T = Compute<S>;
   const PoolingArguments& a = pooling.arguments;
   const int64_t thread = thread_number();
-  if (thread >= count) return;
+  if (thread >= pooling.count) return;
   const Pixel input = pixel_of(pooling, thread, V);
   T sums[V] = {};
   for_each_window(a, input, [&](int64_t pixel, const int(&at)[3], int) {
@@ -317,30 +321,20 @@ __global__ void __launch_bounds__(block_threads, 4)
 
 // -- launching --------------------------------------------------------------------------------------------------------
 
-Pooling pooling_over(const PoolingArguments& a, const int64_t (&size)[3], int lanes) {
-  return {a, FastDivide(a.channels / lanes), FastDivide(size[0]), FastDivide(size[1]), FastDivide(size[2])};
-}
-
-int64_t groups_of(const PoolingArguments& a, const int64_t (&size)[3], int lanes) {
-  return a.batch * size[0] * size[1] * size[2] * (a.channels / lanes);
-}
-
-void launch_pooling(const char* name, void (*kernel)(Pooling, int64_t), const PoolingArguments& a,
-                    const int64_t (&size)[3], int lanes) {
-  const int64_t count = groups_of(a, size, lanes);
-  if (count > 0) launch(name, kernel, {blocks_for(count), dim3(block_threads)}, pooling_over(a, size, lanes), count);
+/// One thread for `lanes` channels of each pixel of a tensor of this size.
+void launch_pooling(const char* name, void (*kernel)(Pooling), const PoolingArguments& a, const int64_t (&size)[3],
+                    int lanes) {
+  const Pooling pooling(a, size, lanes);
+  launch(name, kernel, {blocks_for(pooling.count), dim3(block_threads)}, pooling);
 }
 
 /// Calls function(S{}, V as a constant) with the elements of memory and how many of them go at once.
 template <typename Function>
 void with_elements(const PoolingArguments& a, const Function& function) {
   const auto with = [&](auto element) {
-    using S = decltype(element);
-    // Places go at once as well: most_at_once<S> of them are whole words if they are aligned.
-    if (moves_whole<S>(a.channels, a.input, a.output, a.indices, a.offsets))
-      function(element, std::integral_constant<int, most_at_once<S>>{});
-    else
-      function(element, std::integral_constant<int, 1>{});
+    // Places go at once as well: most_at_once of the elements are whole words if they are aligned.
+    with_most_at_once<decltype(element)>([&](auto lanes) { function(element, lanes); }, a.channels, a.input, a.output,
+                                         a.indices, a.offsets);
   };
   if (a.dtype == DType::BFloat16)
     with(BFloat16{});
@@ -392,13 +386,12 @@ void average_pool(const PoolingArguments& a) {
   with_elements(a, [&](auto element, auto lanes) {
     using S = decltype(element);
     constexpr int V = lanes();
-    const int64_t count = groups_of(a, a.output_size, V);
-    if (a.taps[0] * a.taps[1] * a.taps[2] < least_shared_taps || count > most_shared_groups || count == 0)
+    const Pooling pooling(a, a.output_size, V);
+    if (a.taps[0] * a.taps[1] * a.taps[2] < least_shared_taps || pooling.count > most_shared_groups)
       launch_pooling("average_pool", average_pixels<S, V>, a, a.output_size, V);
     else
       launch("average_pool", average_large_windows<S, V>,
-             {blocks_for(count, warp_size), dim3(block_threads), block_threads * V * sizeof(double)},
-             pooling_over(a, a.output_size, V), count);
+             {blocks_for(pooling.count, warp_size), dim3(block_threads), block_threads * V * sizeof(double)}, pooling);
   });
 }
 

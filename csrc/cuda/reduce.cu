@@ -131,7 +131,7 @@ __device__ void set_place(ProgramPlace& place, const Program& program, const int
     const int loop = loops[i];
     const bool tiled = loop == program.loops - 1;
     const int64_t size = tiled ? (program.sizes[loop] + tile - 1) / tile : program.sizes[loop];
-    const int64_t rest = i == 0 ? 0 : tiled ? number / size : program.dividers[loop].divide(number);
+    const int64_t rest = i == 0 ? 0 : tiled ? number / size : program.dividers[loop].quotient(number);
     place.index[loop] = (number - rest * size) * (tiled ? tile : 1);
     number = rest;
   }

@@ -1,7 +1,5 @@
 // Weighted sums of a few elements of a table for each of many points, and what is transposed to that: sampling images.
 // Channels lie innermost; threads run over them.
-#include <type_traits>
-
 #include "cuda/interpreter.h"
 #include "cuda/kernels.h"
 #include "cuda/lanes.h"
@@ -12,16 +10,13 @@ namespace {
 
 using kernels::SampleArguments;
 
-/// weights, index: (batch, taps, points); table: (batch, elements, channels); values: (batch, points, channels),
-/// `count` groups of V
+/// weights, index: (batch, taps, points); table: (batch, elements, channels); values: (batch, points, channels)
 template <typename T, int V>
 __global__ void __launch_bounds__(block_threads)
-    sample_points(const __grid_constant__ SampleArguments a, const __grid_constant__ FastDivide by_groups,
-                  const __grid_constant__ FastDivide by_points, int64_t count) {
+    sample_points(const __grid_constant__ SampleArguments a, const __grid_constant__ RowGroups<V> values) {
   const int64_t number = thread_number();
-  if (number >= count) return;
-  const int64_t at = by_groups.divide(number), channel = (number - at * by_groups.divisor) * V;
-  const int64_t batch = by_points.divide(at), point = at - batch * a.points;
+  if (number >= values.count) return;
+  const auto [batch, point, channel, at] = values.place(number);
   const T* const table = static_cast<const T*>(a.table) + batch * a.elements * a.channels + channel;
   Several<T, V> sum{};
   for (int64_t tap = 0; tap < a.taps; ++tap) {
@@ -67,7 +62,7 @@ struct SpreadSource {
   static constexpr bool starts_empty = true;
 
   SampleArguments a;
-  FastDivide by_taps;
+  LongDivide by_taps;
   int64_t lines, count, width, table_size;
 
   explicit SpreadSource(const SampleArguments& arguments)
@@ -83,7 +78,7 @@ struct SpreadSource {
     int64_t batch;
 
     __device__ int64_t place(int64_t i, int64_t& point) const {
-      point = source.by_taps.divide(i);
+      point = source.by_taps.quotient(i);
       return (batch * source.a.taps + i - point * source.a.taps) * source.a.points + point;
     }
     __device__ int64_t index(int64_t i) const {
@@ -106,10 +101,8 @@ struct SpreadSource {
 
 template <typename T, int V>
 void launch_sample(const SampleArguments& a) {
-  const int64_t groups = a.channels / V, count = a.batch * a.points * groups;
-  if (count > 0)
-    launch("sample", sample_points<T, V>, {blocks_for(count), dim3(block_threads)}, a, FastDivide(groups),
-           FastDivide(a.points), count);
+  const RowGroups<V> values(a.batch, a.points, a.channels);
+  launch("sample", sample_points<T, V>, {blocks_for(values.count), dim3(block_threads)}, a, values);
 }
 
 template <typename T, int V>
@@ -123,11 +116,7 @@ void launch_weights(const SampleArguments& a) {
 template <typename Function>
 void with_elements(const SampleArguments& a, const Function& function) {
   const auto with = [&](auto element) {
-    using T = decltype(element);
-    if (moves_whole<T>(a.channels, a.table, a.values))
-      function(element, std::integral_constant<int, most_at_once<T>>{});
-    else
-      function(element, std::integral_constant<int, 1>{});
+    with_most_at_once<decltype(element)>([&](auto lanes) { function(element, lanes); }, a.channels, a.table, a.values);
   };
   a.dtype == DType::Float64 ? with(double{}) : with(float{});
 }

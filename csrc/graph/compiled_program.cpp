@@ -1,8 +1,7 @@
-// From formula and slots to what the interpreter takes: merged loops, allotted registers.
+#include "graph/compiled_program.h"
+
 #include <algorithm>
 #include <bit>
-
-#include "graph/primitives.h"
 
 namespace pycnn::graph {
 namespace {

@@ -489,6 +489,12 @@ void enqueue_pending_work() {
   }
 }
 
+namespace {
+
+[[maybe_unused]] const bool work_is_enqueued = (set_work_enqueuer(enqueue_pending_work), true);
+
+}  // namespace
+
 std::vector<Computation> evaluate_captured(std::span<const Value> requested, uint64_t first_sequence) {
   for (const std::shared_ptr<Node>& node : held_pending_work()) {
     if (node->sequence < first_sequence) continue;

@@ -75,6 +75,7 @@ Plan::Plan(std::span<const PlanNode> nodes, std::span<const PlanInput> inputs, c
     step->prepare(kernels_);
     workspace_bytes_ = std::max(workspace_bytes_, aligned(step->workspace));
   }
+  if (!device_.is_cpu()) check_backend(backend_of(device_));  // else algorithms may have given no answers
   find_donations();
   if (fused) batch_last_phase();
   place_buffers();

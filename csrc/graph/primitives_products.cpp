@@ -172,6 +172,20 @@ void Packing::run(const Algorithm& algorithm, Arguments& arguments, const Slot& 
   algorithm.run(arguments);
 }
 
+template <typename Algorithm, typename Arguments>
+void EpiloguePrimitive::run_algorithm(const Algorithm& algorithm, Arguments& arguments, const Slot& weight,
+                                      const Addresses& addresses) const {
+  if (raw().count() == 0) return;
+  arguments.workspace = addresses.workspace;
+  kernels::Operand operands[kernels::max_operands];
+  kernels::PointwiseArguments applied;
+  if (epilogue) {
+    applied = compiled_epilogue.arguments(addresses, operands);
+    arguments.epilogue = &applied;
+  }
+  packing.run(algorithm, arguments, weight, addresses);
+}
+
 const char* ConvolutionPrimitive::name() const { return choosable[static_cast<size_t>(pass)]; }
 
 std::vector<int> ConvolutionPrimitive::result_order() const {
@@ -224,19 +238,11 @@ void ConvolutionPrimitive::prepare(const kernels::Kernels& kernels) {
 }
 
 void ConvolutionPrimitive::run(const kernels::Kernels&, const Addresses& addresses) const {
-  if (raw().count() == 0) return;
   kernels::ConvolutionArguments result = arguments();
   result.input = addresses.of(input);
   result.weight = addresses.of(weight);
   result.output = addresses.of(output);
-  result.workspace = addresses.workspace;
-  kernels::Operand operands[kernels::max_operands];
-  kernels::PointwiseArguments applied;
-  if (epilogue) {
-    applied = compiled_epilogue.arguments(addresses, operands);
-    result.epilogue = &applied;
-  }
-  packing.run(*algorithm, result, weight, addresses);
+  run_algorithm(*algorithm, result, weight, addresses);
 }
 
 double ConvolutionPrimitive::flops() const {
@@ -278,19 +284,11 @@ void MatmulPrimitive::prepare(const kernels::Kernels& kernels) {
 }
 
 void MatmulPrimitive::run(const kernels::Kernels&, const Addresses& addresses) const {
-  if (c.count() == 0) return;
   kernels::MatmulArguments result = shape;
   result.a = addresses.of(a);
   result.b = addresses.of(b);
   result.c = addresses.of(c);
-  result.workspace = addresses.workspace;
-  kernels::Operand operands[kernels::max_operands];
-  kernels::PointwiseArguments applied;
-  if (epilogue) {
-    applied = compiled_epilogue.arguments(addresses, operands);
-    result.epilogue = &applied;
-  }
-  packing.run(*algorithm, result, this->b, addresses);
+  run_algorithm(*algorithm, result, b, addresses);
 }
 
 double MatmulPrimitive::flops() const {

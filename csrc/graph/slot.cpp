@@ -1,7 +1,7 @@
-// Slots: windows onto a plan's buffers.
-#include "graph/lowering.h"
+#include "graph/slot.h"
 
 #include <algorithm>
+#include <vector>
 
 namespace pycnn::graph {
 

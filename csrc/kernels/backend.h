@@ -9,8 +9,9 @@
 
 namespace pycnn::kernels {
 
-/// Changes with every change of this struct or of the kernels' arguments.
-inline constexpr uint32_t backend_version = 1;
+/// Changes with Backend's first three members: by them a plug-in that belongs to another library is recognised before
+/// anything else of it is read.
+inline constexpr uint32_t backend_version = 2;
 
 struct DeviceProperties {
   char name[256];
@@ -19,7 +20,9 @@ struct DeviceProperties {
 };
 
 struct Backend {
-  uint32_t version;
+  uint32_t version;     ///< backend_version
+  uint32_t layout;      ///< exchanged_layout
+  const char* library;  ///< the version of pycnn, "0.1.0"
   /// Null if there are devices to use, else why not, in one line.
   const char* (*unavailable)();
   int (*device_count)();
@@ -63,6 +66,25 @@ struct Backend {
   void (*launch_graph)(void* graph);
   void (*destroy_graph)(void* graph);  ///< once its launches are done
 };
+
+/// A number made of the sizes of all that is exchanged and of the opcodes in order, for builds of one version from
+/// different sources.
+template <typename... Exchanged>
+constexpr uint32_t layout_of() {
+  uint32_t hash = 2166136261;  // FNV-1a
+  const auto add = [&](size_t value) { hash = (hash ^ static_cast<uint32_t>(value)) * 16777619; };
+  (add(sizeof(Exchanged)), ...);
+#define PYCNN_OPCODE(name, operands) #name ","
+  for (const char letter : PYCNN_OPCODES(PYCNN_OPCODE)) add(static_cast<unsigned char>(letter));
+#undef PYCNN_OPCODE
+  return hash;
+}
+inline constexpr uint32_t exchanged_layout =
+    layout_of<Backend, DeviceProperties, Kernels, Instruction, Operand, PointwiseArguments, Accumulation,
+              ReduceArguments, ArgReduceArguments, ConvolutionShape, ConvolutionArguments, ConvolutionAlgorithm,
+              MatmulArguments, MatmulAlgorithm, PoolingArguments, CombineRowsArguments, SoftmaxArguments,
+              NormalizeRowsArguments, NormalizeRowsBackwardArguments, SampleArguments, IndexArguments, ScanArguments,
+              SortArguments, SelectArguments, SearchArguments, FactorArguments, SolveArguments, RandomArguments>();
 
 /// The plug-in's only symbol.
 inline constexpr const char* backend_symbol = "pycnn_backend_v1";

@@ -11,7 +11,6 @@
 #include <mutex>
 
 #include "cpu/features.h"
-#include "graph/evaluate.h"
 #include "pycnn/error.h"
 #include "tensor/storage.h"
 
@@ -26,6 +25,13 @@ thread_local std::array<cuda::Stream, most_devices> streams;
 
 std::atomic<bool> cuda_lost{false};
 
+void (*work_enqueuer)() = nullptr;  // set as this library is loaded
+
+/// Before the stream in which pending work would run is another one, or is waited for.
+void enqueue_pending_work() {
+  if (work_enqueuer != nullptr) work_enqueuer();
+}
+
 struct PlugIn {
   const kernels::Backend* backend = nullptr;
   std::string reason;
@@ -39,6 +45,8 @@ std::string plug_in_path() {
   return (std::filesystem::path(info.dli_fname).parent_path() / "libpycnn_cuda.so").string();
 }
 
+constexpr const char* same_version = "install pycnn-cuda13 of the same version";
+
 PlugIn open_plug_in() {
   const std::string path = plug_in_path();
   std::error_code ignored;
@@ -49,9 +57,14 @@ PlugIn open_plug_in() {
   const auto function = reinterpret_cast<kernels::BackendFunction>(dlsym(library, kernels::backend_symbol));
   const kernels::Backend* const backend = function != nullptr ? function() : nullptr;
   if (backend == nullptr) return {nullptr, path + " is not a plug-in of pycnn"};
+  constexpr const char* ours = "this is pycnn " PYCNN_VERSION;
   if (backend->version != kernels::backend_version)
-    return {nullptr, detail::concatenate(path, " is of version ", backend->version, ", this library needs version ",
-                                         kernels::backend_version)};
+    return {nullptr, detail::concatenate(path, " belongs to another version of pycnn, ", ours, ": ", same_version)};
+  if (std::string_view(backend->library) != PYCNN_VERSION)
+    return {nullptr, detail::concatenate(path, " belongs to pycnn ", backend->library, ", ", ours, ": ", same_version)};
+  if (backend->layout != kernels::exchanged_layout)
+    return {nullptr, detail::concatenate(path, " was built from other sources of pycnn " PYCNN_VERSION
+                                               " than this library: build them from the same")};
   if (const char* why = backend->unavailable()) return {nullptr, why};
   pthread_atfork(nullptr, nullptr, [] { cuda_lost.store(true); });
   return {backend, ""};
@@ -77,6 +90,8 @@ void check_index(int index) {
 }
 
 }  // namespace
+
+void set_work_enqueuer(void (*enqueue)()) { work_enqueuer = enqueue; }
 
 bool is_cuda_lost() { return cuda_lost.load(std::memory_order_relaxed); }
 
@@ -144,7 +159,7 @@ Properties properties(int index) {
 
 void synchronize(int index) {
   check_index(index);
-  graph::enqueue_pending_work();
+  enqueue_pending_work();
   const kernels::Backend& backend = backend_of({DeviceType::Cuda, static_cast<int8_t>(index)});
   backend.synchronize_device();
   check_backend(backend);
@@ -194,15 +209,15 @@ Stream::Stream(int device, int priority) : device_(device) {
 }
 
 void Stream::synchronize() const {
-  graph::enqueue_pending_work();
+  enqueue_pending_work();
   in_stream(device_, handle(), [](const auto& backend) { backend.synchronize(); });
 }
 bool Stream::query() const {
-  graph::enqueue_pending_work();
+  enqueue_pending_work();
   return in_stream(device_, handle(), [&](const auto& backend) { return backend.stream_is_done(handle()) != 0; });
 }
 void Stream::wait(const Event& event) const {
-  graph::enqueue_pending_work();
+  enqueue_pending_work();
   if (event.is_recorded())
     in_stream(device_, handle(), [&](const auto& backend) { backend.wait_event(event.handle_.get()); });
 }
@@ -219,12 +234,12 @@ Stream current_stream(int device) {
   return stream.handle() != nullptr ? stream : default_stream(device);
 }
 void set_stream(const Stream& stream) {
-  graph::enqueue_pending_work();  // where it was recorded
+  enqueue_pending_work();  // where it was recorded
   streams[static_cast<size_t>(stream.device())] = stream;
 }
 
 void Event::record(const Stream& stream) {
-  graph::enqueue_pending_work();  // the event comes after it
+  enqueue_pending_work();  // the event comes after it
   if (!handle_ || device_ != stream.device()) {
     device_ = stream.device();
     handle_ = {in_stream(device_, nullptr, [&](const auto& backend) { return backend.create_event(timed_ ? 1 : 0); }),

@@ -16,6 +16,10 @@ const kernels::Kernels& kernels_of(const Device& device);
 /// Throws what went wrong in this thread.
 void check_backend(const kernels::Backend& backend);
 
+/// What gives devices this thread's work that is recorded but pending: the graph's. It is called before the thread
+/// waits for a stream, or changes it.
+void set_work_enqueuer(void (*enqueue)());
+
 /// This thread's stream on a device; null is the default one.
 void* current_stream_handle(int device);
 

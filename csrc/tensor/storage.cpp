@@ -7,6 +7,8 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -62,6 +64,9 @@ std::mutex& memory_mutex() {
 }
 
 /// Small blocks are kept by size. Large ones serve requests of up to their size; beyond the cap the oldest go first.
+/// Of the CPU's small blocks the last one goes out again, which may still be in a cache. Of a GPU's blocks of one size
+/// it is the one at the lowest address: steps that ask and give back alike then get the same ones each time, which
+/// graphs are kept by (graph/captured_graphs.h).
 class CachingAllocator {
  public:
   /// A GPU's memory has no cap: what is kept goes back when there is no other left.
@@ -96,11 +101,17 @@ class CachingAllocator {
     if (retired_) return drop(block);
     if (block.bytes <= small_bytes) {
       if (small_kept_ + block.bytes > small_cap) return drop(block);
-      small_[block.bytes].push_back(block.data);
+      std::vector<void*>& kept = small_[block.bytes];
+      kept.push_back(block.data);
+      if (!device_.is_cpu()) std::push_heap(kept.begin(), kept.end(), std::greater<>());
       small_kept_ += block.bytes;
       return;
     }
-    large_.emplace(block.bytes, Kept{block.data, ++age_});
+    auto at = large_.upper_bound(block.bytes);
+    if (!device_.is_cpu())
+      while (at != large_.begin() && std::prev(at)->first == block.bytes && std::prev(at)->second.data > block.data)
+        --at;
+    large_.emplace_hint(at, block.bytes, Kept{block.data, ++age_});
     large_kept_ += block.bytes;
     while (large_kept_ > cap_) {
       const auto oldest = std::min_element(large_.begin(), large_.end(),
@@ -173,8 +184,10 @@ class CachingAllocator {
   Block take_small(size_t bytes) {
     const auto found = small_.find(bytes);
     if (found == small_.end() || found->second.empty()) return {};
-    void* data = found->second.back();
-    found->second.pop_back();
+    std::vector<void*>& kept = found->second;
+    if (!device_.is_cpu()) std::pop_heap(kept.begin(), kept.end(), std::greater<>());
+    void* data = kept.back();
+    kept.pop_back();
     small_kept_ -= bytes;
     return {data, bytes};
   }

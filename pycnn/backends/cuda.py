@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from pycnn import _core, cuda
 
+__all__ = [
+    "is_built",
+    "matmul",
+]
+
 
 class _MatrixProducts:
     @property

@@ -6,6 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+__all__ = [
+    "allow_tf32",
+    "benchmark",
+    "deterministic",
+    "enabled",
+    "flags",
+    "is_available",
+    "version",
+]
+
 enabled: bool = True
 benchmark: bool = False
 deterministic: bool = False

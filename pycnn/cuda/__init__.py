@@ -12,6 +12,45 @@ from pycnn import _core
 from pycnn._device import as_device
 from pycnn.cuda import amp as amp
 
+__all__ = [
+    "Event",
+    "OutOfMemoryError",
+    "Stream",
+    "amp",
+    "current_device",
+    "current_stream",
+    "default_stream",
+    "device",
+    "device_count",
+    "empty_cache",
+    "get_device_capability",
+    "get_device_name",
+    "get_device_properties",
+    "get_rng_state_all",
+    "graphs_enabled",
+    "init",
+    "is_available",
+    "is_bf16_supported",
+    "is_initialized",
+    "manual_seed",
+    "manual_seed_all",
+    "max_memory_allocated",
+    "max_memory_reserved",
+    "mem_get_info",
+    "memory_allocated",
+    "memory_reserved",
+    "memory_stats",
+    "reset_max_memory_allocated",
+    "reset_peak_memory_stats",
+    "set_device",
+    "set_graphs_enabled",
+    "set_rng_state_all",
+    "set_stream",
+    "stream",
+    "synchronize",
+    "unavailable_reason",
+]
+
 OutOfMemoryError: type[RuntimeError] = vars(_core)["_OutOfMemoryError"]
 
 

@@ -2,6 +2,14 @@
 
 from typing import Any
 
+__all__ = [
+    "barrier",
+    "get_rank",
+    "get_world_size",
+    "is_available",
+    "is_initialized",
+]
+
 
 def is_available() -> bool:
     """False."""

@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "cuda/convolution_phases.h"
 #include "cuda/index_divide.h"
 #include "cuda/kernels.h"
 #include "cuda/operands.h"
-#include "cuda/phases.h"
-#include "cuda/products.h"
+#include "cuda_testing.h"
 #include "pycnn/dtype.h"
 
 namespace pycnn {
@@ -27,21 +27,19 @@ using kernels::ConvolutionPass;
 using kernels::ConvolutionShape;
 using kernels::MatmulArguments;
 
-// -- elements ---------------------------------------------------------------------------------------------------------
-double value_of(float x) { return x; }
-double value_of(double x) { return x; }
-double value_of(int64_t x) { return static_cast<double>(x); }
-double value_of(BFloat16 x) { return to_float(x); }
-double value_of(Float16 x) { return to_float(x); }
+using testing_cuda::Guarded;
+using testing_cuda::rounded;
+using testing_cuda::value_of;
 
+// -- elements ---------------------------------------------------------------------------------------------------------
+/// Between -1 and 1, integers between -100 and 100.
 template <typename T>
-T element_of(double x) {
-  if constexpr (std::is_same_v<T, BFloat16>)
-    return to_bfloat16(static_cast<float>(x));
-  else if constexpr (std::is_same_v<T, Float16>)
-    return to_float16(static_cast<float>(x));
-  else
-    return static_cast<T>(x);
+std::vector<T> random_factors(int64_t count, uint32_t seed) {
+  if constexpr (!std::is_same_v<T, int64_t>) return testing_cuda::random_reals<T>(count, seed);
+  std::vector<T> factors;
+  for (const int64_t drawn : testing_cuda::random_integers(count, 201, seed))
+    factors.push_back(static_cast<T>(drawn - 100));
+  return factors;
 }
 
 /// How far a result may be from the exact one: relative to itself, and to the largest.
@@ -53,54 +51,16 @@ struct Tolerance {
                           all = std::is_same_v<T, double> || std::is_same_v<T, int64_t> ? 1e-14 : 2e-6;
 };
 
-/// Elements between guards. What is written begins as NaN.
 template <typename T>
-class Guarded {
- public:
-  static constexpr size_t guard = 64;  ///< elements; keeps the first one aligned
-  explicit Guarded(int64_t count, int64_t shift = 0)
-      : count_(static_cast<size_t>(std::max<int64_t>(count, 0))), shift_(shift) {
-    bytes_.resize((count_ + 2 * guard + static_cast<size_t>(shift)) * sizeof(T) + 256, 0x5A);
-    auto at = reinterpret_cast<uintptr_t>(bytes_.data());
-    begin_ = reinterpret_cast<T*>((at + 255) / 256 * 256) + guard + shift;
-    std::memset(static_cast<void*>(begin_), 0xFF, count_ * sizeof(T));
-  }
-  T* data() { return begin_; }
-  size_t size() const { return count_; }
-  T& operator[](size_t i) { return begin_[i]; }
-  void randomize(uint32_t seed) {
-    std::mt19937 generator(seed);
-    std::uniform_real_distribution<double> uniform(-1, 1);
-    for (size_t i = 0; i < count_; ++i)
-      begin_[i] = std::is_same_v<T, int64_t> ? element_of<T>(std::floor(100 * uniform(generator)))
-                                             : element_of<T>(uniform(generator));
-  }
-  bool intact() const {
-    const auto* all = bytes_.data();
-    const auto* first = reinterpret_cast<const unsigned char*>(begin_);
-    const auto* last = first + count_ * sizeof(T);
-    for (const auto* p = all; p != all + bytes_.size(); ++p)
-      if ((p < first || p >= last) && *p != 0x5A) return false;
-    return true;
-  }
-
- private:
-  std::vector<unsigned char> bytes_;
-  size_t count_;
-  int64_t shift_;
-  T* begin_;
-};
-
-template <typename T>
-void expect_close(Guarded<T>& got, const std::vector<double>& expected, const std::string& what) {
-  ASSERT_EQ(got.size(), expected.size());
-  ASSERT_TRUE(got.intact()) << what << ": written beyond the end";
+void expect_close(const Guarded<T>& got, const std::vector<double>& expected, const std::string& what) {
+  ASSERT_EQ(got.values().size(), expected.size());
+  ASSERT_TRUE(got.whole()) << what << ": written beyond the end";
   double scale = 1;
   for (double value : expected) scale = std::max(scale, std::abs(value));
-  for (size_t i = 0; i < got.size(); ++i) {
-    const double error = std::abs(value_of(got[i]) - expected[i]);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double value = value_of(got[static_cast<int64_t>(i)]), error = std::abs(value - expected[i]);
     ASSERT_TRUE(error <= Tolerance<T>::own * std::abs(expected[i]) + Tolerance<T>::all * scale)
-        << what << ": element " << i << " is " << value_of(got[i]) << " instead of " << expected[i];
+        << what << ": element " << i << " is " << value << " instead of " << expected[i];
   }
 }
 
@@ -222,11 +182,10 @@ struct Data {
       strides = {in * taps, 1, in};
     else
       strides = {1, s.out_channels * taps, s.out_channels};
-    if (pass != ConvolutionPass::Forward || s.batch == 0) output.randomize(3);
-    if (pass != ConvolutionPass::InputGradient) input.randomize(1);
-    if (pass != ConvolutionPass::WeightGradient) weight.randomize(2);
-    if (pass == ConvolutionPass::Forward)
-      std::memset(static_cast<void*>(output.data()), 0xFF, output.size() * sizeof(T));
+    if (pass != ConvolutionPass::Forward || s.batch == 0) output.assign(random_factors<T>(output.size(), 3));
+    if (pass != ConvolutionPass::InputGradient) input.assign(random_factors<T>(input.size(), 1));
+    if (pass != ConvolutionPass::WeightGradient) weight.assign(random_factors<T>(weight.size(), 2));
+    if (pass == ConvolutionPass::Forward) output.clear();
     arguments.shape = s;
     arguments.dtype = dtype_of<T>();
     arguments.input = input.data(), arguments.weight = weight.data(), arguments.output = output.data();
@@ -235,21 +194,19 @@ struct Data {
     arguments.forced = true;
   }
   /// Where element (out, in, tap) in row-major order lies.
-  size_t place(int64_t element) const {
+  int64_t place(int64_t element) const {
     const int64_t in = s.in_channels / s.groups, taps = volume(s.kernel);
-    return static_cast<size_t>(element / taps / in * strides[0] + element / taps % in * strides[1] +
-                               element % taps * strides[2]);
+    return element / taps / in * strides[0] + element / taps % in * strides[1] + element % taps * strides[2];
   }
   std::vector<double> expected(ConvolutionPass pass) {
-    std::vector<double> sums(result(pass).size(), 0);
+    std::vector<double> sums(static_cast<size_t>(result(pass).size()), 0);
     for_each_product(s, [&](int64_t x, int64_t w, int64_t y) {
-      const auto at_x = static_cast<size_t>(x), at_y = static_cast<size_t>(y);
       if (pass == ConvolutionPass::Forward)
-        sums[at_y] += value_of(input[at_x]) * value_of(weight[place(w)]);
+        sums[static_cast<size_t>(y)] += value_of(input[x]) * value_of(weight[place(w)]);
       else if (pass == ConvolutionPass::InputGradient)
-        sums[at_x] += value_of(output[at_y]) * value_of(weight[place(w)]);
+        sums[static_cast<size_t>(x)] += value_of(output[y]) * value_of(weight[place(w)]);
       else
-        sums[place(w)] += value_of(output[at_y]) * value_of(input[at_x]);
+        sums[static_cast<size_t>(place(w))] += value_of(output[y]) * value_of(input[x]);
     });
     return sums;
   }
@@ -277,7 +234,7 @@ void run_in_workspace(const ConvolutionAlgorithm& algorithm, ConvolutionArgument
   Guarded<unsigned char> workspace(static_cast<int64_t>(algorithm.workspace(arguments)));
   arguments.workspace = workspace.data();
   algorithm.run(arguments);
-  ASSERT_TRUE(workspace.intact()) << algorithm.name << ": the workspace is too small";
+  ASSERT_TRUE(workspace.whole()) << algorithm.name << ": the workspace is too small";
 }
 
 enum class Which { All, Chosen };
@@ -297,7 +254,7 @@ void check_convolutions(int64_t shift, Which which) {
         if (a->declines(data.arguments) != nullptr) continue;
         const std::string what = std::string(a->name) + ", pass " + std::to_string(static_cast<int>(pass)) + ": " +
                                  described(c) + ", " + std::string(name_of(dtype_of<T>()));
-        std::memset(static_cast<void*>(result.data()), 0xFF, result.size() * sizeof(T));
+        result.clear();
         run_in_workspace(*a, data.arguments);
         expect_close(result, expected, what);
         if (testing::Test::HasFatalFailure()) return;
@@ -328,12 +285,12 @@ TEST(CudaConvolution, TFloat32WhenAllowed) {
       for (double value : expected) scale = std::max(scale, std::abs(value));
       for (const ConvolutionAlgorithm* a = algorithms_of(pass); a->name != nullptr; ++a) {
         if (!std::string(a->name).starts_with("implicit") || a->declines(data.arguments) != nullptr) continue;
-        std::memset(static_cast<void*>(result.data()), 0xFF, result.size() * sizeof(float));
+        result.clear();
         run_in_workspace(*a, data.arguments);
         double worst = 0;
-        for (size_t i = 0; i < result.size(); ++i) {
+        for (int64_t i = 0; i < result.size(); ++i) {
           ASSERT_TRUE(std::isfinite(result[i])) << a->name << ": " << described(cases[number]);
-          worst = std::max(worst, std::abs(result[i] - expected[i]) / scale);
+          worst = std::max(worst, std::abs(result[i] - expected[static_cast<size_t>(i)]) / scale);
         }
         ASSERT_LT(worst, 4e-3) << a->name << ": " << described(cases[number]);
         differs |= worst > 1e-5;
@@ -391,32 +348,31 @@ void check_epilogues() {
       const std::vector<double> exact = data.expected(pass);
       Guarded<T>& raw = data.result(pass);
       const int64_t columns = pass == ConvolutionPass::Forward ? c.out : c.in;
-      const auto count = static_cast<int64_t>(raw.size());
-      Guarded<T> bias(columns), residual(count), elsewhere(count);
-      bias.randomize(5);
-      residual.randomize(6);
+      const int64_t count = raw.size();
+      Guarded<T> bias(random_factors<T>(columns, 5)), residual(random_factors<T>(count, 6)), elsewhere(count);
       for (const bool in_place : {true, false}) {
         Guarded<T>& to = in_place ? raw : elsewhere;
         const Epilogue<T> epilogue(raw.data(), bias.data(), residual.data(), to.data(), count / columns, columns);
         data.arguments.epilogue = &epilogue.arguments;
         std::vector<double> expected(exact.size());
-        for (size_t i = 0; i < exact.size(); ++i) {
-          const double rounded = value_of(element_of<T>(exact[i]));
-          expected[i] =
-              std::max(0.0, rounded + value_of(bias[i % static_cast<size_t>(columns)]) + value_of(residual[i]));
+        for (int64_t i = 0; i < count; ++i) {
+          const double raw_result = value_of(rounded<T>(exact[static_cast<size_t>(i)]));
+          expected[static_cast<size_t>(i)] =
+              std::max(0.0, raw_result + value_of(bias[i % columns]) + value_of(residual[i]));
         }
         for (const ConvolutionAlgorithm* a = algorithms_of(pass); a->name != nullptr; ++a) {
           if (a->declines(data.arguments) != nullptr) continue;
-          std::memset(static_cast<void*>(raw.data()), 0xFF, raw.size() * sizeof(T));
-          std::memset(static_cast<void*>(to.data()), 0xFF, to.size() * sizeof(T));
+          raw.clear();
+          to.clear();
           run_in_workspace(*a, data.arguments);
           const std::string what = std::string(a->name) + " with an epilogue: " + described(c);
-          ASSERT_TRUE(to.intact() && raw.intact()) << what;
+          ASSERT_TRUE(to.whole() && raw.whole()) << what;
           double scale = 1;
           for (double value : exact) scale = std::max(scale, std::abs(value));
           // Two roundings, the first of which may have gone the other way.
-          for (size_t i = 0; i < to.size(); ++i)
-            ASSERT_NEAR(value_of(to[i]), expected[i], 4 * Tolerance<T>::own * scale + Tolerance<T>::all * scale)
+          for (int64_t i = 0; i < count; ++i)
+            ASSERT_NEAR(value_of(to[i]), expected[static_cast<size_t>(i)],
+                        4 * Tolerance<T>::own * scale + Tolerance<T>::all * scale)
                 << what;
           if (!in_place) expect_close(raw, exact, what);
           if (testing::Test::HasFatalFailure()) return;
@@ -439,19 +395,18 @@ TEST(CudaConvolution, PackedAhead) {
       for (const ConvolutionAlgorithm* a = algorithms_of(pass); a->name != nullptr; ++a) {
         if (a->packed_bytes == nullptr || a->declines(data.arguments) != nullptr) continue;
         run_in_workspace(*a, data.arguments);
-        const std::vector<uint16_t> before(reinterpret_cast<uint16_t*>(result.data()),
-                                           reinterpret_cast<uint16_t*>(result.data()) + result.size());
+        const std::vector<BFloat16> before = result.values();
         const size_t bytes = a->packed_bytes(data.arguments);
         if (bytes == 0) continue;
         Guarded<unsigned char> packed(static_cast<int64_t>(bytes));
         a->pack(data.arguments, packed.data());
-        ASSERT_TRUE(packed.intact());
+        ASSERT_TRUE(packed.whole());
         ConvolutionArguments arguments = data.arguments;
         arguments.packed = packed.data();
         arguments.weight = nullptr;
-        std::memset(static_cast<void*>(result.data()), 0xFF, result.size() * sizeof(BFloat16));
+        result.clear();
         run_in_workspace(*a, arguments);
-        EXPECT_EQ(std::memcmp(before.data(), result.data(), result.size() * 2), 0) << a->name;
+        EXPECT_EQ(std::memcmp(before.data(), result.data(), before.size() * sizeof(BFloat16)), 0) << a->name;
         ++packed_some;
       }
     }
@@ -491,8 +446,8 @@ void check_products(int64_t shift) {
       const bool turned_a = layout % 2 != 0, turned_b = layout / 2 != 0;
       const int64_t batch = p.batch[0] * p.batch[1], c_row = p.n + 8;
       Guarded<T> a(batch * p.m * p.k, shift), b(p.batch[1] * p.k * p.n, shift), c(batch * p.m * c_row, shift);
-      a.randomize(1);
-      b.randomize(2);
+      a.assign(random_factors<T>(a.size(), 1));
+      b.assign(random_factors<T>(b.size(), 2));
       MatmulArguments g{};
       g.dtype = dtype_of<T>();
       g.batch[0] = p.batch[0], g.batch[1] = p.batch[1], g.m = p.m, g.n = p.n, g.k = p.k;
@@ -507,16 +462,16 @@ void check_products(int64_t shift) {
         if (algorithm->declines(g) != nullptr) continue;
         const std::string what = std::string(algorithm->name) + " " + std::to_string(p.m) + "x" + std::to_string(p.n) +
                                  "x" + std::to_string(p.k) + " layout " + std::to_string(layout);
-        std::memset(static_cast<void*>(c.data()), 0xFF, c.size() * sizeof(T));
+        c.clear();
         Guarded<unsigned char> workspace(static_cast<int64_t>(algorithm->workspace(g)));
         g.workspace = workspace.data();
         algorithm->run(g);
-        ASSERT_TRUE(workspace.intact() && c.intact()) << what;
+        ASSERT_TRUE(workspace.whole() && c.whole()) << what;
         Guarded<T> dense(batch * p.m * p.n);
-        std::vector<double> expected(dense.size());
+        std::vector<double> expected(static_cast<size_t>(dense.size()));
         for (int64_t row = 0; row < batch * p.m; ++row)
           for (int64_t column = 0; column < c_row; ++column) {
-            const auto at = static_cast<size_t>(row * c_row + column);
+            const int64_t at = row * c_row + column;
             if (column >= p.n) {  // what lies between rows stays
               T untouched;
               std::memset(static_cast<void*>(&untouched), 0xFF, sizeof untouched);
@@ -526,11 +481,10 @@ void check_products(int64_t shift) {
             const int64_t product = row / p.m, i = row % p.m;
             double sum = 0;
             for (int64_t k = 0; k < p.k; ++k)
-              sum += value_of(a[static_cast<size_t>(product * p.m * p.k + i * g.a_row + k * g.a_column)]) *
-                     value_of(
-                         b[static_cast<size_t>(product % p.batch[1] * p.k * p.n + k * g.b_row + column * g.b_column)]);
+              sum += value_of(a[product * p.m * p.k + i * g.a_row + k * g.a_column]) *
+                     value_of(b[product % p.batch[1] * p.k * p.n + k * g.b_row + column * g.b_column]);
             expected[static_cast<size_t>(row * p.n + column)] = sum;
-            dense[static_cast<size_t>(row * p.n + column)] = c[at];
+            dense[row * p.n + column] = c[at];
           }
         expect_close(dense, expected, what);
         if (testing::Test::HasFatalFailure()) return;
@@ -548,30 +502,28 @@ TEST(CudaMatmul, BFloat16NotAligned) { check_products<BFloat16>(1); }
 /// Deep products of few results are split, and come out the same each time.
 TEST(CudaMatmul, SplitsAreRepeatable) {
   for (const int64_t depth : {600, 4000, 9000}) {
-    Guarded<float> a(24 * depth), b(depth * 20), c(24 * 20);
-    a.randomize(1);
-    b.randomize(2);
+    const Guarded<float> a(random_factors<float>(24 * depth, 1)), b(random_factors<float>(depth * 20, 2));
+    Guarded<float> c(24 * 20);
     MatmulArguments g{};
     g.dtype = DType::Float32;
     g.batch[0] = g.batch[1] = 1;
     g.m = 24, g.n = 20, g.k = depth;
     g.a = a.data(), g.b = b.data(), g.c = c.data();
     g.a_row = depth, g.a_column = 1, g.b_row = 20, g.b_column = 1, g.c_row = 20;
-    std::vector<double> expected(c.size(), 0);
+    std::vector<double> expected(24 * 20, 0);
     for (int64_t k = 0; k < depth; ++k)
-      for (size_t i = 0; i < expected.size(); ++i)
-        expected[i] += value_of(a[i / 20 * static_cast<size_t>(depth) + static_cast<size_t>(k)]) *
-                       value_of(b[static_cast<size_t>(k) * 20 + i % 20]);
+      for (int64_t i = 0; i < c.size(); ++i)
+        expected[static_cast<size_t>(i)] += value_of(a[i / 20 * depth + k]) * value_of(b[k * 20 + i % 20]);
     for (const kernels::MatmulAlgorithm* algorithm = cuda::matmul; algorithm->name != nullptr; ++algorithm) {
       if (algorithm->declines(g) != nullptr || std::string(algorithm->name) == "reference") continue;
       Guarded<unsigned char> workspace(static_cast<int64_t>(algorithm->workspace(g)));
-      EXPECT_GT(workspace.size(), 0U);
+      EXPECT_GT(workspace.size(), 0);
       g.workspace = workspace.data();
       algorithm->run(g);
       expect_close(c, expected, algorithm->name);
-      const std::vector<float> first(c.data(), c.data() + c.size());
+      const std::vector<float> first = c.values();
       algorithm->run(g);
-      EXPECT_EQ(std::memcmp(first.data(), c.data(), c.size() * sizeof(float)), 0);
+      EXPECT_EQ(c.values(), first);
     }
   }
 }
@@ -590,6 +542,16 @@ TEST(CudaAddresses, IndexDivide) {
                       most / divisor * divisor, most / divisor * divisor - 1})
       expect(n);
     for (int i = 0; i < 200; ++i) expect(generator() & 0x7FFFFFFF);
+  }
+}
+
+TEST(CudaAddresses, LongDivide) {
+  const int64_t small = int64_t{1} << 31, huge = INT64_MAX;
+  for (int64_t divisor : {int64_t{1}, int64_t{3}, int64_t{641}, small - 1, small, small + 1, 5 * small, huge}) {
+    const cuda::LongDivide by(divisor);
+    EXPECT_EQ(by.divisor(), divisor);
+    for (int64_t n : {int64_t{0}, int64_t{1}, divisor - 1, divisor, small - 1, small, small + 1, 7 * small - 1, huge})
+      EXPECT_EQ(by.quotient(n), n / divisor) << n << " / " << divisor;
   }
 }
 

@@ -1,5 +1,12 @@
 // The GPU's smaller kernels in emulation, against plain loops.
+#include <new>
+#include <stdexcept>
+
+#include "cuda/guarded.h"
 #include "cuda_testing.h"
+#include "kernels/backend.h"
+
+extern "C" const pycnn::kernels::Backend* pycnn_backend_v1();
 
 namespace pycnn::testing_cuda {
 namespace {
@@ -339,6 +346,28 @@ TEST(CudaKernels, Random) {
     check_random<int64_t>(RandomKind::Integer, count, 0, 0);
     check_random<float>(RandomKind::Integer, count, 0, 0);
   }
+}
+
+// -- what launchers throw
+// ----------------------------------------------------------------------------------------------
+
+size_t finds_no_memory(const kernels::ReduceArguments&) { throw std::bad_alloc(); }
+void fails(int number, bool fail) {
+  if (fail) throw std::runtime_error("failure number " + std::to_string(number));
+}
+
+TEST(CudaKernels, WhatLaunchersThrowIsNoted) {
+  const kernels::Backend& backend = *pycnn_backend_v1();
+  ASSERT_EQ(backend.take_error(), nullptr);
+  cuda::guarded<fails>(1, false);
+  EXPECT_EQ(backend.take_error(), nullptr);
+  EXPECT_EQ(cuda::guarded<finds_no_memory>({}), 0U);
+  cuda::guarded<fails>(2, true);  // the first failure is told of
+  EXPECT_TRUE(cuda::failed());
+  EXPECT_STREQ(backend.take_error(), "the computer is out of memory");
+  EXPECT_EQ(backend.take_error(), nullptr);
+  cuda::guarded<fails>(3, true);
+  EXPECT_STREQ(backend.take_error(), "failure number 3");
 }
 
 }  // namespace

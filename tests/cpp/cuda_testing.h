@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -23,12 +24,16 @@ class Guarded {
       : count_(count), before_(64 + misaligned), bytes_(static_cast<size_t>(before_ + count + 64) * sizeof(T), 0xFF) {}
   Guarded(const std::vector<T>& values, int64_t misaligned = 0)
       : Guarded(static_cast<int64_t>(values.size()), misaligned) {
-    std::copy(values.begin(), values.end(), data());
+    assign(values);
   }
 
   T* data() { return reinterpret_cast<T*>(bytes_.data()) + before_; }
   const T* data() const { return reinterpret_cast<const T*>(bytes_.data()) + before_; }
   T operator[](int64_t i) const { return data()[i]; }
+  T& operator[](int64_t i) { return data()[i]; }
+  void assign(const std::vector<T>& values) { std::copy(values.begin(), values.end(), data()); }
+  /// The elements are as in the beginning.
+  void clear() { std::memset(static_cast<void*>(data()), 0xFF, static_cast<size_t>(count_) * sizeof(T)); }
   int64_t size() const { return count_; }
   std::vector<T> values() const { return std::vector<T>(data(), data() + count_); }
   bool whole() const {

@@ -69,7 +69,9 @@ std::vector<float> losses_of_training(const Device& device) {
 
 TEST_F(Gpu, TrainsAsTheCpuDoes) {
   const std::vector<float> expected = losses_of_training({});
+  const uint64_t launched = statistics()["graphs_launched"];
   const std::vector<float> losses = losses_of_training(gpu_);
+  EXPECT_GT(statistics()["graphs_launched"], launched + 4);
   for (size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(losses[i], expected[i], 1e-3) << i;
   EXPECT_LT(losses.back(), 0.5F * losses.front());
   cuda::set_graphs_enabled(false);

@@ -57,9 +57,7 @@ struct Dot {
   }
   /// Two adjacent vectors, stored at once: what follows may load them at once.
   PYCNN_INLINE void round(Vector<float> low, Vector<float> high, BFloat16* to) {
-    __m512i rounded;
-    __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(rounded) : "v"(low), "v"(high));
-    _mm512_storeu_si512(to, rounded);
+    _mm512_storeu_si512(to, rounded_halves(low, high));
   }
 };
 #endif

@@ -63,7 +63,7 @@ template <int Rows, int Vectors, typename Operand>
 PYCNN_INLINE bool run_binary(V (&value)[Rows * Vectors], const Link& link, const Operand& x) {
   constexpr int all = Rows * Vectors;
   switch (code(link.opcode, link.position)) {
-#define PYCNN_LINK(opcode, position, result)                                     \
+#define PYCNN_BINARY_LINK(opcode, position, result)                              \
   case code(Opcode::opcode, position):                                           \
     if (Rows > 1 && x.row == 0) {                                                \
       V same[Vectors];                                                           \
@@ -79,21 +79,21 @@ PYCNN_INLINE bool run_binary(V (&value)[Rows * Vectors], const Link& link, const
       }                                                                          \
     }                                                                            \
     return true;
-    PYCNN_LINK(Add, 0, a + b)
-    PYCNN_LINK(Add, 1, b + a)
-    PYCNN_LINK(Subtract, 0, a - b)
-    PYCNN_LINK(Subtract, 1, b - a)
-    PYCNN_LINK(Multiply, 0, a * b)
-    PYCNN_LINK(Multiply, 1, b * a)
-    PYCNN_LINK(Maximum, 0, maximum(a, b))
-    PYCNN_LINK(Maximum, 1, maximum(b, a))
-    PYCNN_LINK(Minimum, 0, minimum(a, b))
-    PYCNN_LINK(Minimum, 1, minimum(b, a))
-    PYCNN_LINK(Less, 0, choose(a < b, splat(1.0F), V{}))
-    PYCNN_LINK(Less, 1, choose(b < a, splat(1.0F), V{}))
-    PYCNN_LINK(LessEqual, 0, choose(a <= b, splat(1.0F), V{}))
-    PYCNN_LINK(LessEqual, 1, choose(b <= a, splat(1.0F), V{}))
-#undef PYCNN_LINK
+    PYCNN_BINARY_LINK(Add, 0, a + b)
+    PYCNN_BINARY_LINK(Add, 1, b + a)
+    PYCNN_BINARY_LINK(Subtract, 0, a - b)
+    PYCNN_BINARY_LINK(Subtract, 1, b - a)
+    PYCNN_BINARY_LINK(Multiply, 0, a * b)
+    PYCNN_BINARY_LINK(Multiply, 1, b * a)
+    PYCNN_BINARY_LINK(Maximum, 0, maximum(a, b))
+    PYCNN_BINARY_LINK(Maximum, 1, maximum(b, a))
+    PYCNN_BINARY_LINK(Minimum, 0, minimum(a, b))
+    PYCNN_BINARY_LINK(Minimum, 1, minimum(b, a))
+    PYCNN_BINARY_LINK(Less, 0, choose(a < b, splat(1.0F), V{}))
+    PYCNN_BINARY_LINK(Less, 1, choose(b < a, splat(1.0F), V{}))
+    PYCNN_BINARY_LINK(LessEqual, 0, choose(a <= b, splat(1.0F), V{}))
+    PYCNN_BINARY_LINK(LessEqual, 1, choose(b <= a, splat(1.0F), V{}))
+#undef PYCNN_BINARY_LINK
     default:
       return false;
   }
@@ -125,18 +125,18 @@ PYCNN_INLINE void run_links(V (&value)[Rows * Vectors], const Link* links, int c
     if (run_binary<Rows, Vectors>(value, *link, x)) continue;
     const auto y = places.template at<float>(link->places[1], link->far[1]);
     switch (code(link->opcode, link->position)) {
-#define PYCNN_LINK(opcode, position, result)                 \
+#define PYCNN_TERNARY_LINK(opcode, position, result)         \
   case code(Opcode::opcode, position):                       \
     _Pragma("GCC unroll 24") for (int v = 0; v < all; ++v) { \
       const V a = value[v], b = x[v], c = y[v];              \
       value[v] = result;                                     \
     }                                                        \
     break;
-      PYCNN_LINK(Select, 0, choose(a != 0, b, c))
-      PYCNN_LINK(Select, 1, choose(b != 0, a, c))
-      PYCNN_LINK(Select, 2, choose(b != 0, c, a))
-      PYCNN_LINK(LessEqual, gate_position, choose(b <= c, c, a))
-#undef PYCNN_LINK
+      PYCNN_TERNARY_LINK(Select, 0, choose(a != 0, b, c))
+      PYCNN_TERNARY_LINK(Select, 1, choose(b != 0, a, c))
+      PYCNN_TERNARY_LINK(Select, 2, choose(b != 0, c, a))
+      PYCNN_TERNARY_LINK(LessEqual, gate_position, choose(b <= c, c, a))
+#undef PYCNN_TERNARY_LINK
       default:
         __builtin_unreachable();
     }
@@ -187,16 +187,7 @@ PYCNN_INLINE bool any_denormal([[maybe_unused]] const V (&value)[Count]) {
 #endif
 }
 
-#if defined(__AVX512F__)
-/// Two vectors rounded to bfloat16, one behind the other.
-PYCNN_INLINE __m512i rounded_halves(V low, V high) {
-  __m512i halves;
-  __asm__("vcvtne2ps2bf16 %1, %2, %0" : "=v"(halves) : "v"(low), "v"(high));
-  return halves;
-}
-#endif
-
-/// Whether the processor has that instruction.
+/// Whether the processor has the instruction of rounded_halves().
 bool rounds_to_bfloat() {
   const BFloat16Products products = bfloat_products();
   return vector_bytes == 64 && (products == BFloat16Products::Dot || products == BFloat16Products::Tiles);

@@ -15,9 +15,10 @@ using kernels::ConvolutionArguments;
 
 constexpr int64_t chunk_elements = int64_t{1} << 15;
 constexpr int64_t enough_chunks = 32;
-constexpr int64_t max_rows = 64;                   ///< of a kernel that has a tile of its own
-constexpr int64_t block_channels = 128;            ///< at least, of chunks that share rows
-constexpr int64_t large_bytes = int64_t{1} << 23;  ///< of results that the next step does not find in its cache
+constexpr int64_t max_rows = 64;         ///< of a kernel that has a tile of its own
+constexpr int64_t block_channels = 128;  ///< at least, of chunks that share rows
+/// Results of this size go past the caches: half of uncached_bytes, for as much is read meanwhile.
+constexpr int64_t streamed_bytes = uncached_bytes / 2;
 
 /// The rows of taps valid at (q0, q1) of batch item n; weights lie as (kernel index, channel). Returns how many.
 int64_t tap_rows(const Taps& taps, int64_t n, int64_t q0, int64_t q1, TapRow* rows) {
@@ -224,7 +225,7 @@ void for_each_row(const ConvolutionArguments& a, const S* result, const RowGroup
   matrices.count = row_epilogue.matrices(matrices.matrix);
   matrices.pixels_ahead = rows.lines * rows.width;
   const int64_t bytes = rows.planes * rows.height * rows.width * channels * static_cast<int64_t>(sizeof(S));
-  const bool streams = stores_lines<S> && rows.tiles && (finishes || !a.epilogue) && bytes >= large_bytes &&
+  const bool streams = stores_lines<S> && rows.tiles && (finishes || !a.epilogue) && bytes >= streamed_bytes &&
                        channels % line == 0 && reinterpret_cast<uintptr_t>(result) % vector_bytes == 0;
   const Epilogue epilogue(row_epilogue.rest(a.epilogue), min_of(block, channels), channels - (blocks - 1) * block);
   parallel_for(row_chunks * blocks, [&](int64_t chunk) {

@@ -65,7 +65,8 @@ PYCNN_INLINE void finish(Vector<float> (&value)[Rows][Vectors], const Finish& ch
     const float* x = static_cast<const float*>(operand.data) + row * operand.row + column * operand.column;
     const int64_t step = operand.column * lanes<float>;
     switch (link->opcode) {
-#define PYCNN_LINK(opcode, result)                              \
+// A link whose operand is the same for all rows.
+#define PYCNN_LINK_COLUMNS(opcode, result)                      \
   case kernels::Opcode::opcode:                                 \
     _Pragma("GCC unroll 4") for (int v = 0; v < Vectors; ++v) { \
       const Vector<float> b = take(x + v * step, v);            \
@@ -75,11 +76,12 @@ PYCNN_INLINE void finish(Vector<float> (&value)[Rows][Vectors], const Finish& ch
       }                                                         \
     }                                                           \
     break;
-      PYCNN_LINK(Subtract, a - b)
-      PYCNN_LINK(Multiply, a * b)
-      PYCNN_LINK(Maximum, maximum(a, b))
-#undef PYCNN_LINK
-#define PYCNN_LINK(result)                                            \
+      PYCNN_LINK_COLUMNS(Subtract, a - b)
+      PYCNN_LINK_COLUMNS(Multiply, a * b)
+      PYCNN_LINK_COLUMNS(Maximum, maximum(a, b))
+#undef PYCNN_LINK_COLUMNS
+// A link whose operand has rows of its own, or the same value for all.
+#define PYCNN_LINK_ROWS(result)                                       \
   _Pragma("GCC unroll 16") for (int r = 0; r < Rows; ++r) {           \
     if (r % Adjacent == 0 && r / Adjacent > 0) {                      \
       if (r / Adjacent >= rows.lines) break;                          \
@@ -93,12 +95,12 @@ PYCNN_INLINE void finish(Vector<float> (&value)[Rows][Vectors], const Finish& ch
   }
       case kernels::Opcode::LessEqual: {
         const Vector<float> bound = load(static_cast<const float*>(chain.operands[link->places[1]].data));
-        PYCNN_LINK(b <= bound ? bound : a)
+        PYCNN_LINK_ROWS(b <= bound ? bound : a)
         break;
       }
       default:
-        PYCNN_LINK(a + b)
-#undef PYCNN_LINK
+        PYCNN_LINK_ROWS(a + b)
+#undef PYCNN_LINK_ROWS
     }
   }
 }

@@ -10,9 +10,6 @@ namespace {
 
 using namespace kernels;
 
-/// Results of this size will not be in a cache when they are read.
-constexpr int64_t streamed_bytes = int64_t{1} << 24;
-
 /// Copies narrow rows as they are, if they are one or two vectors wide: a loop over so few columns is all overhead.
 template <typename To, typename From>
 bool copy_narrow_rows(To*, const From*, int64_t, int64_t, int64_t, int64_t) {
@@ -500,7 +497,7 @@ bool Program::stream_large_results() {
   for (int i = 0; i < body_size; ++i) {
     Step& step = body[i];
     if (step.kind != Step::Kind::Chain || step.write_through < 0) continue;
-    if (total * views[step.write_through].element_size < streamed_bytes) continue;
+    if (total * views[step.write_through].element_size < uncached_bytes) continue;
     const char* const data = views[step.write_through].data;
     step.streams = true;
     for (int j = 0; j < body_size; ++j)

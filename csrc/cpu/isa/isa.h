@@ -11,6 +11,9 @@
 
 namespace pycnn::cpu::PYCNN_ISA {
 
+/// Results of this size are in no cache any more when they are read.
+inline constexpr int64_t uncached_bytes = int64_t{1} << 24;
+
 void pointwise(const kernels::PointwiseArguments& arguments);
 void pointwise_batch(const kernels::PointwiseArguments* programs, int count);
 void pointwise_region(const kernels::PointwiseArguments& arguments, int64_t outer_begin, int64_t outer_end,

@@ -10,8 +10,6 @@ using kernels::Opcode;
 using kernels::PointwiseArguments;
 using kernels::RegisterType;
 
-constexpr int64_t large_bytes = int64_t{1} << 24;  // of results that stay in no cache
-
 /// Elements from row to row, rows being counted over all outer loops; false if that is not one number.
 bool row_stride(const PointwiseArguments& arguments, const kernels::Operand& operand, int64_t& stride) {
   int64_t rows = 1;
@@ -128,7 +126,7 @@ int RowEpilogue::build(const PointwiseArguments& arguments, const void* result, 
     }
   }
   // What gates come with is read from memory then, faster row by row than block by block unless it was fetched.
-  if (gated && !fetches && elements * static_cast<int64_t>(sizeof(float)) >= large_bytes) return 0;
+  if (gated && !fetches && elements * static_cast<int64_t>(sizeof(float)) >= uncached_bytes) return 0;
   if (!stored || narrow_select) return 0;
   for (int i = 0; i < operand_count; ++i)
     if (operands_[i].narrow && !narrow_) return 0;
@@ -207,7 +205,7 @@ Fetch RowEpilogue::fetch(int matrix, int64_t row, int64_t row_end, int64_t colum
 }
 
 bool RowEpilogue::streams(const PointwiseArguments* arguments, const float* result, int64_t row, int64_t rows) const {
-  return rest(arguments) == nullptr && rows * row * static_cast<int64_t>(sizeof(float)) >= large_bytes &&
+  return rest(arguments) == nullptr && rows * row * static_cast<int64_t>(sizeof(float)) >= uncached_bytes &&
          row % lanes<float> == 0 && reinterpret_cast<uintptr_t>(result) % vector_bytes == 0;
 }
 

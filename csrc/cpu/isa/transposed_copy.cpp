@@ -91,12 +91,6 @@ bool Layout::set(const PointwiseArguments& arguments) {
 
 constexpr int most_interleaved = 4;
 
-template <typename T>
-void put(T value, T& to) {
-  to = value;
-}
-void put(float value, BFloat16& to) { round_to(value, to); }
-
 /// to[p·columns + q] = from[q·from_row + p] for p < rows, as planes become pixels.
 template <typename T, int Columns, typename M>
 void interleave_block(const T* from, int64_t from_row, int64_t rows, int64_t columns, M* to) {
@@ -110,7 +104,7 @@ void interleave_block(const T* from, int64_t from_row, int64_t rows, int64_t col
     store_interleaved<T, Columns, 0>(to + p * Columns, planes);
   }
   for (; p < rows; ++p)
-    for (int q = 0; q < Columns; ++q) put(from[q * from_row + p], to[p * Columns + q]);
+    for (int q = 0; q < Columns; ++q) round_to(from[q * from_row + p], to[p * Columns + q]);
 }
 
 /// to[p·to_row + q] = from[q·from_row + p] for p < rows and q < columns.
@@ -120,7 +114,7 @@ void transpose_block(const T* from, int64_t from_row, int64_t rows, int64_t colu
     return interleave_block<T, most_interleaved>(from, from_row, rows, columns, to);
   if (columns < lanes<T> / 2 || rows < lanes<T> / 2) {
     for (int64_t p = 0; p < rows; ++p)
-      for (int64_t q = 0; q < columns; ++q) put(from[q * from_row + p], to[p * to_row + q]);
+      for (int64_t q = 0; q < columns; ++q) round_to(from[q * from_row + p], to[p * to_row + q]);
     return;
   }
   for (int64_t q = 0; q < columns; q += lanes<T>) {

@@ -20,7 +20,8 @@ Mode mode();
 void set_mode(Mode mode);
 
 /// Counters since start: "plans_compiled", "plans_run", "plan_cache_hits", "nodes_recorded", "nodes_evaluated",
-/// "steps_run", "buffers_donated", "operands_packed" (weights packed to be kept).
+/// "steps_run", "buffers_donated", "operands_packed" (weights packed to be kept), "graphs_captured", "graphs_launched"
+/// (plans as CUDA graphs).
 std::map<std::string, uint64_t> statistics();
 
 /// The plan that evaluating these tensors now would run, as text: steps, algorithms, shapes, buffers, bytes. Runs

@@ -1,6 +1,6 @@
 """PyTorch's paths of layers, such as `nn.modules.batchnorm._BatchNorm`: the modules of `pycnn.nn` under its names."""
 
-import sys
+import sys as _sys
 
 from pycnn._paths import add_paths
 from pycnn.nn.modules import utils as utils
@@ -32,4 +32,10 @@ _PLACES = {
     "upsampling": "resampling",
 }
 add_paths(__name__, {name: f"nn.{place}" for name, place in _PLACES.items()})
-globals().update({name: value for name, value in vars(sys.modules["pycnn.nn"]).items() if isinstance(value, type)})
+globals().update(
+    {
+        name: value
+        for name, value in vars(_sys.modules["pycnn.nn"]).items()
+        if isinstance(value, type) and value.__module__.startswith("pycnn.")
+    }
+)

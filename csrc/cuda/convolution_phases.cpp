@@ -1,4 +1,4 @@
-#include "cuda/phases.h"
+#include "cuda/convolution_phases.h"
 
 #include <algorithm>
 #include <numeric>

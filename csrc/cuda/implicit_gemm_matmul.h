@@ -1,7 +1,7 @@
 // matmul as an implicit matrix product, for one kind of arithmetic. Included by a file per dtype.
 #pragma once
 
-#include "cuda/tiles.h"
+#include "cuda/implicit_gemm_tiles.h"
 
 namespace pycnn::cuda {
 

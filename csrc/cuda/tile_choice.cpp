@@ -1,4 +1,4 @@
-#include "cuda/products.h"
+#include "cuda/tile_choice.h"
 
 #include <algorithm>
 #include <limits>

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "cuda/tiles.h"
+#include "cuda/implicit_gemm_tiles.h"
 
 namespace pycnn::cuda {
 

@@ -1,8 +1,9 @@
-// What the files that instantiate the implicit matrix product have in common.
+// The tiles that implicit matrix products are instantiated with, and how their results end.
 #pragma once
 
 #include "cuda/implicit_gemm.h"
-#include "cuda/products.h"
+#include "cuda/implicit_gemm_jobs.h"
+#include "cuda/tile_choice.h"
 
 namespace pycnn::cuda {
 

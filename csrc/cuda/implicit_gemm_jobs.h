@@ -1,43 +1,15 @@
-// Which tiles products are cut into, and how the two kinds of implicit products are asked for.
+// How convolution.cu and matmul.cu ask for implicit matrix products: by functions that a file per dtype
+// (convolution_<dtype>.cu, matmul_<dtype>.cu) makes of the templates in implicit_gemm_convolution.h and _matmul.h.
 #pragma once
 
 #include <span>
-#include <vector>
 
-#include "cuda/phases.h"
+#include "cuda/convolution_phases.h"
 #include "kernels/kernels.h"
 
 namespace pycnn::cuda {
 
-/// Tiles of results, from the fastest per element to the ones that waste least.
-enum TileIndex : int { Tile128x128, Tile128x64, Tile64x64, Tile128x32, tile_count };
-/// The one in which elements are brought one or two at a time.
-inline constexpr int narrow_tile = Tile128x64;
-
-/// What a product adds up: parts with rows and depths of their own, `columns` and `batch` in common.
-struct ProductSize {
-  struct Part {
-    int64_t rows, depth;
-  };
-  std::vector<Part> parts;
-  int64_t columns, batch;
-
-  int64_t rows() const;
-};
-
-/// Into how many pieces the depth is cut with this tile, and what that takes, in some unit. Both follow from sizes
-/// alone.
-struct TilePlan {
-  int splits;
-  double cost;
-};
-TilePlan plan_tile(const ProductSize& size, int tile);
-/// The one of the first `tiles` that costs least.
-int best_tile(const ProductSize& size, int tiles = tile_count);
-/// Of the partial sums.
-size_t partial_bytes(const ProductSize& size, int splits);
-
-/// One pass of a convolution, as the files per dtype run it.
+/// One pass of a convolution. `tile` is a TileIndex (tile_choice.h).
 struct ConvolutionJob {
   const char* name;
   const kernels::ConvolutionArguments& arguments;
