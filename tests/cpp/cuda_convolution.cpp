@@ -27,6 +27,9 @@ using kernels::ConvolutionPass;
 using kernels::ConvolutionShape;
 using kernels::MatmulArguments;
 
+/// Results are looked at as soon as a kernel was called.
+const bool runs_at_once = (cuda::emulation::run_streams_at_once(), true);
+
 // -- elements ---------------------------------------------------------------------------------------------------------
 double value_of(float x) { return x; }
 double value_of(double x) { return x; }
