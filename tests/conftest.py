@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,16 @@ from pycnn import _core
 
 # A shell's background jobs ignore the interrupts that some tests send, and so would the processes they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if (
+        terminalreporter.stats.get("failed")
+        and pycnn.cuda.is_available()
+        and "emulated" in pycnn.cuda.get_device_name()
+    ):
+        seed = os.environ.get("PYCNN_EMULATED_SEED", "0")
+        terminalreporter.write_line(f"the emulated GPU drew the order of streams with PYCNN_EMULATED_SEED={seed}")
 
 
 @pytest.fixture(autouse=True)

@@ -204,6 +204,10 @@ Memory readable_memory(const Tensor& tensor);
 Tensor tensor_from_object(py::handle data, std::optional<DType> dtype);
 Tensor tensor_from_array(py::handle array, bool may_share);
 bool is_numpy_array(py::handle object);
+/// Whether it has `__cuda_array_interface__`: an array of another library on a GPU.
+bool is_cuda_array(py::handle object);
+/// Shares its memory; this thread's stream waits for the one that it names.
+Tensor from_cuda_array(const py::object& source);
 py::object to_numpy(const Tensor& tensor, bool force);
 py::list to_list(const Memory& memory, int dimension, int64_t offset);
 Tensor get_item(const Tensor& self, py::handle index);

@@ -126,6 +126,7 @@ T convert(Scalar value) {
 Tensor as_tensor(const py::object& data, std::optional<DType> dtype) {
   Tensor result = is_tensor(data)        ? tensor_of(data)
                   : is_numpy_array(data) ? tensor_from_array(data, true)
+                  : is_cuda_array(data)  ? from_cuda_array(data)
                                          : tensor_from_object(data, dtype);
   return dtype && result.dtype() != *dtype ? cast(result, *dtype) : result;
 }
@@ -144,6 +145,10 @@ bool is_numpy_array(py::handle object) {
   return std::strncmp(Py_TYPE(object.ptr())->tp_name, "numpy.", 6) == 0
              ? py::isinstance<py::array>(object)
              : PyObject_HasAttrString(object.ptr(), "__array_finalize__") && py::isinstance<py::array>(object);
+}
+
+bool is_cuda_array(py::handle object) {
+  return !parse_scalar(object) && PyObject_HasAttrString(object.ptr(), "__cuda_array_interface__");
 }
 
 Tensor from_scalars(const std::vector<Scalar>& elements, const Shape& shape, DType dtype) {
@@ -191,6 +196,10 @@ Tensor tensor_from_object(py::handle data, std::optional<DType> dtype) {
   if (is_numpy_array(data)) {
     Tensor value = tensor_from_array(data, false);
     return dtype && *dtype != value.dtype() ? cast(value, *dtype) : value;
+  }
+  if (is_cuda_array(data)) {
+    Tensor value = clone(from_cuda_array(py::reinterpret_borrow<py::object>(data)));
+    return dtype ? cast(value, *dtype) : value;
   }
   if (!parse_scalar(data) && PyObject_HasAttrString(data.ptr(), "__array__")) {
     py::object array = py::module_::import("numpy").attr("asarray")(data);
@@ -276,7 +285,8 @@ void bind_conversion(Module& module, TensorClass& tensor) {
         (!device.given || tensor_of(data).device() == *device.given))
       return data;
     const Tensor result = as_tensor(data, dtype);
-    return py::cast(to_device(result, device.given.value_or(is_tensor(data) ? result.device() : creation_device())));
+    const bool stays = is_tensor(data) || !result.device().is_cpu();
+    return py::cast(to_device(result, device.given.value_or(stays ? result.device() : creation_device())));
   };
   module.def("as_tensor", as_tensor_object, py::arg("data"), py::arg("dtype") = py::none(),
              py::arg("device") = py::none());

@@ -1,5 +1,6 @@
 // DLPack (dmlc/dlpack, versions 0.x and 1.x): out without a copy, in as from_numpy.
 #include "bindings/bindings.h"
+#include "tensor/backend.h"
 
 namespace pycnn::bindings {
 namespace {
@@ -96,7 +97,31 @@ std::optional<std::string> array_kind(DType dtype) {
   return std::string(size_of(dtype) == 1 ? "|" : "<") + letter + std::to_string(size_of(dtype));
 }
 
-/// `stream`: where the consumer will read, -1 if that is its own affair.
+// The array API's numbers of a GPU's streams: 1 is the default stream, 2 a thread's own; what is higher is a handle.
+constexpr int64_t default_stream_number = 1, no_stream = -1;
+
+int64_t number_of(const cuda::Stream& stream) {
+  return stream.handle() == nullptr ? default_stream_number : reinterpret_cast<intptr_t>(stream.handle());
+}
+
+/// Lets a consumer's stream (None: the default one) wait for this thread's.
+void let_wait(const py::object& number, int device) {
+  check<TypeError>(number.is_none() || py::isinstance<py::int_>(number),
+                   "__dlpack__: stream must be an int or None, got ", Py_TYPE(number.ptr())->tp_name);
+  const int64_t stream = number.is_none() ? default_stream_number : number.cast<int64_t>();
+  check<ValueError>(
+      stream != 0 && stream >= no_stream,
+      "__dlpack__: stream must be 1 (the default stream), 2 (a thread's own), a handle, or -1 for none, got ", stream);
+  const cuda::Stream own = cuda::current_stream(device);
+  if (stream == no_stream || stream == number_of(own)) return;
+  without_gil([&] {
+    cuda::Event computed;
+    computed.record(own);
+    cuda::external_stream(device, reinterpret_cast<void*>(static_cast<intptr_t>(stream))).wait(computed);
+  });
+}
+
+/// `stream`: where the consumer will read.
 py::object to_dlpack(const Tensor& self, const py::object& stream, const py::object& max_version,
                      const py::object& copy) {
   if (self.requires_grad()) {
@@ -109,8 +134,7 @@ py::object to_dlpack(const Tensor& self, const py::object& stream, const py::obj
     memory = evaluated_memory(clone(self));
   else
     self.pin();
-  if (!memory.device.is_cpu() && !(py::isinstance<py::int_>(stream) && stream.cast<int64_t>() == -1))
-    without_gil([&] { cuda::synchronize(memory.device.index); });
+  if (!memory.device.is_cpu()) let_wait(stream, memory.device.index);
   const bool versioned = !max_version.is_none() && py::tuple(max_version)[0].cast<int>() >= 1;
   return versioned ? make_capsule<ManagedVersioned>(std::move(memory)) : make_capsule<Managed>(std::move(memory));
 }
@@ -154,12 +178,22 @@ Tensor from_dlpack(const py::object& source) {
   if (is_tensor(source)) return tensor_of(source).detach();
   py::object capsule = source;
   if (py::hasattr(source, "__dlpack__")) {
+    py::dict arguments;
+    if (py::hasattr(source, "__dlpack_device__")) {
+      const auto [type, index] = source.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+      // The producer lets this stream wait for its own work.
+      if (type == cuda_device)
+        arguments["stream"] = number_of(cuda::current_stream(parse_device("cuda:" + std::to_string(index)).index));
+    }
+    const auto export_with = [&] { return source.attr("__dlpack__")(**arguments); };
     try {
-      capsule = source.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
+      arguments["max_version"] = py::make_tuple(1, 0);
+      capsule = export_with();
     } catch (py::error_already_set& error) {
       // Producers from before version 1 do not know the argument.
       if (!error.matches(PyExc_TypeError)) throw;
-      capsule = source.attr("__dlpack__")();
+      arguments.attr("pop")("max_version");
+      capsule = export_with();
     }
   }
   if (PyCapsule_IsValid(capsule.ptr(), capsule_name<ManagedVersioned>))
@@ -192,13 +226,58 @@ py::dict cuda_array_interface(const Tensor& self) {
   result["strides"] = py::tuple(strides);
   result["data"] = py::make_tuple(reinterpret_cast<uintptr_t>(memory.data), true);
   result["version"] = 3;
-  // Readers wait for what is on this stream: 1 is the default one.
-  void* const stream = cuda::current_stream(memory.device.index).handle();
-  result["stream"] = stream == nullptr ? uintptr_t{1} : reinterpret_cast<uintptr_t>(stream);
+  // Readers wait for what is on this stream.
+  result["stream"] = number_of(cuda::current_stream(memory.device.index));
   return result;
 }
 
+std::optional<DType> dtype_of_array_kind(std::string_view kind) {
+  for (DType dtype : {DType::Bool, DType::UInt8, DType::Int8, DType::Int16, DType::Int32, DType::Int64, DType::Float16,
+                      DType::Float32, DType::Float64})
+    if (array_kind(dtype) == kind) return dtype;
+  return {};
+}
+
 }  // namespace
+
+Tensor from_cuda_array(const py::object& source) {
+  const auto interface = source.attr("__cuda_array_interface__").cast<py::dict>();
+  const auto given = [&](const char* name) {
+    return interface.contains(name) ? py::object(interface[name]) : py::object(py::none());
+  };
+  const auto kind = interface["typestr"].cast<std::string>();
+  const std::optional<DType> dtype = dtype_of_array_kind(kind);
+  check<TypeError>(dtype.has_value(), "__cuda_array_interface__: unsupported element type ", kind);
+  check<TypeError>(given("mask").is_none(), "__cuda_array_interface__: masked arrays are not supported");
+  Memory memory{hold(source), nullptr, *dtype, {}, {}};
+  for (const auto& size : interface["shape"].cast<std::vector<int64_t>>()) memory.shape.push_back(size);
+  memory.strides = contiguous_strides(memory.shape);
+  if (!given("strides").is_none()) {
+    const auto steps = given("strides").cast<std::vector<int64_t>>();
+    const auto width = static_cast<int64_t>(size_of(*dtype));
+    check<ValueError>(static_cast<int>(steps.size()) == memory.shape.size(),
+                      "__cuda_array_interface__: strides and shape differ in length");
+    for (int i = 0; i < memory.shape.size(); ++i) {
+      check<ValueError>(steps[static_cast<size_t>(i)] % width == 0,
+                        "__cuda_array_interface__: a stride is no multiple of the elements' size");
+      memory.strides[i] = steps[static_cast<size_t>(i)] / width;
+    }
+  }
+  memory.data = reinterpret_cast<void*>(interface["data"].cast<py::tuple>()[0].cast<uintptr_t>());
+  memory.device = element_count(memory.shape) > 0 ? device_of_memory(memory.data) : parse_device("cuda");
+  const int device = memory.device.index;
+  const cuda::Stream own = cuda::current_stream(device);
+  // None, or an interface from before version 3: there is nothing to wait for, or nobody knows where.
+  const int64_t stream = given("stream").is_none() ? number_of(own) : given("stream").cast<int64_t>();
+  check<ValueError>(stream > 0, "__cuda_array_interface__: stream must be None or a positive number, got ", stream);
+  if (stream != number_of(own))
+    without_gil([&] {
+      cuda::Event computed;
+      computed.record(cuda::external_stream(device, reinterpret_cast<void*>(static_cast<intptr_t>(stream))));
+      own.wait(computed);
+    });
+  return wrap_memory(memory);
+}
 
 void bind_dlpack(Module& module, TensorClass& tensor) {
   tensor

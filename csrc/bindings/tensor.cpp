@@ -60,11 +60,16 @@ void bind_attributes(TensorClass& tensor) {
       .def("is_same_value", &Tensor::is_same_value, py::arg("other"))
       .def("is_set_to", &Tensor::is_same_value, py::arg("tensor"))
       .def("is_pinned", &is_pinned)
-      .def("pin_memory", [](const py::object& self) {
-        const Tensor& tensor = tensor_of(self);
-        const Tensor pinned = without_gil([&] { return pin_memory(tensor); });
-        return pinned.is_same_value(tensor) ? self : py::cast(pinned);
-      });
+      .def("pin_memory",
+           [](const py::object& self) {
+             const Tensor& tensor = tensor_of(self);
+             const Tensor pinned = without_gil([&] { return pin_memory(tensor); });
+             return pinned.is_same_value(tensor) ? self : py::cast(pinned);
+           })
+      .def(
+          "record_stream",
+          [](const Tensor& self, const cuda::Stream& stream) { without_gil([&] { record_stream(self, stream); }); },
+          py::arg("stream"));
 }
 
 Scalar only_element(const Tensor& self) {

@@ -1,11 +1,11 @@
 // The plug-in's table: devices, memory, streams, events, graphs, by way of the CUDA runtime.
 #include "kernels/backend.h"
 
-#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
@@ -14,10 +14,13 @@ namespace pycnn::cuda {
 namespace {
 
 struct ThreadState {
+  int device = 0;
   cudaStream_t stream = nullptr;
   cudaStream_t recording = nullptr;  ///< where work goes while a graph is recorded
   bool failed = false;
   char error[512] = "", told[512] = "";  ///< to tell that there is no memory left takes none
+  bool listens[kernels::most_devices] = {};                ///< by device, whether it hears of indices out of range
+  uint64_t index_errors_told[kernels::most_devices] = {};  ///< how many of them it has heard of, if so
 };
 thread_local ThreadState state;
 
@@ -39,20 +42,58 @@ void note_error(cudaError_t error, const char* where) {
   cudaGetLastError();  // what a failed launch leaves behind would be told again by the next call
 }
 
+// -- indices out of range ---------------------------------------------------------------------------------------------
+// Kernels set a flag; whoever finds it set counts; every thread compares the count with what it has been told.
+
 namespace {
-std::atomic<uint32_t*> index_flag = nullptr;
+
+struct IndexErrors {
+  uint32_t* flag = nullptr;
+  uint64_t count = 0;
+};
+std::mutex index_mutex;
+IndexErrors index_errors[kernels::most_devices];  ///< by device
+
+/// With the mutex held.
+uint64_t count_index_errors() {
+  IndexErrors& errors = index_errors[state.device];
+  if (errors.flag != nullptr && __atomic_exchange_n(errors.flag, 0, __ATOMIC_RELAXED) != 0) ++errors.count;
+  return errors.count;
 }
 
+/// What comes from now on concerns this thread.
+void listen() {
+  if (state.listens[state.device]) return;
+  const std::lock_guard lock(index_mutex);
+  state.index_errors_told[state.device] = count_index_errors();
+  state.listens[state.device] = true;
+}
+
+/// The device has written whatever it had to.
+void check_indices() {
+  listen();
+  if (state.failed) return;
+  const std::lock_guard lock(index_mutex);
+  const uint64_t count = count_index_errors();
+  if (std::exchange(state.index_errors_told[state.device], count) == count) return;
+  note_error("index out of range");
+}
+
+}  // namespace
+
 uint32_t* out_of_range_flag() {
-  static std::mutex mutex;
-  const std::lock_guard lock(mutex);
-  if (index_flag == nullptr) {
+  listen();
+  const std::lock_guard lock(index_mutex);
+  uint32_t*& flag = index_errors[state.device].flag;
+  if (flag == nullptr) {
     void* memory = nullptr;
     note_error(cudaMallocHost(&memory, sizeof(uint32_t)), "cudaMallocHost");
-    if (memory != nullptr) index_flag = new (memory) uint32_t(0);
+    if (memory != nullptr) flag = new (memory) uint32_t(0);
   }
-  return index_flag;
+  return flag;
 }
+
+// -- the table's functions --------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -93,7 +134,9 @@ void properties(int device, kernels::DeviceProperties* into) {
 
 void use(int device, void* stream) {
   note_error(cudaSetDevice(device), "cudaSetDevice");
+  state.device = device;
   state.stream = static_cast<cudaStream_t>(stream);
+  listen();
 }
 
 const char* take_error() {
@@ -127,18 +170,18 @@ void release_pinned(void* memory) { cudaFreeHost(memory); }
 
 void memory_info(size_t* free, size_t* total) { note_error(cudaMemGetInfo(free, total), "cudaMemGetInfo"); }
 
+int device_of(const void* memory) {
+  cudaPointerAttributes found{};
+  note_error(cudaPointerGetAttributes(&found, memory), "cudaPointerGetAttributes");
+  return found.type == cudaMemoryTypeDevice || found.type == cudaMemoryTypeManaged ? found.device : -1;
+}
+
 void copy(void* to, const void* from, size_t bytes) {
   if (!failed()) note_error(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, current_stream()), "cudaMemcpyAsync");
 }
 
 void fill(void* memory, int byte, size_t bytes) {
   if (!failed()) note_error(cudaMemsetAsync(memory, byte, bytes, current_stream()), "cudaMemsetAsync");
-}
-
-/// The device has written whatever it had to; tells of an index out of range once.
-void check_indices() {
-  uint32_t* const flag = index_flag;
-  if (flag != nullptr && __atomic_exchange_n(flag, 0, __ATOMIC_RELAXED) != 0) note_error("index out of range");
 }
 
 void synchronize() {
@@ -247,6 +290,7 @@ constexpr kernels::Backend backend = {
     .allocate_pinned = allocate_pinned,
     .release_pinned = release_pinned,
     .memory_info = memory_info,
+    .device_of = device_of,
     .copy = copy,
     .fill = fill,
     .synchronize = synchronize,

@@ -37,7 +37,7 @@ void sample(const kernels::SampleArguments& arguments);
 void sample_spread(const kernels::SampleArguments& arguments);
 void sample_weights(const kernels::SampleArguments& arguments);
 
-// These return true: an index out of range is found later, when the device is synchronized with.
+// These return true: an index out of range is found later, when the device is synchronized with (backend.h).
 bool gather(const kernels::IndexArguments& arguments);
 bool scatter_add(const kernels::IndexArguments& arguments);
 bool scatter(const kernels::IndexArguments& arguments);
@@ -55,8 +55,8 @@ void solve(const kernels::SolveArguments& arguments);
 
 void random(const kernels::RandomArguments& arguments);
 
-/// Where kernels note, by writing 1, that an index was out of range: memory of the computer that devices write to.
-/// Null if there is none; then an error has been noted.
+/// Where kernels on this thread's device note, by writing 1, that an index was out of range: memory of the computer
+/// that the device writes to. Null if there is none; then an error has been noted.
 uint32_t* out_of_range_flag();
 
 /// All of the above as the table the planner sees.

@@ -60,7 +60,9 @@ __device__ T* shared_memory() {
 template <typename... Parameters>
 void launch(const char* name, void (*kernel)(Parameters...), const Grid& grid, Parameters... arguments) {
   if (failed() || grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
-  emulation::run(name, grid.blocks, grid.threads, grid.shared_bytes, [=] { kernel(arguments...); });
+  note_error(emulation::run(name, grid.blocks, grid.threads, grid.shared_bytes, current_stream(),
+                            [=] { kernel(arguments...); }),
+             name);
 }
 
 template <typename T>

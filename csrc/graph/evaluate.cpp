@@ -315,6 +315,15 @@ std::vector<Buffer> run(const Prepared& prepared, Claim& claim) {
   return prepared.plan->run(inputs, claim.overwriting());
 }
 
+/// What another thread has recorded it will use in its own stream, which does not wait for this one: the host does.
+void settle_for_others(const Work& work) {
+  const Device device = device_of(work);
+  if (device.is_cpu()) return;
+  void* const own = current_stream_handle(device.index);
+  if (std::any_of(work.nodes.begin(), work.nodes.end(), [&](const auto& node) { return node->stream != own; }))
+    backend_of(device).synchronize();
+}
+
 void publish(Work& work, const Plan& plan, std::vector<Buffer> buffers) {
   const std::vector<PlanResult>& results = plan.results();
   for (size_t i = 0; i < results.size(); ++i)
@@ -357,6 +366,7 @@ Computation evaluate_work(std::span<const Value> requested, std::span<const std:
   try {
     Prepared prepared = prepare(work, fused);
     std::vector<Buffer> buffers = run(prepared, *claim);
+    settle_for_others(work);
     if (described) computation = description(work, prepared);
     {
       const std::lock_guard lock(graph_mutex);

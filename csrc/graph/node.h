@@ -79,6 +79,7 @@ struct Node {
   int output_count;
   std::atomic<NodeState> state{NodeState::Pending};
   uint64_t sequence = 0;              ///< order of recording, hence a topological order
+  void* stream = nullptr;             ///< of a GPU, that of the thread that recorded it
   bool differentiable = false;        ///< recorded with grad mode on and an input that requires grad
   std::atomic<bool> released{false};  ///< backward() has consumed it (retain_graph=False)
   std::shared_ptr<NodeNotes> notes;   ///< usually none

@@ -385,6 +385,7 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
     for (const int donor : place.donors) {
       const RunInput& given = inputs[static_cast<size_t>(donor)];
       if (given.donatable && given.offset == 0 && given.storage->device() == device_ &&
+          given.storage->is_this_streams() &&
           std::find(donated.begin(), donated.end(), given.storage.get()) == donated.end())
         return donor;
     }
@@ -414,8 +415,12 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
       addresses[b] = storages[b]->data();
     }
   }
-  // Streams and events, and allocation on other devices, leave another device or stream chosen.
-  if (!device_.is_cpu()) backend_of(device_);
+  if (!device_.is_cpu()) {
+    backend_of(device_);
+    for (size_t b = 0; b < buffers_.size(); ++b)
+      if (buffers_[b].input >= 0 && !buffers_[b].number) storages[b]->note_use();
+    if (tables_) tables_->note_use();
+  }
   // Slots of inputs count from the value's first element, which need not be the storage's.
   for (size_t b = 0; b < buffers_.size(); ++b)
     if (const int input = buffers_[b].input; input >= 0 && !buffers_[b].number) {

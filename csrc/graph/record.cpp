@@ -6,6 +6,7 @@
 #include "graph/operator.h"
 #include "graph/saved_tensors.h"
 #include "pycnn/autograd.h"
+#include "tensor/backend.h"
 
 namespace pycnn::graph {
 
@@ -102,6 +103,7 @@ Tensors record(std::shared_ptr<const Operator> op, std::span<const Tensor> input
   node->op = std::move(op);
   node->set_inputs(std::move(values));
   node->sequence = sequence_counter.fetch_add(1);
+  if (!device.is_cpu()) node->stream = current_stream_handle(device.index);
   for (size_t i = 0; i < outputs.size(); ++i) {
     Output& output = node->outputs[i];
     output.shape = outputs[i].shape;

@@ -13,6 +13,9 @@ namespace pycnn::kernels {
 /// anything else of it is read.
 inline constexpr uint32_t backend_version = 2;
 
+/// Devices beyond are not used.
+inline constexpr int most_devices = 64;
+
 struct DeviceProperties {
   char name[256];
   int major, minor, multiprocessors;
@@ -39,11 +42,13 @@ struct Backend {
   void* (*allocate_pinned)(size_t bytes);  ///< the computer's memory, which the device reads by itself
   void (*release_pinned)(void* memory);
   void (*memory_info)(size_t* free, size_t* total);
+  int (*device_of)(const void* memory);  ///< whose memory it is, whoever allocated it; -1 if no device's
   /// Between any two of the computer's and the device's memory, in order with the stream's work. What is copied from
   /// pageable memory may be overwritten as soon as this returns; what is copied to it is there after synchronize().
   void (*copy)(void* to, const void* from, size_t bytes);
   void (*fill)(void* memory, int byte, size_t bytes);
 
+  /// These two tell a thread of indices out of range that kernels met on its device, since it chose that first, once.
   void (*synchronize)();         ///< the stream
   void (*synchronize_device)();  ///< all streams
   void* (*create_stream)(int priority);

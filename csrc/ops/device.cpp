@@ -49,8 +49,10 @@ Tensor to_device(const Tensor& input, const Device& device, bool non_blocking) {
   const size_t bytes = ops::bytes_of(source);
   StoragePointer storage = allocate_storage(bytes, device);
   copy_between_devices(storage->data(), device, source.data, from, bytes);
-  // From other memory than page-locked one everything has been read by now.
-  if (const auto& owner = *static_cast<const Storage*>(source.owner.get()); is_page_locked(owner)) {
+  auto& owner = *static_cast<Storage*>(source.owner.get());
+  if (!from.is_cpu() && !device.is_cpu()) owner.note_use();
+  // From other memory of the computer than page-locked one everything has been read by now.
+  if (is_page_locked(owner)) {
     if (non_blocking)
       note_copy_from(owner, device);
     else
@@ -58,6 +60,11 @@ Tensor to_device(const Tensor& input, const Device& device, bool non_blocking) {
   }
   return graph::record_evaluated(std::make_shared<ops::ToDevice>(from), input, {source.shape, source.dtype},
                                  {std::move(storage), 0, source.strides});
+}
+
+void record_stream(const Tensor& input, const cuda::Stream& stream) {
+  check(!input.device().is_cpu(), "record_stream: streams use tensors on GPUs, got one on ", input.device());
+  static_cast<Storage*>(input.memory().owner.get())->note_use(stream);
 }
 
 bool is_pinned(const Tensor& input) {

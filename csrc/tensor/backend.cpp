@@ -17,11 +17,22 @@
 namespace pycnn {
 namespace {
 
-constexpr int most_devices = 64;
+using kernels::most_devices;
 
 thread_local Device creation;
 thread_local int current = 0;
 thread_local std::array<cuda::Stream, most_devices> streams;
+
+struct Choice {
+  int device = -1;
+  void* stream = nullptr;
+};
+thread_local Choice chosen;
+
+void choose(const kernels::Backend& backend, int device, void* stream) {
+  backend.use(device, stream);
+  chosen = {device, stream};
+}
 
 std::atomic<bool> cuda_lost{false};
 
@@ -125,7 +136,7 @@ DeviceScope::~DeviceScope() { creation = previous_; }
 
 const kernels::Backend& backend_of(const Device& device) {
   const kernels::Backend& backend = available_plug_in();
-  backend.use(device.index, current_stream_handle(device.index));
+  choose(backend, device.index, current_stream_handle(device.index));
   return backend;
 }
 
@@ -137,7 +148,46 @@ void check_backend(const kernels::Backend& backend) {
   if (const char* error = backend.take_error()) fail("CUDA error: ", error);
 }
 
+Device device_of_memory(const void* memory) {
+  const kernels::Backend& backend = available_plug_in();
+  const int device = backend.device_of(memory);
+  check_backend(backend);
+  check(device >= 0, "the memory is not that of a GPU");
+  check_index(device);
+  return {DeviceType::Cuda, static_cast<int8_t>(device)};
+}
+
 void* current_stream_handle(int device) { return streams[static_cast<size_t>(device)].handle(); }
+
+KeepChoice::KeepChoice() : device_(chosen.device), stream_(chosen.stream) {}
+KeepChoice::~KeepChoice() {
+  if (device_ >= 0 && (chosen.device != device_ || chosen.stream != stream_))
+    choose(*plug_in().backend, device_, stream_);
+}
+
+StreamPoint::StreamPoint(const cuda::Stream& stream) : device_(stream.device()) {
+  const kernels::Backend& backend = available_plug_in();
+  const KeepChoice keep;
+  choose(backend, device_, stream.handle());
+  event_ = {backend.create_event(0), [](void* event) {
+              if (event != nullptr && !is_cuda_lost()) available_plug_in().destroy_event(event);
+            }};
+  if (event_ != nullptr) backend.record_event(event_.get());
+}
+
+bool StreamPoint::is_passed() const {
+  return event_ == nullptr || is_cuda_lost() || available_plug_in().event_is_done(event_.get()) != 0;
+}
+
+void StreamPoint::wait() const {
+  if (event_ != nullptr && !is_cuda_lost()) available_plug_in().synchronize_event(event_.get());
+}
+
+void StreamPoint::hold_back(const cuda::Stream& stream) const {
+  const KeepChoice keep;
+  choose(available_plug_in(), stream.device(), stream.handle());
+  if (event_ != nullptr) available_plug_in().wait_event(event_.get());
+}
 
 namespace cuda {
 
@@ -181,11 +231,12 @@ void reset_peak_memory_statistics(int index) { reset_peak_statistics({DeviceType
 
 namespace {
 
-/// The plug-in in a stream, for as long as a call takes; the thread's own stream is chosen again by the next.
+/// The plug-in in a stream, for as long as a call takes.
 template <typename Call>
 auto in_stream(int device, void* stream, const Call& call) {
   const kernels::Backend& backend = available_plug_in();
-  backend.use(device, stream);
+  const KeepChoice keep;
+  choose(backend, device, stream);
   if constexpr (std::is_void_v<decltype(call(backend))>) {
     call(backend);
     check_backend(backend);
@@ -225,6 +276,12 @@ void Stream::wait(const Event& event) const {
 Stream default_stream(int device) {
   Stream stream;
   stream.device_ = device;
+  return stream;
+}
+
+Stream external_stream(int device, void* handle) {
+  Stream stream = default_stream(device);
+  stream.handle_ = {handle, [](void*) {}};
   return stream;
 }
 

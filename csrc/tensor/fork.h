@@ -17,8 +17,9 @@ enum class ForkOrder : uint8_t {
   Random,
   Profile,
   Dropped,
-  Derived,
+  Storages,
   PageLocked,
+  Deferred,
   Memory
 };
 

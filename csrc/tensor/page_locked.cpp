@@ -18,10 +18,10 @@ constexpr size_t cap = size_t{1} << 28;  ///< of bytes kept for reuse
 struct Block {
   void* data;
   size_t bytes;
-  std::vector<cuda::Event> copies = {};  ///< from it, that may not be done
+  std::vector<StreamPoint> copies = {};  ///< after those from it that may not be done
 
   bool is_idle() const {
-    return std::all_of(copies.begin(), copies.end(), [](const cuda::Event& copy) { return copy.query(); });
+    return std::all_of(copies.begin(), copies.end(), [](const StreamPoint& copy) { return copy.is_passed(); });
   }
 };
 
@@ -41,7 +41,7 @@ class PageLockedMemory {
     const kernels::Backend& backend = backend_of({DeviceType::Cuda, static_cast<int8_t>(cuda::current_device())});
     while (kept_bytes_ > cap) {
       const Block& oldest = kept_.back();
-      for (const cuda::Event& copy : oldest.copies) copy.synchronize();
+      for (const StreamPoint& copy : oldest.copies) copy.wait();
       backend.release_pinned(oldest.data);
       kept_bytes_ -= oldest.bytes;
       kept_.pop_back();
@@ -66,12 +66,10 @@ class PageLockedMemory {
   }
 
   void note_copy(const void* data, const cuda::Stream& stream) {
-    cuda::Event done;
-    done.record(stream);  // enqueues pending work, which may give memory back
     const std::lock_guard lock(mutex_);
-    std::vector<cuda::Event>& copies = find(data)->copies;
-    std::erase_if(copies, [](const cuda::Event& copy) { return copy.query(); });
-    copies.push_back(std::move(done));
+    std::vector<StreamPoint>& copies = find(data)->copies;
+    std::erase_if(copies, [](const StreamPoint& copy) { return copy.is_passed(); });
+    copies.emplace_back(stream);
   }
 
  private:

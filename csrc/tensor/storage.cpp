@@ -9,6 +9,7 @@
 #include <cstring>
 #include <functional>
 #include <iterator>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -57,6 +58,63 @@ struct Block {
   size_t bytes;
 };
 
+/// What is released once streams have come so far. Never destroyed, as the allocators.
+class DeferredReleases {
+ public:
+  static DeferredReleases& instance() {
+    static auto* deferred = new DeferredReleases;
+    return *deferred;
+  }
+
+  void add(std::span<const cuda::Stream> streams, std::function<void()> release) {
+    std::vector<StreamPoint> points;
+    for (const cuda::Stream& stream : streams) points.emplace_back(stream);
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back({std::move(points), std::move(release)});
+    count_ = waiting_.size();
+  }
+
+  /// What may be by now.
+  void release_some() {
+    if (count_ == 0 || is_cuda_lost()) return;
+    std::list<Deferred> ready;
+    {
+      const std::lock_guard lock(mutex_);
+      for (auto next = waiting_.begin(); next != waiting_.end();) {
+        const auto here = next++;
+        if (std::all_of(here->points.begin(), here->points.end(), [](const auto& point) { return point.is_passed(); }))
+          ready.splice(ready.end(), waiting_, here);
+      }
+      count_ = waiting_.size();
+    }
+    for (const Deferred& deferred : ready) deferred.release();
+  }
+
+  /// Waits for the streams.
+  void release_all() {
+    if (count_ == 0 || is_cuda_lost()) return;
+    std::list<Deferred> all;
+    {
+      const std::lock_guard lock(mutex_);
+      all.swap(waiting_);
+      count_ = 0;
+    }
+    for (const Deferred& deferred : all) {
+      for (const StreamPoint& point : deferred.points) point.wait();
+      deferred.release();
+    }
+  }
+
+ private:
+  struct Deferred {
+    std::vector<StreamPoint> points;
+    std::function<void()> release;
+  };
+  ForkSafeMutex mutex_{ForkOrder::Deferred};
+  std::list<Deferred> waiting_;
+  std::atomic<size_t> count_ = 0;
+};
+
 /// Of all allocators. Never destroyed, as they.
 std::mutex& memory_mutex() {
   static auto* instance = new ForkSafeMutex(ForkOrder::Memory);
@@ -74,6 +132,7 @@ class CachingAllocator {
 
   /// A block of at least `bytes`; with `any`, up to four times as large.
   Block take(size_t bytes, bool any) {
+    if (!device_.is_cpu()) DeferredReleases::instance().release_some();
     {
       const std::lock_guard lock(mutex_);
       Block block = bytes <= small_bytes ? take_small(bytes) : take_large(bytes, any);
@@ -162,10 +221,12 @@ class CachingAllocator {
 
   void drop(const Block& block) {
     held_ -= block.bytes;
-    if (device_.is_cpu())
+    if (device_.is_cpu()) {
       std::free(block.data);
-    else if (!is_cuda_lost())
+    } else if (!is_cuda_lost()) {
+      const KeepChoice keep;
       backend_of(device_).release(block.data);
+    }
   }
 
   void count(size_t bytes) {
@@ -273,18 +334,47 @@ StoragePointer allocate(size_t bytes, const Device& device, bool any) {
   const Block block = allocator.take(rounded, any);
   if (debug_fill() && device.is_cpu()) std::memset(block.data, 0xFF, block.bytes);
   if (debug_fill() && !device.is_cpu()) backend_of(device).fill(block.data, 0xFF, block.bytes);
+  std::optional<void*> stream;
+  if (!device.is_cpu()) stream = current_stream_handle(device.index);
   return std::make_shared<Storage>(
-      block.data, bytes, [block, &allocator] { allocator.give(block); }, device);
+      block.data, bytes, [block, &allocator] { allocator.give(block); }, device, stream);
 }
 
 }  // namespace
 
 namespace {
 
-// Held for no longer than it takes to look something up.
-ForkSafeMutex derived_mutex(ForkOrder::Derived);
+// What storages keep. Held for no longer than it takes to look something up.
+ForkSafeMutex storages_mutex(ForkOrder::Storages);
 
 }  // namespace
+
+Storage::~Storage() {
+  if (!release_) return;
+  if (other_streams_.empty() || is_cuda_lost())
+    release_();
+  else
+    DeferredReleases::instance().add(other_streams_, std::move(release_));
+}
+
+void Storage::note_use(const cuda::Stream& stream) {
+  if (device_.is_cpu() || (stream.device() == device_.index && stream_ == stream.handle())) return;
+  const std::lock_guard lock(storages_mutex);
+  if (std::find(other_streams_.begin(), other_streams_.end(), stream) == other_streams_.end())
+    other_streams_.push_back(stream);
+}
+
+void Storage::note_use() {
+  if (!device_.is_cpu() && stream_ != current_stream_handle(device_.index))
+    note_use(cuda::current_stream(device_.index));
+}
+
+bool Storage::is_this_streams() const {
+  if (device_.is_cpu()) return true;
+  if (stream_ != current_stream_handle(device_.index)) return false;
+  const std::lock_guard lock(storages_mutex);
+  return other_streams_.empty();
+}
 
 Storage::Derived* Storage::find_derived(std::span<const int64_t> key, int64_t offset) {
   const auto found = std::find_if(derived_.begin(), derived_.end(), [&](const Derived& derived) {
@@ -296,28 +386,37 @@ Storage::Derived* Storage::find_derived(std::span<const int64_t> key, int64_t of
 StoragePointer Storage::derived(std::span<const int64_t> key, int64_t offset, size_t bytes,
                                 const std::function<void(void*)>& make) {
   if (pinned()) return nullptr;
+  StoragePointer ready, dropped;
   {
-    const std::lock_guard lock(derived_mutex);
+    const std::lock_guard lock(storages_mutex);
     const Derived* known = find_derived(key, offset);
     if (known == nullptr) {
-      if (derived_.size() >= most_derived) derived_.erase(derived_.begin());
+      if (derived_.size() >= most_derived) {
+        dropped = std::move(derived_.front().memory);
+        derived_.erase(derived_.begin());
+      }
       derived_.push_back({offset, {key.begin(), key.end()}, nullptr});
       return nullptr;
     }
-    if (known->memory != nullptr) return known->memory;
+    ready = known->memory;
+  }
+  if (ready != nullptr) {
+    ready->note_use();
+    return ready;
   }
   // Two threads that come at once both make it.
   StoragePointer made = allocate_storage(bytes, device_);
   make(made->data());
   if (!device_.is_cpu()) backend_of(device_).synchronize();  // once: it may be read in other streams
-  const std::lock_guard lock(derived_mutex);
+  const std::lock_guard lock(storages_mutex);
   if (Derived* known = find_derived(key, offset)) known->memory = made;
   return made;
 }
 
 void Storage::forget_derived() {
-  const std::lock_guard lock(derived_mutex);
-  derived_.clear();
+  std::vector<Derived> dropped;  // outside of the lock
+  const std::lock_guard lock(storages_mutex);
+  dropped.swap(derived_);
 }
 
 StoragePointer allocate_storage(size_t bytes, const Device& device) { return allocate(bytes, device, false); }
@@ -327,12 +426,19 @@ void copy_between_devices(void* to, const Device& to_device, const void* from, c
                           size_t bytes) {
   if (bytes == 0) return;
   const kernels::Backend& backend = backend_of(to_device.is_cpu() ? from_device : to_device);
+  const bool between_gpus = !to_device.is_cpu() && !from_device.is_cpu() && to_device != from_device;
+  const auto hold_back = [](const Device& device, const Device& until) {
+    StreamPoint(cuda::current_stream(until.index)).hold_back(cuda::current_stream(device.index));
+  };
+  if (between_gpus) hold_back(to_device, from_device);
   backend.copy(to, from, bytes);
+  if (between_gpus) hold_back(from_device, to_device);
   if (to_device.is_cpu()) backend.synchronize();
   check_backend(backend);
 }
 
 AllocatorStatistics allocator_statistics(const Device& device) {
+  if (!device.is_cpu()) DeferredReleases::instance().release_some();
   AllocatorStatistics sum{};
   allocators().for_each(&device, [&](CachingAllocator& allocator) {
     const AllocatorStatistics own = allocator.statistics();
@@ -349,6 +455,7 @@ void reset_peak_statistics(const Device& device) {
 }
 
 void empty_cache() {
+  DeferredReleases::instance().release_all();
   allocators().for_each(nullptr, [](CachingAllocator& allocator) { allocator.clear(); });
 }
 

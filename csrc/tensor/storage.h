@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -19,13 +20,13 @@ using StoragePointer = std::shared_ptr<Storage>;
 /// sees (foreign and exported memory), never.
 class Storage {
  public:
-  Storage(void* data, size_t bytes, std::function<void()> release, const Device& device = {})
-      : data_(data), bytes_(bytes), device_(device), release_(std::move(release)) {}
+  /// `stream`: of a GPU's block, where it may be used again as soon as it is released; of foreign memory there is none.
+  Storage(void* data, size_t bytes, std::function<void()> release, const Device& device = {},
+          std::optional<void*> stream = {})
+      : data_(data), bytes_(bytes), device_(device), stream_(stream), release_(std::move(release)) {}
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
-  ~Storage() {
-    if (release_) release_();
-  }
+  ~Storage();
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
@@ -35,6 +36,13 @@ class Storage {
     pinned_.store(true, std::memory_order_release);
     forget_derived();
   }
+
+  /// A stream (without argument: this thread's) has been or is being given work that uses the block. Once nobody refers
+  /// to it, the block is released when that work is done.
+  void note_use(const cuda::Stream& stream);
+  void note_use();
+  /// Whether no other stream than this thread's may be using the block.
+  bool is_this_streams() const;
 
   /// Memory that make() fills from the bytes of this block alone, such as a weight as a kernel reads it. It is kept
   /// under its key and the offset it begins at for as long as this block stays as it is, from the second request on:
@@ -55,6 +63,8 @@ class Storage {
   void* data_;
   size_t bytes_;
   Device device_;
+  std::optional<void*> stream_;
+  std::vector<cuda::Stream> other_streams_;  ///< that use it; guarded by a mutex of all storages
   std::function<void()> release_;
   std::atomic<bool> pinned_{false};
   std::vector<Derived> derived_;  ///< guarded by a mutex of all storages
@@ -62,13 +72,15 @@ class Storage {
 
 /// Aligned memory from a caching allocator: freed blocks are kept for reuse up to a cap, because fresh pages cost more
 /// than arithmetic. Throws pycnn::Error naming the size if there is none. A GPU's blocks are for this thread's stream;
-/// they may be given back while kernels in it still use them, and go to none but later ones.
+/// they may be given back while kernels in it still use them, and go to none but later ones. Who uses one in another
+/// stream says so: see Storage::note_use().
 StoragePointer allocate_storage(size_t bytes, const Device& device = {});
 /// The same for as long as a plan runs: a kept block that is a good deal larger will do.
 StoragePointer borrow_arena(size_t bytes, const Device& device = {});
 
 /// Copies bytes that are not on the CPU both: from and to may lie on any devices. What arrives on the CPU is there when
-/// this returns.
+/// this returns. Between two GPUs the copy comes after what this thread's streams on both have been given, and before
+/// what they are given from now on.
 void copy_between_devices(void* to, const Device& to_device, const void* from, const Device& from_device, size_t bytes);
 
 /// To be called before a stream is destroyed: what was kept for it goes back to the device, and what is given back

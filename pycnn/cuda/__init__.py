@@ -225,8 +225,10 @@ _entered = threading.local()
 class Stream(_core._CudaStream):
     """A queue of a GPU's work; streams run side by side. `with stream:` sends this thread's work on its GPU there.
 
-    Memory that a tensor got in one stream goes, when it is freed, to later work of that stream: who uses it in another
-    one sees to it that this is over before.
+    Who reads in one stream what is computed in another lets it wait: `wait_stream`, `wait_event`. Memory needs no care:
+    what pycnn computes with in several streams goes to other tensors, once freed, when all of them are done with it.
+    `Tensor.record_stream` is for work that pycnn does not know of. What threads that share a stream give it runs in the
+    order in which they do.
 
     Args:
         device: which GPU; None for the current one.

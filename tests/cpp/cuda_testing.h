@@ -15,6 +15,9 @@
 
 namespace pycnn::testing_cuda {
 
+/// Results are looked at as soon as a kernel was called.
+inline const bool runs_at_once = (cuda::emulation::run_streams_at_once(), true);
+
 /// Fresh memory: bytes of ones (NaN, -1), with zones around it that nobody may touch. `misaligned` elements are left
 /// out at the beginning, so that the first one does not lie at a multiple of 16 bytes.
 template <typename T>

@@ -85,5 +85,25 @@ TEST_F(Gpu, PinnedMemoryIsCopiedWithoutWaiting) {
   EXPECT_EQ((to_device(pinned, gpu_, true) * 2.0).to_vector<float>(), (std::vector<float>{4, 4, 4}));
 }
 
+TEST_F(Gpu, MemoryIsKeptForTheStreamsThatUseIt) {
+  constexpr int64_t size = 1 << 15;
+  for (int attempt = 1; attempt < 20; ++attempt) {
+    const cuda::Stream own = cuda::current_stream(gpu_.index), side(gpu_.index);
+    Tensor x = to_device(full({size}, attempt, DType::Float32), gpu_);
+    cuda::Event computed;
+    computed.record(own);
+    side.wait(computed);
+    cuda::set_stream(side);
+    const Tensor y = x + 0.0;
+    cuda::set_stream(own);
+    record_stream(x, side);
+    x = Tensor();
+    const Tensor z = to_device(full({size}, -1, DType::Float32), gpu_);  // not where x is read
+    side.synchronize();
+    EXPECT_EQ(sum(y).item<float>(), static_cast<float>(attempt * size));
+  }
+  EXPECT_THROW(record_stream(ones({2}), cuda::current_stream(gpu_.index)), Error);
+}
+
 }  // namespace
 }  // namespace pycnn

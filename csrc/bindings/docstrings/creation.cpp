@@ -47,10 +47,13 @@ Errors: TypeError for what is no array, or for other dtypes.)"},
       {"as_tensor",
        R"(`data` itself if it is a tensor of that dtype; otherwise as from_numpy() for arrays, tensor() for the rest.
 
+An array of another library on a GPU (with `__cuda_array_interface__`) shares its memory, as in from_dlpack(): this
+thread's stream there waits for the one that the array names.
+
 Args:
-    data: a tensor, a NumPy array, a number or nested sequences of numbers.
+    data: a tensor, a NumPy array, an array on a GPU, a number or nested sequences of numbers.
     dtype: None for its own.
-    device: "cpu" or None.
+    device: None for where it lies, the CPU for numbers.
 
 Returns:
     A tensor of data's shape.
@@ -70,13 +73,16 @@ Errors: as for tensor() and from_numpy().)"},
       {"from_dlpack",
        R"(A tensor from another library by the DLPack protocol. Writable memory is copied, read-only memory shared.
 
+A GPU's memory is always shared. Its producer is told this thread's stream there, which waits for what the producer has
+given its own; it has the memory back when the streams that compute with the tensor are done with it.
+
 Args:
-    ext_tensor: an object with __dlpack__ on the CPU, or a DLPack capsule.
+    ext_tensor: an object with __dlpack__, or a DLPack capsule, on the CPU or a GPU.
 
 Returns:
     A tensor of its shape and dtype, without gradient.
 
-Errors: TypeError for anything else or an unknown dtype, RuntimeError for memory that is not the CPU's.)"},
+Errors: TypeError for anything else or an unknown dtype, RuntimeError for memory of other devices.)"},
       {"scalar_tensor", R"(A tensor of shape () with the number s.
 
 Args:

@@ -69,6 +69,18 @@ self if it is there already, or if there is no GPU.
 
 Errors: RuntimeError for a tensor on a GPU, OutOfMemoryError if no memory can be locked.)"},
 
+      {"Tensor.record_stream",
+       R"(Says that a stream is given work on this tensor's memory which pycnn does not know of.
+
+Once nobody refers to it, the memory goes to other tensors when what the stream has been given by then is done. What
+pycnn's functions do in any stream it knows by itself; kernels of other libraries that were given `data_ptr()`,
+`__cuda_array_interface__` or DLPack's capsule, it does not. Evaluates; what is written in place later may lie elsewhere.
+
+Args:
+    stream: a `pycnn.cuda.Stream`, of any GPU.
+
+Errors: RuntimeError for a tensor on the CPU.)"},
+
       // -- numbers and Python's protocols -----------------------------------------------------------------------------
       {"Tensor.item", R"(The only element as Python's bool, int or float. Evaluates.
 
@@ -140,13 +152,15 @@ Tensors that were copied from one another may share memory. Who writes to it all
 that it is read-only) changes all of them; ask for a copy then.
 
 Args:
-    stream: None.
+    stream: on a GPU, the consumer's, which waits for what self's memory is computed by: 1 or None for the default
+        stream, 2 for a thread's own, a cudaStream_t as an int, or -1 if nobody is to wait. No effect on the CPU.
     max_version: the consumer's DLPack version, (major, minor).
-    dl_device: None or the CPU's.
+    dl_device: accepted.
     copy: True for memory of its own.
 
-Errors: BufferError if self requires grad.)"},
-      {"Tensor.__dlpack_device__", "(1, 0): DLPack's number of the CPU."},
+Errors: BufferError if self requires grad, TypeError or ValueError for anything else as a stream.)"},
+      {"Tensor.__dlpack_device__",
+       "DLPack's number of the kind of device, 1 for the CPU and 2 for GPUs, and which one."},
 
       // -- dtype and layout -------------------------------------------------------------------------------------------
       {"Tensor.to",
@@ -201,6 +215,8 @@ Args:
 Errors: RuntimeError if the GPU is not there, or for a device of another type.)"},
       {"Tensor.__cuda_array_interface__",
        R"(How other libraries read a GPU's tensor in place: version 3 of CUDA's array interface, a dict.
+
+Its "stream" is this thread's present one, which readers wait for: 1 for the default stream, else a cudaStream_t.
 
 Errors: AttributeError on the CPU, RuntimeError if it requires grad, TypeError for bfloat16.)"},
       {"Tensor.float", R"(self.to(pycnn.float32): self if it is already. memory_format is ignored.)"},

@@ -1,113 +1,18 @@
 #include "cuda/emulated/emulation.h"
 
 #include <setjmp.h>
-#include <sys/mman.h>
 #include <ucontext.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <random>
-#include <utility>
 #include <vector>
 
 thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace pycnn::cuda::emulation {
-
-/// The device's memory: a range of addresses that nobody can read or write but while an Access lives.
-class DeviceMemory {
- public:
-  static DeviceMemory& instance() {
-    static auto* memory = new DeviceMemory;  // tensors may be freed late
-    return *memory;
-  }
-
-  class Access {
-   public:
-    Access() { instance().open(); }
-    ~Access() { instance().close(); }
-    Access(const Access&) = delete;
-    Access& operator=(const Access&) = delete;
-  };
-
-  void* allocate(size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    bytes = (bytes + page - 1) / page * page;
-    if (used_ + bytes > size_) return nullptr;
-    size_t at = 0;
-    for (const auto& [begin, length] : blocks_) {
-      if (at + bytes <= begin) break;
-      at = begin + length;
-    }
-    if (at + bytes > size_) return nullptr;
-    blocks_[at] = bytes;
-    used_ += bytes;
-    return begin_ + at;
-  }
-
-  bool release(void* memory) {
-    const std::lock_guard lock(mutex_);
-    const auto found = blocks_.find(static_cast<size_t>(static_cast<char*>(memory) - begin_));
-    if (found == blocks_.end()) return false;
-    used_ -= found->second;
-    madvise(begin_ + found->first, found->second, MADV_DONTNEED);
-    blocks_.erase(found);
-    return true;
-  }
-
-  size_t size() const { return size_; }
-  size_t free() {
-    const std::lock_guard lock(mutex_);
-    return size_ - used_;
-  }
-
- private:
-  static constexpr size_t page = 4096;
-
-  DeviceMemory() {
-    const char* megabytes = std::getenv("PYCNN_EMULATED_MEMORY");
-    size_ = (megabytes != nullptr ? std::strtoull(megabytes, nullptr, 10) : 2048) << 20;
-    void* const range = mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    begin_ = range == MAP_FAILED ? nullptr : static_cast<char*>(range);
-    if (begin_ == nullptr) size_ = 0;
-  }
-  void open() {
-    const std::lock_guard lock(mutex_);
-    if (open_++ == 0) mprotect(begin_, size_, PROT_READ | PROT_WRITE);
-  }
-  void close() {
-    const std::lock_guard lock(mutex_);
-    if (--open_ == 0) mprotect(begin_, size_, PROT_NONE);
-  }
-
-  std::mutex mutex_;
-  char* begin_ = nullptr;
-  size_t size_ = 0, used_ = 0;
-  int open_ = 0;
-  std::map<size_t, size_t> blocks_;
-};
-
-using Work = std::function<void()>;
-thread_local std::vector<Work>* captured = nullptr;
-thread_local cudaStream_t captured_stream = nullptr;
-std::atomic<uint64_t> synchronized = 0;
-
-/// Streams run what they are given at once: every order that streams promise is kept.
-void in_stream_order(Work work) {
-  if (captured != nullptr)
-    captured->push_back(std::move(work));
-  else
-    work();
-}
-
-/// While a thread captures it may neither allocate nor wait.
-bool forbidden() { return captured != nullptr; }
 
 namespace {
 
@@ -247,11 +152,8 @@ void run_block() {
 
 }  // namespace
 
-namespace {
-
-void run_now(const char* name, dim3 blocks, dim3 threads, size_t shared_bytes, const std::function<void()>& kernel) {
-  const DeviceMemory::Access access;
-  thread_local Block own;
+void run_blocks(const char* name, dim3 blocks, dim3 threads, size_t shared_bytes, const std::function<void()>& kernel) {
+  static Block& own = *new Block;  // one kernel runs at a time, and some when their thread ends
   block = &own;
   own.name = name;
   own.kernel = &kernel;
@@ -273,12 +175,6 @@ void run_now(const char* name, dim3 blocks, dim3 threads, size_t shared_bytes, c
         run_block();
       }
   block = nullptr;
-}
-
-}  // namespace
-
-void run(const char* name, dim3 blocks, dim3 threads, size_t shared_bytes, std::function<void()> kernel) {
-  in_stream_order([=, kernel = std::move(kernel)] { run_now(name, blocks, threads, shared_bytes, kernel); });
 }
 
 void* shared_memory() { return block->shared; }
@@ -334,151 +230,3 @@ void wait_copies(int pending) {
 }
 
 }  // namespace pycnn::cuda::emulation
-
-// -- the runtime ------------------------------------------------------------------------------------------------------
-
-using pycnn::cuda::emulation::captured;
-using pycnn::cuda::emulation::captured_stream;
-using pycnn::cuda::emulation::DeviceMemory;
-using pycnn::cuda::emulation::forbidden;
-using pycnn::cuda::emulation::in_stream_order;
-using pycnn::cuda::emulation::synchronized;
-using pycnn::cuda::emulation::Work;
-
-struct EmulatedStream {};
-/// All work is done before its event is recorded, but whoever asks at once hears that it is not, as on a GPU.
-struct EmulatedEvent {
-  std::chrono::steady_clock::time_point time;
-  uint64_t recorded = 0;  ///< after so many synchronizations
-  bool done = true;
-};
-struct EmulatedGraph {
-  std::vector<Work> work;
-};
-
-cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
-}
-cudaError_t cudaGetDeviceProperties(cudaDeviceProp* into, int device) {
-  if (device != 0) return cudaErrorInvalidDevice;
-  *into = {"emulated GPU", 9, 0, 132, DeviceMemory::instance().size()};
-  return cudaSuccess;
-}
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
-cudaError_t cudaGetLastError() { return cudaSuccess; }
-const char* cudaGetErrorString(cudaError_t error) {
-  return error == cudaErrorNotSupported ? "operation not supported" : "error in emulation";
-}
-cudaError_t cudaMalloc(void** memory, size_t bytes) {
-  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  *memory = DeviceMemory::instance().allocate(bytes);
-  return *memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
-}
-cudaError_t cudaFree(void* memory) {
-  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  return memory == nullptr || DeviceMemory::instance().release(memory) ? cudaSuccess : cudaErrorInvalidValue;
-}
-cudaError_t cudaMallocHost(void** memory, size_t bytes) {
-  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  *memory = std::malloc(bytes);
-  return *memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
-}
-cudaError_t cudaFreeHost(void* memory) {
-  std::free(memory);
-  return cudaSuccess;
-}
-cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  *free = DeviceMemory::instance().free();
-  *total = DeviceMemory::instance().size();
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, int, cudaStream_t) {
-  in_stream_order([=] {
-    const DeviceMemory::Access access;
-    std::memmove(to, from, bytes);
-  });
-  return cudaSuccess;
-}
-cudaError_t cudaMemsetAsync(void* memory, int byte, size_t bytes, cudaStream_t) {
-  in_stream_order([=] {
-    const DeviceMemory::Access access;
-    std::memset(memory, byte, bytes);
-  });
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaDeviceSynchronize(); }
-cudaError_t cudaDeviceSynchronize() {
-  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  ++synchronized;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, int, int) {
-  *stream = new EmulatedStream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, int) {
-  *event = new EmulatedEvent;
-  return cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  *event = {std::chrono::steady_clock::now(), synchronized, false};
-  return cudaSuccess;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, int) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  event->done = true;
-  return cudaSuccess;
-}
-cudaError_t cudaEventQuery(cudaEvent_t event) {
-  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
-  return std::exchange(event->done, true) || event->recorded < synchronized ? cudaSuccess : cudaErrorNotReady;
-}
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
-  *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
-  return cudaSuccess;
-}
-cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
-  *status = stream == captured_stream ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, int) {
-  if (captured != nullptr || stream == nullptr) return cudaErrorStreamCaptureUnsupported;
-  captured = new std::vector<Work>;
-  captured_stream = stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  if (captured == nullptr || stream != captured_stream) return cudaErrorStreamCaptureUnsupported;
-  *graph = new EmulatedGraph{std::move(*captured)};
-  delete captured;
-  captured = nullptr;
-  captured_stream = nullptr;
-  return cudaSuccess;
-}
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, int) {
-  *executable = new EmulatedGraph(*graph);
-  return cudaSuccess;
-}
-cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t) {
-  for (const Work& work : executable->work) in_stream_order(work);
-  return cudaSuccess;
-}
-cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  delete graph;
-  return cudaSuccess;
-}
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
-  delete executable;
-  return cudaSuccess;
-}

@@ -1,6 +1,7 @@
 // The part of CUDA that the kernels here use, on the host: a block's threads are fibers of the calling thread that run
 // until a barrier, in an order drawn anew each time, so that a barrier that is missing shows. Blocks run one after the
-// other. Asynchronous copies arrive when they are waited for, and not before.
+// other. Asynchronous copies arrive when they are waited for, and not before. Streams run when they are waited for, in
+// an order drawn as well (runtime.cpp).
 #pragma once
 
 #include <cmath>
@@ -32,13 +33,15 @@ struct alignas(8) uint2 {
   unsigned x, y;
 };
 
-// The runtime's functions that backend.cu calls, for one device whose memory can be touched by kernels and copies
-// alone.
+// The runtime's functions that backend.cu calls, for devices whose memory can be touched by their kernels and copies
+// alone. The environment says how many there are (PYCNN_EMULATED_DEVICES, 2), how many megabytes each has
+// (PYCNN_EMULATED_MEMORY, 2048), and with what the order of streams is drawn (PYCNN_EMULATED_SEED, 0).
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidDevice = 101,
+  cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
   cudaErrorNotSupported = 801,
   cudaErrorStreamCaptureUnsupported = 900
@@ -50,6 +53,11 @@ enum {
   cudaEventDefault,
   cudaEventDisableTiming,
   cudaStreamCaptureModeThreadLocal
+};
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
 };
 struct cudaDeviceProp {
   char name[256];
@@ -69,6 +77,7 @@ cudaError_t cudaMalloc(void** memory, size_t bytes);
 cudaError_t cudaFree(void* memory);
 cudaError_t cudaMallocHost(void** memory, size_t bytes);
 cudaError_t cudaFreeHost(void* memory);
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* into, const void* memory);
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, int kind, cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* memory, int byte, size_t bytes, cudaStream_t stream);
@@ -97,9 +106,14 @@ extern thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace pycnn::cuda::emulation {
 
-/// Runs `kernel` in every thread of every block, or makes it part of the graph that is being captured. Ends the process
-/// with a message if threads of a block wait for others that have gone elsewhere.
-void run(const char* name, dim3 blocks, dim3 threads, size_t shared_bytes, std::function<void()> kernel);
+/// Gives the stream a kernel, or makes it part of the graph that is being captured there.
+cudaError_t run(const char* name, dim3 blocks, dim3 threads, size_t shared_bytes, cudaStream_t stream,
+                std::function<void()> kernel);
+/// From now on streams run what they are given at once: for tests that call kernels one by one, on the host's memory.
+void run_streams_at_once();
+/// Runs `kernel` in every thread of every block. Ends the process with a message if threads of a block wait for others
+/// that have gone elsewhere. One thread at a time may call it.
+void run_blocks(const char* name, dim3 blocks, dim3 threads, size_t shared_bytes, const std::function<void()>& kernel);
 /// The block's, filled with NaN before it begins.
 void* shared_memory();
 

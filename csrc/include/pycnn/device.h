@@ -88,6 +88,7 @@ class Stream {
   Stream() = default;
   explicit Stream(int device, int priority = 0);
   friend Stream default_stream(int device);
+  friend Stream external_stream(int device, void* handle);
   int device() const { return device_; }
   void* handle() const { return handle_.get(); }
   void synchronize() const;
@@ -102,6 +103,8 @@ class Stream {
   std::shared_ptr<void> handle_;
 };
 Stream default_stream(int device);
+/// One that somebody else has made, and keeps for as long as it is used here: the driver's cudaStream_t.
+Stream external_stream(int device, void* handle);
 /// Where this thread's work on the device goes.
 Stream current_stream(int device);
 void set_stream(const Stream& stream);

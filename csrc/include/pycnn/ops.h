@@ -39,6 +39,10 @@ Tensor to_device(const Tensor& input, const Device& device, bool non_blocking = 
 /// A copy of a tensor on the CPU in page-locked memory; the input itself if it lies there or if there is no GPU.
 Tensor pin_memory(const Tensor& input);
 bool is_pinned(const Tensor& input);
+/// Tells of work on the tensor's memory that somebody else gives a stream: once nobody refers to it, the memory goes to
+/// other tensors when what the stream has been given by then is done. Operators tell of theirs. Evaluates; what is
+/// written in place later may lie elsewhere. Throws for tensors on the CPU.
+void record_stream(const Tensor& input, const cuda::Stream& stream);
 
 // -- random.cpp: Philox streams; the key is drawn from the generator at the call ------------------------------------
 Tensor rand(const Shape& shape, DType dtype = default_dtype(), const Generator& generator = default_generator());

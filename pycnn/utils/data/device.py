@@ -30,20 +30,24 @@ class _Prefetched:
         from pycnn import cuda
 
         copies = cuda.Stream(self._device)
-        ahead: tuple[Any, Any] | None = None
+
+        def given_out(moved: Any, copied: cuda.Event) -> Any:
+            user = cuda.current_stream(self._device)
+            user.wait(copied)
+            # Its memory goes to the copies of a later batch: not before the user's stream is done with it.
+            map_members(lambda member: member.record_stream(user) if isinstance(member, Tensor) else None, moved)
+            return moved
+
+        ahead: tuple[Any, cuda.Event] | None = None
         for batch in self._batches:
-            # The stream's memory may be that of an earlier batch: what reads it goes first.
-            copies.wait_stream(cuda.current_stream(self._device))
             with cuda.stream(copies):
                 moved = self._moved(pinned(batch))
             copied = copies.record_event()
             if ahead is not None:
-                cuda.current_stream(self._device).wait(ahead[1])
-                yield ahead[0]
+                yield given_out(*ahead)
             ahead = moved, copied
         if ahead is not None:
-            cuda.current_stream(self._device).wait(ahead[1])
-            yield ahead[0]
+            yield given_out(*ahead)
 
     def _moved(self, batch: Any) -> Any:
         return map_members(
