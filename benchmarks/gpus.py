@@ -10,6 +10,7 @@ import functools
 import gc
 import importlib
 import sys
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -18,7 +19,9 @@ from benchmarks.outcomes import Unavailable
 
 Prepared = TypeVar("Prepared")
 
-WARM_UP = 6  #: steps before a burst is sized: by then plans are graphs, and cuDNN has chosen its algorithms
+#: Steps before a burst is sized, fewer if they take longer than so many seconds: by then plans are graphs for all
+#: places where their buffers come to lie, and cuDNN has chosen its algorithms.
+WARM_UP, LEAST_WARM_UP, WARM_UP_SECONDS = 30, 6, 1.0
 BURSTS_PER_BLOCK = 5
 MOST_STEPS = 2000  #: of a burst
 COPIED_BYTES = 1 << 30  #: by the copy that measures the bandwidth; far more than the caches hold
@@ -129,7 +132,10 @@ class Burst:
 
     def __init__(self, step: Callable[[], object], wait: Callable[[], None], seconds: float, quick: bool) -> None:
         self.step, self.wait, self.count = step, wait, 1
-        for _ in range(2 if quick else WARM_UP):
+        begin = time.perf_counter()
+        for number in range(2 if quick else WARM_UP):
+            if number >= LEAST_WARM_UP and time.perf_counter() - begin > WARM_UP_SECONDS:
+                break
             self()
         # A few at a time, so that what the host pays for waiting does not count as theirs.
         self.count = 1 if quick else 4

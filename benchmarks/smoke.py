@@ -18,7 +18,7 @@ from benchmarks import gpus, measure, options, peers
 from benchmarks.networks import NETWORKS
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}  #: by norm
-STEPS = 6  #: of training: from the third or fourth on as a CUDA graph
+STEPS = 12  #: of training, the later ones as CUDA graphs
 LOSS_TOLERANCE = 1e-3  #: relative, after STEPS
 
 
