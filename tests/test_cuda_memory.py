@@ -146,16 +146,15 @@ def run_training(code: str) -> str:
 
 @pytest.mark.parametrize("captured", [False, True])
 def test_a_step_that_fails_changes_nothing(captured: bool) -> None:
+    sizes = "[FEW, FEW, FEW, MANY, FEW, FEW, FEW]" if captured else "[FEW, FEW, MANY, FEW, MANY, FEW, FEW, FEW]"
     run_training(
         f"""
-        def run_of(net, optimizer):
-            plain = lambda x, y: step(net, optimizer, x, y)
-            return pycnn.capture(plain) if {captured} else plain
-
         seen = []
-        for sizes in ([FEW] * 6, [FEW, FEW, MANY, FEW, MANY, FEW, FEW, FEW]):
+        for sizes in ([FEW] * 6, {sizes}):
             net, optimizer = made()
-            run = run_of(net, optimizer)
+            run = lambda x, y: step(net, optimizer, x, y)
+            if {captured}:
+                run = pycnn.capture(run)
             losses = []
             for size in sizes:
                 before = bits(net, optimizer)
@@ -167,6 +166,40 @@ def test_a_step_that_fails_changes_nothing(captured: bool) -> None:
                     assert bits(net, optimizer) == before, "a failed step changed something"
             seen.append((losses, bits(net, optimizer)))
         assert len(seen[0][0]) == 6 and seen[0] == seen[1], [losses for losses, _ in seen]
+        """
+    )
+
+
+def test_a_replay_that_fails_changes_nothing() -> None:
+    run_training(
+        """
+        seen = []
+        for fails in (False, True):
+            net, optimizer = made()
+            run = pycnn.capture(lambda x, y: step(net, optimizer, x, y))
+            losses = [run(*batch(512, seed)).item() for seed in range(3)]
+            x, y = batch(512, 3)
+            pycnn.eval(x, y)
+            if fails:
+                before, rest = bits(net, optimizer), []
+                pycnn.cuda.empty_cache()
+                try:
+                    while True:
+                        rest.append(pycnn.ones(2**18, device="cuda"))
+                        pycnn.eval(rest[-1])
+                except pycnn.cuda.OutOfMemoryError:
+                    rest.pop()
+                try:
+                    run(x, y)
+                except pycnn.cuda.OutOfMemoryError:
+                    pass
+                else:
+                    raise AssertionError
+                assert bits(net, optimizer) == before
+                del rest
+            losses += [run(x, y).item(), run(*batch(512, 4)).item()]
+            seen.append((losses, bits(net, optimizer)))
+        assert seen[0] == seen[1], [losses for losses, _ in seen]
         """
     )
 
