@@ -152,7 +152,7 @@ def test_summary_of_tests(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={junit}", str(path)]
     subprocess.run(command, cwd=tmp_path, check=False, capture_output=True)
     found = gpu.read_junit(junit)
-    assert (found["tests"], found["failed"], found["skipped"]) == (3, 1, 1)
+    assert found["counts"] == {"tests": 3, "failed": 1, "errors": 0, "skipped": 1}
     assert found["reasons to skip"] == ["not here"]
     assert len(found["failures"]) == 1 and "test_b: assert 1 == 2" in found["failures"][0]
 
