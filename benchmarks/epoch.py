@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.device == "cuda":
         options.require_gpu()
     results = measure.Results("epoch", arguments)
-    images, labels = read(arguments.data) if arguments.data else made_up(640 if arguments.quick else IMAGES)
+    few = 640 if arguments.device == "cpu" else 64  # the emulated GPU is slow
+    images, labels = read(arguments.data) if arguments.data else made_up(few if arguments.quick else IMAGES)
     state = peers.initial_state(NETWORKS["lenet5"])
     epochs, skipped = peers.prepare(
         options.chosen(PEERS_CUDA if arguments.device == "cuda" else PEERS, arguments),
