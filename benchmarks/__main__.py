@@ -6,9 +6,9 @@ import argparse
 import importlib
 import sys
 
-from benchmarks.peers import WrongAnswer
+from benchmarks.outcomes import WrongAnswer
 
-COMMANDS = ("train", "infer", "ops", "overhead", "memory", "epoch", "report")
+COMMANDS = ("train", "infer", "ops", "overhead", "memory", "epoch", "smoke", "passes", "report")
 
 
 def main() -> int:

@@ -16,29 +16,37 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import measure, options, peers
+from benchmarks import gpus, measure, options, peers
 from benchmarks.networks import NETWORKS
 
 PEERS = tuple(peer for peer in peers.TRAINING if peer.dtype == "float32" and not peer.compiled)
 IMAGES = 60_000
 WARM_UP = 20  #: steps before the clock starts
+PEERS_CUDA = tuple(
+    peer for peer in peers.TRAINING_CUDA if not (peer.compiled or peer.graph) and peer.dtype == "float32"
+)
 LOSS_TOLERANCE = {"float32": 0.05}  #: of an epoch's mean loss: rounding differs, and training amplifies it
 SMALL_LOSS = 0.01  #: losses of what is learnt by heart are all rounding: differences are relative to this at least
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_common(parser, rounds=3)
+    options.add_device(parser)
     options.add_peers(parser)
     parser.add_argument("--data", metavar="FOLDER", help="with the four IDX files")
     parser.add_argument("--occupied", action="store_true", help="again, while another process spins on one processor")
 
 
 def run(arguments: argparse.Namespace) -> None:
+    if arguments.device == "cuda":
+        options.require_gpu()
     results = measure.Results("epoch", arguments)
-    images, labels = read(arguments.data) if arguments.data else made_up(640 if arguments.quick else IMAGES)
+    few = 640 if arguments.device == "cpu" else 64  # the emulated GPU is slow
+    images, labels = read(arguments.data) if arguments.data else made_up(few if arguments.quick else IMAGES)
     state = peers.initial_state(NETWORKS["lenet5"])
     epochs, skipped = peers.prepare(
-        options.chosen(PEERS, arguments), lambda peer: Epoch(peer, state, images, labels, arguments.threads)
+        options.chosen(PEERS_CUDA if arguments.device == "cuda" else PEERS, arguments),
+        lambda peer: Epoch(peer, state, images, labels, arguments.threads),
     )
     quiet: dict[str, measure.Samples] = {}
     for what in ("quiet", "occupied") if arguments.occupied else ("quiet",):
@@ -66,6 +74,7 @@ class Epoch:
     ) -> None:
         self.framework = peers.load(peer, threads)
         self.channels_last = peer.channels_last
+        self.device = gpus.device_of(peer.package, self.framework) if peer.device == "cuda" else "cpu"
         self.images, self.labels = images, labels
         self.module, _ = peers.build(peer, self.framework, NETWORKS["lenet5"], state, images[:1])
         self.optimizer = self.framework.optim.SGD(self.module.parameters(), lr=0.01, momentum=0.9)
@@ -80,6 +89,8 @@ class Epoch:
         x, y = self.framework.from_numpy(self.images[rows]), self.framework.from_numpy(self.labels[rows])
         if self.channels_last:
             x = x.contiguous(memory_format=self.framework.channels_last)
+        if self.device != "cpu":
+            x, y = x.to(self.device), y.to(self.device)
         loss = self.framework.nn.functional.cross_entropy(self.module(x), y)
         loss.backward()
         self.optimizer.step()

@@ -89,20 +89,21 @@ def alternate(steps: Mapping[str, Callable[[], object]], schedule: Schedule) -> 
     for _ in range(schedule.rounds):
         for name, step in steps.items():
             _settle(step, min(SETTLING, schedule.seconds / 10))
-            samples[name].blocks.append([_timed(step) for _ in range(counts[name])])
+            samples[name].blocks.append([timed(step) for _ in range(counts[name])])
     return samples
 
 
 def _settle(step: Callable[[], object], seconds: float) -> float:
     """Runs the step once, and again until the time is over; returns the least seconds it took."""
     begin = time.perf_counter()
-    least = _timed(step)
+    least = timed(step)
     while time.perf_counter() - begin < seconds:
-        least = min(least, _timed(step))
+        least = min(least, timed(step))
     return least
 
 
-def _timed(step: Callable[[], object]) -> float:
+def timed(step: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
     begin = time.perf_counter()
     step()
     return time.perf_counter() - begin
@@ -131,8 +132,9 @@ class Noted:
         self.values.append(self.function())
 
 
-def roofline(step: Callable[[], object], calls: int = 3) -> dict[str, Any]:
-    """Where the time of a step of pycnn goes, and the least it could take on this machine, measured now.
+def roofline(step: Callable[[], object], calls: int = 3, peak: Any = None) -> dict[str, Any]:
+    """Where the time of a step of pycnn goes, and the least it could take on this machine: its peak, or the one that is
+    given, measured now. On a GPU each kernel is waited for, which takes microseconds that count as its.
 
     The floor of a kernel is the larger of operations / peak and bytes / bandwidth (Williams, Waterman and Patterson
     2009); that of the step is their sum. Operations are those of the definition: Winograd's algorithm may go below.
@@ -143,7 +145,7 @@ def roofline(step: Callable[[], object], calls: int = 3) -> dict[str, Any]:
     """
     from pycnn import profiler
 
-    peak = profiler.measure_peak()
+    peak = peak or profiler.measure_peak()
     with profiler.profile() as profile:
         for _ in range(calls):
             step()

@@ -21,6 +21,7 @@ class Network:
     size: int  #: height and width of an image, pixels
     classes: int
     per_pixel: bool = False  #: segmentation: one label per pixel
+    gpu_batch_size: int = 0  #: that fills a large GPU; 0: the same
 
 
 def lenet5(library: Any) -> Any:
@@ -178,10 +179,10 @@ def unet(library: Any) -> Any:
 NETWORKS = {
     "lenet5": Network(lenet5, 64, 1, 28, 10),
     "resnet20": Network(resnet20, 128, 3, 32, 10),
-    "resnet18": Network(resnet18, 16, 3, 224, 1000),
-    "resnet50": Network(resnet50, 8, 3, 224, 1000),
-    "vgg16": Network(vgg16, 4, 3, 224, 1000),
-    "alexnet": Network(alexnet, 32, 3, 224, 1000),
-    "mobilenet": Network(mobilenet, 16, 3, 224, 1000),
-    "unet": Network(unet, 8, 3, 128, 2, per_pixel=True),
+    "resnet18": Network(resnet18, 16, 3, 224, 1000, gpu_batch_size=256),
+    "resnet50": Network(resnet50, 8, 3, 224, 1000, gpu_batch_size=128),
+    "vgg16": Network(vgg16, 4, 3, 224, 1000, gpu_batch_size=64),
+    "alexnet": Network(alexnet, 32, 3, 224, 1000, gpu_batch_size=512),
+    "mobilenet": Network(mobilenet, 16, 3, 224, 1000, gpu_batch_size=256),
+    "unet": Network(unet, 8, 3, 128, 2, per_pixel=True, gpu_batch_size=128),
 }

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks import gpus
 from benchmarks.measure import Samples, Schedule, alternate, fastest, ratio, roofline
 from benchmarks.networks import Network
-from benchmarks.peers import Peer
+from benchmarks.outcomes import Unavailable
+from benchmarks.peers import Peer, Training
 
 
 def add_common(parser: argparse.ArgumentParser, rounds: int | None = None, seconds: float | None = None) -> None:
@@ -23,6 +28,23 @@ def add_common(parser: argparse.ArgumentParser, rounds: int | None = None, secon
         parser.add_argument("--rounds", type=int, default=rounds, help="turns of each peer (default: %(default)s)")
     if seconds is not None:
         parser.add_argument("--seconds", type=float, default=seconds, help="of a turn (default: %(default)s)")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        choices=["cpu", "cuda"],
+        default="cpu",
+        help="where pycnn and PyTorch compute (default: %(default)s)",
+    )
+
+
+def require_gpu() -> None:
+    """Ends the program with a reason where pycnn has no GPU."""
+    try:
+        gpus.check("pycnn", importlib.import_module("pycnn"))
+    except Unavailable as reason:
+        sys.exit(f"--device cuda: {reason}")
 
 
 def add_networks(parser: argparse.ArgumentParser, networks: list[str]) -> None:
@@ -69,13 +91,40 @@ def ratios(samples: Mapping[str, Samples], peers: list[Peer]) -> dict[str, dict[
 def measured(name: str, network: Network, runs: Mapping[Peer, Any], arguments: argparse.Namespace) -> dict[str, Any]:
     """The row of a network: how long each peer's run takes (pycnn's first), in turns."""
     samples = alternate({peer.name: run for peer, run in runs.items()}, schedule(arguments))
+    return row(name, network, samples, runs)
+
+
+def measured_on_gpu(
+    name: str, network: Network, runs: Mapping[Peer, Training], arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """The same for training steps on a GPU, which is not waited for after each; `eager_ratios` are those of the ways of
+    using PyTorch that need no change of the program to the best way of using pycnn."""
+    steps = {
+        peer.name: (
+            run.enqueue,
+            functools.partial(gpus.synchronize, peer.package, importlib.import_module(peer.package)),
+        )
+        for peer, run in runs.items()
+    }
+    samples = gpus.alternate(steps, schedule(arguments), arguments.quick)
+    eager = [peer for peer in runs if peer.package == "pycnn" or not (peer.compiled or peer.graph)]
+    peak = gpus.measure_peak(arguments.quick)
+    return row(name, network, samples, runs, peak) | {"eager_ratios": ratios(samples, eager), "peak": peak._asdict()}
+
+
+def row(
+    name: str, network: Network, samples: Mapping[str, Samples], runs: Mapping[Peer, Any], peak: Any = None
+) -> dict[str, Any]:
+    """What is written of a network; `peak`: of the device, measured now if None."""
     return {
         "network": name,
         "batch_size": network.batch_size,
         "peers": {peer: sample.to_json() for peer, sample in samples.items()},
         "ratios": ratios(samples, [*runs]),
         "roofline": {
-            peer.dtype: roofline(run) for peer, run in runs.items() if peer.package == "pycnn" and not peer.compiled
+            peer.dtype: roofline(run, peak=peak)
+            for peer, run in runs.items()
+            if peer.package == "pycnn" and not peer.compiled
         },
     }
 

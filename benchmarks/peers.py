@@ -17,7 +17,9 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from benchmarks import gpus
 from benchmarks.networks import Network
+from benchmarks.outcomes import Unavailable, WrongAnswer
 
 Array = np.ndarray[Any, Any]
 State = dict[str, Array]
@@ -33,14 +35,6 @@ TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
 UPDATE_TOLERANCE = {"float32": 0.1, "bfloat16": float("inf")}
 
 
-class Unavailable(Exception):
-    """A peer that cannot run here; the message says why."""
-
-
-class WrongAnswer(Exception):
-    """Peers that do not compute the same; nothing is timed."""
-
-
 @dataclass(frozen=True)
 class Peer:
     name: str
@@ -48,6 +42,8 @@ class Peer:
     dtype: str = "float32"  #: or "bfloat16": of activations, with autocast where there are gradients
     channels_last: bool = False  #: PyTorch's memory layout (pycnn has no other, ONNX Runtime and OpenVINO choose)
     compiled: bool = False  #: pycnn.capture or torch.compile
+    graph: bool = False  #: PyTorch's CUDA graph of a whole step
+    device: str = "cpu"  #: or "cuda"
 
 
 TRAINING = (
@@ -59,6 +55,14 @@ TRAINING = (
     Peer("torch bf16", "torch", dtype="bfloat16", channels_last=True),
 )
 TORCH_COMPILE = Peer("torch compile", "torch", channels_last=True, compiled=True)
+#: On a GPU, where PyTorch is at its best channels_last.
+TRAINING_CUDA = tuple(
+    Peer(f"{package}{suffix}{way}", package, dtype, package == "torch", way == " captured", way == " graph", "cuda")
+    for dtype, suffix in (("float32", ""), ("bfloat16", " bf16"))
+    for package, ways in (("pycnn", ("", " captured")), ("torch", ("", " graph")))
+    for way in ways
+)
+TORCH_COMPILE_CUDA = Peer("torch bf16 compile", "torch", "bfloat16", True, compiled=True, device="cuda")
 INFERENCE = (
     *TRAINING,
     Peer("pycnn bf16 captured", "pycnn", dtype="bfloat16", compiled=True),
@@ -76,6 +80,8 @@ def load(peer: Peer, threads: int) -> Any:
         raise Unavailable(str(error)) from None
     if hasattr(library, "set_num_threads"):
         library.set_num_threads(threads)
+    if peer.device == "cuda":
+        gpus.check(peer.package, library)
     if peer.package == "pycnn" and peer.compiled and not hasattr(library, "capture"):
         raise Unavailable("pycnn.capture is not available")
     return library
@@ -130,20 +136,29 @@ def build(peer: Peer, library: Any, network: Network, state: State | None, image
     if peer.channels_last:
         module = module.to(memory_format=library.channels_last)
         inputs = inputs.contiguous(memory_format=library.channels_last)
+    if peer.device == "cuda":
+        device = gpus.device_of(peer.package, library)
+        module, inputs = module.to(device), inputs.to(device)
     return module, inputs
 
 
 def autocast(peer: Peer, library: Any) -> contextlib.AbstractContextManager[Any]:
     if peer.dtype == "float32":
         return contextlib.nullcontext()
-    return library.autocast("cpu", dtype=library.bfloat16)
+    if peer.device == "cpu":
+        return library.autocast("cpu", dtype=library.bfloat16)
+    # A graph is recorded once: what autocast keeps until its end would be recorded as if it were there before.
+    keeps = {"cache_enabled": False} if peer.graph else {}
+    return library.autocast(gpus.device_of(peer.package, library), dtype=library.bfloat16, **keeps)
 
 
 # -- training ---------------------------------------------------------------------------------------------------------
 
 
 class Training:
-    """A training step: forward, loss, backward, SGD with momentum, and reading the loss."""
+    """A training step: forward, loss, backward, SGD with momentum, and reading the loss, which a GPU is waited for.
+
+    `enqueue` does all but that."""
 
     def __init__(
         self, peer: Peer, network: Network, state: State | None, images: Array, labels: Array, threads: int
@@ -151,7 +166,11 @@ class Training:
         library = load(peer, threads)
         self.module, inputs = build(peer, library, network, state, images)
         targets = library.from_numpy(labels.copy())
-        optimizer = library.optim.SGD(self.module.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+        fastest = {}
+        if peer.device == "cuda":
+            targets = targets.to(gpus.device_of(peer.package, library))
+            fastest = {"fused": True} if peer.package == "torch" else {}
+        optimizer = library.optim.SGD(self.module.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, **fastest)
         forward = library.compile(self.module) if peer.package == "torch" and peer.compiled else self.module
 
         def step(x: Any, y: Any) -> Any:
@@ -164,17 +183,24 @@ class Training:
 
         if peer.package == "pycnn" and peer.compiled:
             step = library.capture(step)
-        self._step: Callable[[], Any] = lambda: step(inputs, targets)
+        self.enqueue: Callable[[], Any] = lambda: step(inputs, targets)
+        if peer.graph:
+            self.enqueue = gpus.torch_graph_of_step(library, self.module, optimizer, self.enqueue)
 
     def __call__(self) -> float:
-        return float(self._step().item())
+        return float(self.enqueue().item())
 
     def parameters(self) -> State:
-        return {name: parameter.detach().numpy() for name, parameter in self.module.named_parameters()}
+        return {name: parameter.detach().cpu().numpy() for name, parameter in self.module.named_parameters()}
 
 
-def check_training(trainings: Mapping[Peer, Training], state: State) -> dict[str, dict[str, float]]:
+def check_training(
+    trainings: Mapping[Peer, Training], state: State, refused: dict[str, str] | None = None
+) -> dict[str, dict[str, float]]:
     """Runs the first step of each peer and compares losses and updates with those of the first peer.
+
+    Args:
+        refused: where given, the names of peers that fail or are wrong go there with the reason, and nothing is raised.
 
     Returns:
         by peer: its loss, and the relative differences of loss and update.
@@ -185,14 +211,19 @@ def check_training(trainings: Mapping[Peer, Training], state: State) -> dict[str
     seen: dict[str, dict[str, float]] = {}
     expected: tuple[float, Array] | None = None
     for peer, training in trainings.items():
-        loss = training()
-        update = np.concatenate([(value - state[name]).ravel() for name, value in training.parameters().items()])
-        if expected is None:
-            expected = loss, update
-        differences = abs(loss - expected[0]) / abs(expected[0]), relative_difference(update, expected[1])
-        seen[peer.name] = {"loss": loss, "loss difference": differences[0], "update difference": differences[1]}
-        require(peer, "loss", differences[0], TOLERANCE)
-        require(peer, "update", differences[1], UPDATE_TOLERANCE)
+        try:
+            loss = training()
+            update = np.concatenate([(value - state[name]).ravel() for name, value in training.parameters().items()])
+            if expected is None:
+                expected = loss, update
+            differences = abs(loss - expected[0]) / abs(expected[0]), relative_difference(update, expected[1])
+            seen[peer.name] = {"loss": loss, "loss difference": differences[0], "update difference": differences[1]}
+            require(peer, "loss", differences[0], TOLERANCE)
+            require(peer, "update", differences[1], UPDATE_TOLERANCE)
+        except Exception as error:
+            if refused is None:
+                raise
+            refused[peer.name] = f"{type(error).__name__}: {error}"
     return seen
 
 

@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     files = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
     parts = [section(path.name, content) for path, content in files.items()]
     for path, content in files.items():
-        if content["benchmark"] == "ops":
+        if content["benchmark"] == "ops" and content["options"].get("device") != "cuda":
             if importlib.util.find_spec("matplotlib") is None:
                 print("no roofline plot: matplotlib is not installed")
                 break
@@ -45,7 +45,11 @@ def section(file: str, content: dict[str, Any]) -> str:
         "overhead": lambda: overhead_table(rows),
         "memory": lambda: memory_table(rows),
         "epoch": lambda: epoch_table(rows),
+        "passes": lambda: passes_table(rows),
+        "smoke": lambda: smoke_table(rows),
     }
+    if content["options"].get("device") == "cuda":
+        tables |= {"train": lambda: gpu_networks_table(rows), "ops": lambda: gpu_convolutions_table(rows)}
     reasons = {peer: reason for row in rows for peer, reason in row["skipped"].items()}
     skipped = "".join(f"\nSkipped: {peer} ({reason}).\n" for peer, reason in reasons.items())
     return f"## {content['benchmark']} ({file})\n\n{origin(content)}\n\n{tables[content['benchmark']]()}{skipped}"
@@ -234,6 +238,88 @@ def epoch_table(rows: list[Row]) -> str:
 
     header = [f"s for {rows[0]['images']} images", *peers, "ratio"]
     return table(header, ([row["what"], *(cell(row, peer) for peer in peers), ratio(row, "float32")] for row in rows))
+
+
+# -- tables of GPUs ---------------------------------------------------------------------------------------------------
+
+
+def gpu_networks_table(rows: list[Row]) -> str:
+    """Milliseconds per step, images per second of pycnn's best in bfloat16, ratios; then where pycnn's time goes."""
+    measured = [row for row in rows if row["peers"]]
+    peers = peer_names(measured)
+    header = ["ms", *peers, "images/s bfloat16"]
+    header += [f"{dtype}: to {what}" for dtype in ("float32", "bfloat16") for what in ("eager", "best")]
+
+    def images(row: Row) -> str:
+        seconds = [v["seconds"][1] for peer, v in row["peers"].items() if peer.startswith("pycnn bf16")]
+        return number(row["batch_size"] / min(seconds)) if seconds else ""
+
+    def ratios(row: Row, dtype: str) -> list[str]:
+        return [ratio({"ratios": row[kind]}, dtype) for kind in ("eager_ratios", "ratios")]
+
+    cells = (
+        [
+            f"{row['network']} b{row['batch_size']}",
+            *times(row, peers, 1e-3),
+            images(row),
+            *ratios(row, "float32"),
+            *ratios(row, "bfloat16"),
+        ]
+        for row in measured
+    )
+    failures = "".join(
+        f"\n{row['network']} b{row['batch_size']}: {row['failure']}\n" for row in rows if "failure" in row
+    )
+    return table(header, cells) + "\n" + kinds_table(rows) + failures
+
+
+def gpu_convolutions_table(rows: list[Row]) -> str:
+    """Microseconds and shares of the rate of a large matrix product; a line per layer, pass and dtype."""
+    header = ["layer", "in", "pass", "dtype", "pycnn, µs", "torch, µs", "of peak", "torch's", "of floor", "ratio"]
+
+    def cells(row: Row) -> list[str]:
+        names = [f"{package} {row['dtype']}" for package in ("pycnn", "torch")]
+        networks = ", ".join(f"{name} ×{count}" for name, count in row["networks"].items())
+        shares = [f"{row['of_peak'][name]:.2f}" if name in row["of_peak"] else "" for name in names]
+        floor = f"{row['of_floor'][names[0]]:.2f}" if names[0] in row["of_floor"] else ""
+        start = [row["layer"], networks, row["pass"], row["dtype"]]
+        return [*start, *times(row, names, 1e-6), *shares, floor, ratio(row, row["dtype"])]
+
+    return peak_line(rows) + table(header, map(cells, rows))
+
+
+def passes_table(rows: list[Row]) -> str:
+    """Microseconds, and shares of the bandwidth of a copy."""
+    peers = peer_names(rows)
+    header = ["pass", "dtype", *(f"{peer}, µs" for peer in peers), *(f"{peer}, of copy" for peer in peers), "ratio"]
+
+    def shares(row: Row) -> list[str]:
+        return [f"{row['shares'][peer]:.2f}" if peer in row["shares"] else "" for peer in peers]
+
+    cells = (
+        [row["what"], row["dtype"], *times(row, peers, 1e-6), *shares(row), ratio(row, row["dtype"])] for row in rows
+    )
+    return peak_line(rows) + table(header, cells)
+
+
+def peak_line(rows: list[Row]) -> str:
+    """What the shares in the table are of."""
+    peak = rows[0]["peak"]
+    return (
+        f"Peak, measured in the same run: copy {peak['bytes_per_second'] / 1e9:.0f} GB/s, products "
+        f"{peak['bfloat16_flops_per_second'] / 1e12:.0f} TFLOP/s in bfloat16, "
+        f"{peak['flops_per_second'] / 1e12:.1f} in float32.\n\n"
+    )
+
+
+def smoke_table(rows: list[Row]) -> str:
+    """Differences by norm, or what failed."""
+
+    def result(row: Row) -> str:
+        agrees = f"{row['difference']:.2g}" if "difference" in row else "none"
+        return row.get("failure", agrees)
+
+    return table(["on the GPU", "difference from the CPU"], ([row["what"], result(row)] for row in rows[1:]))
 
 
 # -- plot -------------------------------------------------------------------------------------------------------------

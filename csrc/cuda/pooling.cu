@@ -211,15 +211,14 @@ __global__ void __launch_bounds__(block_threads, 4) average_large_windows(const 
   if (thread < pooling.count) {
     output = pixel_of(pooling, thread, V);
     const S* const from = input_item<S>(a, output);
-    int64_t first[3];
-    unsigned taps[3];
+    int64_t first[3], taps[3];
     for (int d = 0; d < 3; ++d) {
       first[d] = a.begin[d][output.at[d]];
       const int64_t extent = a.end[d][output.at[d]] - first[d];
-      taps[d] = extent > 0 ? static_cast<unsigned>((extent + a.step[d] - 1) / a.step[d]) : 0;
+      taps[d] = extent > 0 ? (extent + a.step[d] - 1) / a.step[d] : 0;
     }
-    for (unsigned tap = static_cast<unsigned>(part); tap < taps[0] * taps[1] * taps[2]; tap += sharing_warps) {
-      const unsigned row = tap / taps[2], plane = row / taps[1];
+    for (int64_t tap = part; tap < taps[0] * taps[1] * taps[2]; tap += sharing_warps) {
+      const int64_t row = tap / taps[2], plane = row / taps[1];
       const int64_t d = first[0] + plane * a.step[0], h = first[1] + (row - plane * taps[1]) * a.step[1];
       const int64_t w = first[2] + (tap - row * taps[2]) * a.step[2];
       add_pixel(sums, from + ((d * a.input_size[1] + h) * a.input_size[2] + w) * a.channels);
