@@ -54,6 +54,7 @@ TRAINING = (
     Peer("pycnn", "pycnn"),
     Peer("pycnn captured", "pycnn", compiled=True),
     Peer("pycnn bf16", "pycnn", dtype="bfloat16"),
+    Peer("pycnn bf16 captured", "pycnn", dtype="bfloat16", compiled=True),
     Peer("torch", "torch"),
     Peer("torch channels_last", "torch", channels_last=True),
     Peer("torch bf16", "torch", dtype="bfloat16", channels_last=True),
@@ -61,7 +62,6 @@ TRAINING = (
 TORCH_COMPILE = Peer("torch compile", "torch", channels_last=True, compiled=True)
 INFERENCE = (
     *TRAINING,
-    Peer("pycnn bf16 captured", "pycnn", dtype="bfloat16", compiled=True),
     Peer("onnxruntime", "onnxruntime"),
     Peer("openvino", "openvino"),
     Peer("openvino bf16", "openvino", dtype="bfloat16"),
