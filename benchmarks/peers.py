@@ -50,6 +50,7 @@ TRAINING = (
     Peer("pycnn", "pycnn"),
     Peer("pycnn captured", "pycnn", compiled=True),
     Peer("pycnn bf16", "pycnn", dtype="bfloat16"),
+    Peer("pycnn bf16 captured", "pycnn", dtype="bfloat16", compiled=True),
     Peer("torch", "torch"),
     Peer("torch channels_last", "torch", channels_last=True),
     Peer("torch bf16", "torch", dtype="bfloat16", channels_last=True),
@@ -65,7 +66,6 @@ TRAINING_CUDA = tuple(
 TORCH_COMPILE_CUDA = Peer("torch bf16 compile", "torch", "bfloat16", True, compiled=True, device="cuda")
 INFERENCE = (
     *TRAINING,
-    Peer("pycnn bf16 captured", "pycnn", dtype="bfloat16", compiled=True),
     Peer("onnxruntime", "onnxruntime"),
     Peer("openvino", "openvino"),
     Peer("openvino bf16", "openvino", dtype="bfloat16"),
