@@ -115,6 +115,7 @@ def split_arguments(text: str) -> list[str]:
 def clean_type(text: str) -> str:
     """A pybind11 annotation in the stub's own names."""
     text = text.replace("pycnn._core.", "").replace("collections.abc.", "")
+    text = text.replace("pycnn::cuda::Stream", "_CudaStream")  # bound after Tensor, whose methods name it
     text = text.replace("typing.SupportsInt | typing.SupportsIndex", "int")
     text = text.replace("typing.SupportsFloat | typing.SupportsIndex", "float").replace("typing.", "")
     text = re.sub(r"\b(object|handle|args|kwargs|iterator)\b", "Any", text)
