@@ -7,6 +7,7 @@ import ctypes
 import gc
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -246,9 +247,9 @@ class Elsewhere:
         plug_in = ctypes.CDLL(os.environ["PYCNN_CUDA_LIBRARY"])
         plug_in.pycnn_backend_v1.restype = ctypes.POINTER(ctypes.c_void_p)
         table = plug_in.pycnn_backend_v1()
-        # The table's entries after the version, as kernels/backend.h lists them.
-        self._use = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)(table[5])
-        self._copy = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(table[13])
+        # The table in words of 8 bytes, of which the first holds two numbers, as kernels/backend.h lists them.
+        self._use = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p)(table[6])
+        self._copy = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)(table[14])
 
     def copy(self, to: Any, source: int, stream: int) -> None:
         """Gives a stream the copy of a tensor's bytes from an address."""
@@ -480,6 +481,41 @@ def handed_to_elsewhere(number: int, stream_of: Callable[[cuda.Stream], Any]) ->
 def test_consumers_streams_wait_for_what_is_exported() -> None:
     assert attempts(lambda number: handed_to_elsewhere(number, lambda side: side.cuda_stream)) == 0
     assert attempts(lambda number: handed_to_elsewhere(number, lambda side: -1)) > 0
+
+
+@only_emulated
+@pytest.mark.parametrize("dtype", [None, pycnn.float64])
+def test_tensors_of_arrays_are_copies(dtype: Any) -> None:
+    x, later = full(3), full(7)
+    copied = pycnn.tensor(Array(x), dtype=dtype, device="cuda")
+    Elsewhere().copy(x, later.data_ptr(), cuda.current_stream().cuda_stream)
+    assert copied.tolist() == [3] * SIZE
+    assert x.tolist() == [7] * SIZE
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"shape": (-6,)}, ValueError, "a size is negative: -6"),
+        ({"typestr": None}, TypeError, "there is no 'typestr'"),
+        ({"data": None}, TypeError, "there is no 'data'"),
+    ],
+)
+def test_arrays_that_are_none(changes: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        pycnn.as_tensor(Array(full(1), **changes))
+
+
+def test_foreign_memory_goes_back_after_synchronising() -> None:
+    owner = full(2)
+    reference = weakref.ref(array := Array(owner))
+    taken = pycnn.as_tensor(array)
+    assert (taken + 1)[0].item() == 3
+    del array, taken
+    gc.collect()
+    cuda.synchronize()
+    gc.collect()
+    assert reference() is None
 
 
 @pytest.mark.parametrize("stream", [None, 1, 2, -1])

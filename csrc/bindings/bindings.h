@@ -208,6 +208,8 @@ bool is_numpy_array(py::handle object);
 bool is_cuda_array(py::handle object);
 /// Shares its memory; this thread's stream waits for the one that it names.
 Tensor from_cuda_array(const py::object& source);
+/// In memory of its own.
+Tensor copy_of_cuda_array(const py::object& source);
 py::object to_numpy(const Tensor& tensor, bool force);
 py::list to_list(const Memory& memory, int dimension, int64_t offset);
 Tensor get_item(const Tensor& self, py::handle index);

@@ -198,7 +198,7 @@ Tensor tensor_from_object(py::handle data, std::optional<DType> dtype) {
     return dtype && *dtype != value.dtype() ? cast(value, *dtype) : value;
   }
   if (is_cuda_array(data)) {
-    Tensor value = clone(from_cuda_array(py::reinterpret_borrow<py::object>(data)));
+    Tensor value = copy_of_cuda_array(py::reinterpret_borrow<py::object>(data));
     return dtype ? cast(value, *dtype) : value;
   }
   if (!parse_scalar(data) && PyObject_HasAttrString(data.ptr(), "__array__")) {

@@ -1,6 +1,8 @@
 // DLPack (dmlc/dlpack, versions 0.x and 1.x): out without a copy, in as from_numpy.
 #include "bindings/bindings.h"
+#include "graph/node.h"
 #include "tensor/backend.h"
+#include "tensor/storage.h"
 
 namespace pycnn::bindings {
 namespace {
@@ -241,7 +243,12 @@ std::optional<DType> dtype_of_array_kind(std::string_view kind) {
 }  // namespace
 
 Tensor from_cuda_array(const py::object& source) {
-  const auto interface = source.attr("__cuda_array_interface__").cast<py::dict>();
+  const py::object described = source.attr("__cuda_array_interface__");
+  check<TypeError>(py::isinstance<py::dict>(described), "__cuda_array_interface__: expected a dictionary");
+  const auto interface = py::reinterpret_borrow<py::dict>(described);
+  for (const char* needed : {"shape", "typestr", "data"})
+    check<TypeError>(interface.contains(needed) && !interface[needed].is_none(),
+                     "__cuda_array_interface__: there is no '", needed, "'");
   const auto given = [&](const char* name) {
     return interface.contains(name) ? py::object(interface[name]) : py::object(py::none());
   };
@@ -250,7 +257,10 @@ Tensor from_cuda_array(const py::object& source) {
   check<TypeError>(dtype.has_value(), "__cuda_array_interface__: unsupported element type ", kind);
   check<TypeError>(given("mask").is_none(), "__cuda_array_interface__: masked arrays are not supported");
   Memory memory{hold(source), nullptr, *dtype, {}, {}};
-  for (const auto& size : interface["shape"].cast<std::vector<int64_t>>()) memory.shape.push_back(size);
+  for (const auto& size : interface["shape"].cast<std::vector<int64_t>>()) {
+    check<ValueError>(size >= 0, "__cuda_array_interface__: a size is negative: ", size);
+    memory.shape.push_back(size);
+  }
   memory.strides = contiguous_strides(memory.shape);
   if (!given("strides").is_none()) {
     const auto steps = given("strides").cast<std::vector<int64_t>>();
@@ -277,6 +287,21 @@ Tensor from_cuda_array(const py::object& source) {
       own.wait(computed);
     });
   return wrap_memory(memory);
+}
+
+Tensor copy_of_cuda_array(const py::object& source) {
+  const Tensor shared = contiguous(from_cuda_array(source));
+  without_gil([&] { evaluate(Tensors{shared}); });
+  const graph::Output& output = graph::output_of(shared.value());
+  const auto width = static_cast<int64_t>(size_of(output.dtype));
+  const auto bytes = static_cast<size_t>(element_count(output.shape) * width);
+  // A clone would share the memory, as values never change; but its owner may write to it.
+  const StoragePointer memory = allocate_storage(bytes, output.device);
+  output.buffer.storage->note_use();
+  copy_between_devices(memory->data(), output.device,
+                       static_cast<char*>(output.buffer.storage->data()) + output.buffer.offset * width, output.device,
+                       bytes);
+  return Tensor(graph::make_leaf(output.shape, output.dtype, {memory, 0, contiguous_strides(output.shape)}));
 }
 
 void bind_dlpack(Module& module, TensorClass& tensor) {

@@ -172,7 +172,10 @@ StreamPoint::StreamPoint(const cuda::Stream& stream) : device_(stream.device()) 
   event_ = {backend.create_event(0), [](void* event) {
               if (event != nullptr && !is_cuda_lost()) available_plug_in().destroy_event(event);
             }};
-  if (event_ != nullptr) backend.record_event(event_.get());
+  if (event_ != nullptr)
+    backend.record_event(event_.get());
+  else
+    backend.synchronize();  // there is no memory left for events: the point is passed at once
 }
 
 bool StreamPoint::is_passed() const {
@@ -213,6 +216,7 @@ void synchronize(int index) {
   const kernels::Backend& backend = backend_of({DeviceType::Cuda, static_cast<int8_t>(index)});
   backend.synchronize_device();
   check_backend(backend);
+  release_deferred_memory();
 }
 
 std::pair<size_t, size_t> memory_info(int index) {
@@ -262,6 +266,7 @@ Stream::Stream(int device, int priority) : device_(device) {
 void Stream::synchronize() const {
   enqueue_pending_work();
   in_stream(device_, handle(), [](const auto& backend) { backend.synchronize(); });
+  release_deferred_memory();
 }
 bool Stream::query() const {
   enqueue_pending_work();

@@ -448,6 +448,8 @@ AllocatorStatistics allocator_statistics(const Device& device) {
   return sum;
 }
 
+void release_deferred_memory() { DeferredReleases::instance().release_some(); }
+
 void forget_stream(const Device& device, void* stream) { allocators().forget(device, stream); }
 
 void reset_peak_statistics(const Device& device) {

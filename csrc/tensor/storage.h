@@ -86,6 +86,8 @@ void copy_between_devices(void* to, const Device& to_device, const void* from, c
 /// To be called before a stream is destroyed: what was kept for it goes back to the device, and what is given back
 /// later as well. Another stream may come to have its handle.
 void forget_stream(const Device& device, void* stream);
+/// Gives back what only waited for streams that have come so far by now.
+void release_deferred_memory();
 
 /// Bytes handed out and bytes kept for reuse.
 struct AllocatorStatistics {

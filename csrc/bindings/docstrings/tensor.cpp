@@ -74,7 +74,8 @@ Errors: RuntimeError for a tensor on a GPU, OutOfMemoryError if no memory can be
 
 Once nobody refers to it, the memory goes to other tensors when what the stream has been given by then is done. What
 pycnn's functions do in any stream it knows by itself; kernels of other libraries that were given `data_ptr()`,
-`__cuda_array_interface__` or DLPack's capsule, it does not. Evaluates; what is written in place later may lie elsewhere.
+`__cuda_array_interface__` or DLPack's capsule, it does not. Evaluates; what is written in place later may lie
+elsewhere.
 
 Args:
     stream: a `pycnn.cuda.Stream`, of any GPU.

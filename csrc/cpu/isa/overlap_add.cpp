@@ -253,10 +253,11 @@ const char* declines(const Spread& spread, bool forced) {
   if (forced) return nullptr;
   if (Layout<S>::narrow && !bfloat_is_fast()) return "bfloat16 is widened";
   if (2 * taps.result_channels > lanes<T>) return "with so many channels of results, vectors run over them";
-  // Without these stretches, the channels of results alone would fill vectors.
+  // Without these stretches, the channels of results alone would fill vectors. In bfloat16 with stride 1 there are
+  // algorithms that do better (few_channels).
   const bool full = 4 * layout.stretch >= 3 * layout.width;
-  const bool fuller =
-      2 * layout.stretch >= layout.width && layout.stretch * lanes<T> >= 2 * layout.width * taps.result_channels;
+  const bool fuller = (!Layout<S>::narrow || spread.stride[2] > 1) && 2 * layout.stretch >= layout.width &&
+                      layout.stretch * lanes<T> >= 2 * layout.width * taps.result_channels;
   if (!full && !fuller) return "the taps of a row leave vectors too empty";
   if (layout.stretch <= layout.shift) return "the stretches do not overlap";
   if (taps.source_channels < least_source_channels) return "so few channels of the source make short products";

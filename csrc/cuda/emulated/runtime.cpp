@@ -210,7 +210,7 @@ class Machine {
                    [](const QueuePointer& queue) { return queue->may_run(); });
       if (able.empty()) return false;
       running_ = able[random_() % able.size()];
-      burst_ = 1U << (random_() % 10);
+      burst_ = 1U << (random_() % 6);
     }
     --burst_;
     const Item item = std::move(running_->items.front());
