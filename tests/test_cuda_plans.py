@@ -46,6 +46,10 @@ class Training:
         self.steps = 0
 
     def step(self) -> float:
+        return self.loss().item()
+
+    def loss(self) -> pycnn.Tensor:
+        """Of a step, computed but not read."""
         images, labels = self.batches[self.steps % len(self.batches)]
         self.steps += 1
         x, y = pycnn.tensor(images).cuda(), pycnn.tensor(labels).cuda()
@@ -53,7 +57,8 @@ class Training:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return loss.item()
+        pycnn.eval(loss)
+        return loss
 
     def bits(self) -> list[bytes]:
         return [p.detach().cpu().numpy().tobytes() for p in self.net.parameters()]
@@ -67,6 +72,19 @@ def test_training_launches_graphs_from_the_third_step_on_with_the_same_bits() ->
     captured = Training()
     launched = [counted(captured.step)[1] for _ in range(8)]
     assert launched[0] == 0 and launched[-1] > 0, launched
+    assert captured.bits() == plain.bits()
+
+
+def test_losses_that_are_collected_do_not_keep_graphs_away() -> None:
+    pycnn.cuda.set_graphs_enabled(False)
+    plain = Training()
+    expected = [plain.step() for _ in range(24)]
+    pycnn.cuda.set_graphs_enabled(True)
+    captured = Training()
+    losses: list[pycnn.Tensor] = []
+    launched = [counted(lambda: losses.append(captured.loss()))[1] for _ in range(24)]
+    assert all(launched[-8:]), launched
+    assert [loss.item() for loss in losses] == expected
     assert captured.bits() == plain.bits()
 
 

@@ -34,14 +34,33 @@ std::vector<size_t> CapturedGraphs::wanderers() {
   return capturable_ ? wanderers_ : std::vector<size_t>();
 }
 
+StoragePointer CapturedGraphs::take_place(size_t bytes) {
+  void* const stream = current_stream_handle(device_.index);
+  {
+    const std::lock_guard lock(mutex_);
+    const auto kept = std::find_if(places_.begin(), places_.end(), [&](const auto& place) {
+      return place.first == stream && place.second->bytes() >= bytes;
+    });
+    if (kept != places_.end()) {
+      StoragePointer memory = std::move(kept->second);
+      places_.erase(kept);
+      return memory;
+    }
+  }
+  return borrow_arena(bytes, device_);
+}
+
+void CapturedGraphs::keep_place(StoragePointer memory) {
+  const std::lock_guard lock(mutex_);
+  if (places_.size() < most) places_.emplace_back(current_stream_handle(device_.index), std::move(memory));
+}
+
 void CapturedGraphs::find_wanderers(std::span<void* const> addresses) {
   bool any = false;
   for (size_t b = 0; b < addresses.size(); ++b) {
     if (copied_bytes_[b] == 0 || std::find(wanderers_.begin(), wanderers_.end(), b) != wanderers_.end()) continue;
-    std::vector<void*> places = {addresses[b]};
-    for (const Entry& entry : entries_) places.push_back(entry.addresses[b]);
-    std::sort(places.begin(), places.end());
-    if (std::adjacent_find(places.begin(), places.end()) != places.end()) continue;
+    const auto is_here = [&](const Entry& entry) { return entry.addresses[b] == addresses[b]; };
+    if (std::all_of(entries_.begin(), entries_.end(), is_here)) continue;
     wanderers_.push_back(b);
     any = true;
   }

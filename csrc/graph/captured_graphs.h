@@ -4,9 +4,9 @@
 // but the caching allocator gives a training loop the same few blocks again and again, so that graphs are kept by the
 // addresses of all buffers, the last few of a plan, and as a rule nothing is copied to a fixed place. That a block has
 // been other tensors' meanwhile does no harm: a graph is launched only by a run that holds these very blocks at that
-// time. Small buffers that lie elsewhere in every run (slices of a data set one after the other, losses that are
-// collected in a list) wander: they are copied from or to a place of their own, which costs a launch and the time of
-// copying each.
+// time. If so many runs had other addresses each, the small buffers that moved wander (slices of a data set one after
+// the other, losses that are collected in a list and what these push to other places): they are copied from or to a
+// place of their own, which costs a launch and the time of copying each.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "pycnn/device.h"
+#include "tensor/storage.h"
 
 namespace pycnn::graph {
 
@@ -30,6 +31,11 @@ class CapturedGraphs {
   /// The buffers that wander, so far.
   std::vector<size_t> wanderers();
   size_t copied_bytes(size_t buffer) const { return copied_bytes_[buffer]; }
+  /// Memory for those that wander, at the address that it had in this stream's last run unless that is still being
+  /// enqueued.
+  StoragePointer take_place(size_t bytes);
+  /// Once the run's last work is enqueued.
+  void keep_place(StoragePointer memory);
 
   /// The graph for these addresses, captured by letting `enqueue` give the device its work if they are seen for the
   /// second time. Null before, and for ever after a capture that failed: then the steps run one by one, which tells of
@@ -51,6 +57,7 @@ class CapturedGraphs {
   const std::vector<size_t> copied_bytes_;
   std::mutex mutex_;
   std::vector<size_t> wanderers_;
+  std::vector<std::pair<void*, StoragePointer>> places_;  ///< by stream, of runs that are enqueued
   bool capturable_ = true;
   uint64_t uses_ = 0;
   std::vector<Entry> entries_;

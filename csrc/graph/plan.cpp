@@ -339,7 +339,7 @@ StoragePointer Plan::settle(std::span<const size_t> wanderers, std::vector<void*
   size_t bytes = 0;
   for (size_t b : wanderers) bytes += aligned(graphs_->copied_bytes(b));
   if (bytes == 0) return nullptr;
-  StoragePointer memory = borrow_arena(bytes, device_);
+  StoragePointer memory = graphs_->take_place(bytes);
   char* at = static_cast<char*>(memory->data());
   for (size_t b : wanderers) {
     const size_t size = graphs_->copied_bytes(b);
@@ -441,7 +441,7 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
   }
   const bool may_be_graph = graphs_ != nullptr && cuda::graphs_enabled() && !profiling;
   const std::vector<size_t> wanderers = may_be_graph ? graphs_->wanderers() : std::vector<size_t>();
-  const StoragePointer settled = settle(wanderers, addresses);
+  StoragePointer settled = settle(wanderers, addresses);
   const std::function<bool()>* const interrupt = interrupt_check.load();
   const auto begin_last_phase = [&] {
     if (donated.empty()) return;
@@ -477,6 +477,7 @@ std::vector<Buffer> Plan::run(std::span<const RunInput> inputs, std::atomic<bool
   for (size_t b : wanderers)
     if (buffers_[b].input < 0)
       copy_between_devices(storages[b]->data(), device_, addresses[b], device_, graphs_->copied_bytes(b));
+  if (settled != nullptr) graphs_->keep_place(std::move(settled));
   if (!device_.is_cpu()) check_backend(backend_of(device_));
   counters().plans_run++;
   counters().steps_run += steps_.size();

@@ -9,7 +9,6 @@ namespace pycnn::testing_cuda {
 namespace {
 
 using kernels::ConvolutionArguments;
-using kernels::ConvolutionPass;
 
 constexpr const char* no_room = "the system does not give that many addresses";
 constexpr int64_t far = (int64_t{1} << 32) + 16;  ///< elements
