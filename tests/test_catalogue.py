@@ -41,6 +41,7 @@ NOT_OPERATORS = {
     "dtypes, devices, layout (test_tensor.py)": "bfloat16|bool|byte|char|double|float|half|int|long|short|to|type|"
     "type_as|typename|data_ptr|share_memory_|cpu|cuda|pin_memory|can_cast|promote_types|result_type|element_size|storage_offset|stride|size|dim|ndimension|"
     "nelement|numel|broadcast_shapes|is_.*",
+    "streams of GPUs (test_cuda_streams.py)": "record_stream",
     "values (test_tensor.py)": "item|numpy|tolist",
     "derivatives (test_autograd.py)": "backward|register_hook|register_post_accumulate_grad_hook|requires_grad_|"
     "retain_grad",
