@@ -64,6 +64,13 @@ def test_stages_that_fail_leave_the_others(run: gpu.Run) -> None:
     assert "hello" in log and log.index("===== good") < log.index("hello") < log.index("===== bad")
 
 
+def is_running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:  # gone, perhaps while it was read
+        return False
+
+
 def test_a_stage_is_stopped_at_its_limit_with_what_it_started(run: gpu.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "KILL_AFTER", 0.5)
     stubborn = (
@@ -76,8 +83,10 @@ def test_a_stage_is_stopped_at_its_limit_with_what_it_started(run: gpu.Run, monk
     assert time.monotonic() - begin < 20
     assert written(run)["stages"][0]["status"] == "stopped at its limit"
     (pid,) = re.findall(r"^\d+$", (run.out / "gpu.log").read_text(), re.MULTILINE)
-    state = Path(f"/proc/{pid}/stat")
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    deadline = time.monotonic() + 10  # a killed process takes a moment
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(pid)
 
 
 def test_what_is_interrupted_may_say_what_it_has(run: gpu.Run) -> None:
