@@ -4,7 +4,7 @@ Stages run one after the other, what is worth most first, each with a limit of i
 others go on. `gpu.json` is rewritten while they run, so that whatever ends the run leaves what was found until then;
 `gpu.md` shows it as tables, `gpu.log` is all output. Nothing but the standard library is needed before the build.
 
-Try it without a GPU, in some minutes: `benchmarks/gpu.sh --quick --library build/dev/libpycnn_cuda_emulated.so`
+Try it without a GPU, in some minutes: `benchmarks/gpu.sh --quick --plug-in build/dev/libpycnn_cuda_emulated.so`
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class Run:
         self.out, self.work = Path(arguments.out).resolve(), Path(arguments.work).resolve()
         self.results = self.work / "results"
         self.build_folder = self.work / "build"
-        library = Path(arguments.library).resolve() if arguments.library else self.build_folder / "libpycnn_cuda.so"
+        plug_in = Path(arguments.plug_in).resolve() if arguments.plug_in else self.build_folder / "libpycnn_cuda.so"
         self.environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             "PYTHONUNBUFFERED": "1",
-            "PYCNN_CUDA_LIBRARY": str(library),
+            "PYCNN_CUDA_LIBRARY": str(plug_in),
         }
         self.content: dict[str, Any] = {
             "command": shlex.join([sys.executable, "-m", "benchmarks.gpu", *sys.argv[1:]]),
@@ -265,7 +265,7 @@ class Run:
         return "ok"
 
     def build(self) -> str:
-        if self.arguments.library:
+        if self.arguments.plug_in:
             raise Skipped("a plug-in is given")
         nvcc = find_nvcc()
         if nvcc is None:
@@ -497,7 +497,7 @@ def main() -> int:
     )
     parser.add_argument("--work", default="build/gpu", help="folder of the build (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=570, help="for everything (default: %(default)s)")
-    parser.add_argument("--library", help="a plug-in to use with the pycnn that is there; nothing is built")
+    parser.add_argument("--plug-in", help="a plug-in to use with the pycnn that is there; nothing is built")
     parser.add_argument("--quick", action="store_true", help="a little of every stage, to see that everything works")
     arguments = parser.parse_args()
     run = Run(arguments)

@@ -28,7 +28,7 @@ PEERS = tuple(peers.Peer(name, name, channels_last=name == "torch", device="cuda
 class Operands:
     """x and gradient (N, C, H, W) in the row's dtype, channels last; weight, bias (C) in float32."""
 
-    library: Any
+    package: Any
     x: Any
     gradient: Any
     weight: Any
@@ -46,7 +46,7 @@ class Pass:
 
 def scaled(o: Operands) -> list[Any]:
     weight, bias = (each.to(o.x.dtype).reshape(1, -1, 1, 1) for each in (o.weight, o.bias))
-    return [o.library.relu(o.x * weight + bias)]
+    return [o.package.relu(o.x * weight + bias)]
 
 
 def momentum(o: Operands) -> list[Any]:
@@ -56,23 +56,23 @@ def momentum(o: Operands) -> list[Any]:
 
 
 def normalized(o: Operands, x: Any) -> Any:
-    return o.library.nn.functional.batch_norm(x, None, None, o.weight, o.bias, training=True)
+    return o.package.nn.functional.batch_norm(x, None, None, o.weight, o.bias, training=True)
 
 
 def normalized_both_ways(o: Operands) -> list[Any]:
     x = o.x.detach().requires_grad_()
-    y = o.library.relu(normalized(o, x))
-    return [y.detach(), *o.library.autograd.grad(y, [x], o.gradient)]
+    y = o.package.relu(normalized(o, x))
+    return [y.detach(), *o.package.autograd.grad(y, [x], o.gradient)]
 
 
 PASSES = (
-    Pass("relu", 2, lambda o: [o.library.relu(o.x)]),
+    Pass("relu", 2, lambda o: [o.package.relu(o.x)]),
     Pass("addition", 3, lambda o: [o.x + o.gradient]),
     Pass("scale, shift, ReLU", 2, scaled),
     Pass("momentum and update", 4, momentum),
     Pass("sum over all but channels", 1, lambda o: [o.x.sum((0, 2, 3))]),
-    Pass("global average", 1, lambda o: [o.library.nn.functional.adaptive_avg_pool2d(o.x, 1)]),
-    Pass("max pooling 3×3 / 2", 1.25, lambda o: [o.library.nn.functional.max_pool2d(o.x, 3, 2, 1)]),
+    Pass("global average", 1, lambda o: [o.package.nn.functional.adaptive_avg_pool2d(o.x, 1)]),
+    Pass("max pooling 3×3 / 2", 1.25, lambda o: [o.package.nn.functional.max_pool2d(o.x, 3, 2, 1)]),
     Pass("batch norm, training", 3, lambda o: [normalized(o, o.x)]),
     # Forward reads x twice and writes y; backward reads x and its gradient twice (ReLU's mask follows) and writes.
     Pass("batch norm and ReLU, both ways", 8, normalized_both_ways),

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tensor/backend.h"
+
 namespace pycnn::graph {
 namespace {
 
@@ -247,7 +249,9 @@ void IndexPrimitive::run(const kernels::Kernels& kernels, const Addresses& addre
                       : kind == Kind::Product ? kernels.scatter_product
                       : kind == Kind::Maximum ? kernels.scatter_maximum
                                               : kernels.scatter_minimum;
-  check<IndexError>(kernel(result), operator_name, ": index out of range: the indexed dimension has size ", axis_size);
+  const bool in_range = kernel(result);
+  if (!in_range && !addresses.device.is_cpu()) check_backend(backend_of(addresses.device));  // it may be something else
+  check<IndexError>(in_range, operator_name, ": index out of range: the indexed dimension has size ", axis_size);
 }
 
 void ScanPrimitive::run(const kernels::Kernels& kernels, const Addresses& addresses) const {
